@@ -1,0 +1,4 @@
+// Command backstay backs up and restores self-hosted business applications.
+package main
+
+func main() {}

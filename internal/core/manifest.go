@@ -1,0 +1,181 @@
+package core
+
+import "time"
+
+// ManifestSchema is the version of the layout that this code writes
+// (docs/spec/backup-layout.md). It reads this one and older ones.
+const ManifestSchema = 1
+
+// Manifest is manifest.json at the root of a backup: all that is known of it.
+// It is written last; without it there is no backup.
+type Manifest struct {
+	Schema          int               `json:"schema"`
+	ID              string            `json:"id"`
+	App             string            `json:"app"`
+	Profile         string            `json:"profile"`
+	Host            string            `json:"host"`
+	Root            string            `json:"root,omitempty"` // the app's folder when it was captured
+	Time            time.Time         `json:"time"`           // the instant that the backup shows
+	Started         time.Time         `json:"started"`
+	Finished        time.Time         `json:"finished"`
+	Trigger         string            `json:"trigger"` // "manual", "schedule", "demo"
+	Note            string            `json:"note,omitempty"`
+	BackstayVersion string            `json:"backstay_version"`
+	Versions        map[string]string `json:"versions,omitempty"` // "application", "schema", "git_commit", …: what the profile knows
+	Modules         []Module          `json:"modules,omitempty"`
+	Settings        map[string]string `json:"settings,omitempty"` // what a restore by this profile must know; no secrets
+	Components      []Component       `json:"components"`
+	Consistency     Consistency       `json:"consistency"`
+	Database        *Database         `json:"database,omitempty"`
+	Trees           []Tree            `json:"trees,omitempty"`
+	Owners          Owners            `json:"owners"`
+	Notes           []string          `json:"notes,omitempty"` // decisions worth knowing, such as a link that was followed
+	Warnings        []Warning         `json:"warnings,omitempty"`
+}
+
+// Module is a module or extension of the application.
+type Module struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Source  string `json:"source,omitempty"`
+}
+
+// Consistency says how the backup came to show one instant.
+type Consistency struct {
+	Mode        string `json:"mode"`                  // "online" or "readonly": whether the app was made read-only
+	Method      string `json:"method,omitempty"`      // "backup-stage", "global-read-lock", "table-locks", "single-transaction", "none" (no database)
+	Connections int    `json:"connections,omitempty"` // how many connections shared the instant
+	FreezeMS    int64  `json:"freeze_ms"`             // how long writes had to wait
+	Why         string `json:"why,omitempty"`         // why no better method was used
+}
+
+// Database is the database component.
+type Database struct {
+	Name      string         `json:"name"`
+	Prefix    string         `json:"prefix,omitempty"` // only tables with this prefix belong to the app
+	Charset   string         `json:"charset"`          // the database's defaults
+	Collation string         `json:"collation"`
+	Server    DatabaseServer `json:"server"`
+	Tables    []Table        `json:"tables"`
+	Objects   []SchemaObject `json:"objects,omitempty"` // all but tables, in the order in which they were listed
+	Rows      int64          `json:"rows"`
+	Bytes     int64          `json:"bytes"`
+}
+
+// DatabaseServer is what a restore must know of the server of origin.
+type DatabaseServer struct {
+	Vendor              string `json:"vendor"`  // "mariadb" or "mysql"
+	Version             string `json:"version"` // as the server gives it
+	SQLMode             string `json:"sql_mode"`
+	TimeZone            string `json:"time_zone"`
+	LowerCaseTableNames int    `json:"lower_case_table_names"`
+	MaxAllowedPacket    int64  `json:"max_allowed_packet"`
+	BinlogPosition      string `json:"binlog_position,omitempty"` // file:position or GTID at the instant, where the account may ask
+}
+
+// Table is a base table or a sequence, with its rows.
+type Table struct {
+	Name     string   `json:"name"`
+	Engine   string   `json:"engine"`
+	Schema   string   `json:"schema"` // path in the backup of its CREATE statement
+	Columns  []Column `json:"columns,omitempty"`
+	Key      []string `json:"key,omitempty"` // the columns that the rows are ordered by; none: in no set order
+	Rows     int64    `json:"rows"`
+	Bytes    int64    `json:"bytes"`
+	Checksum string   `json:"checksum"` // RowSum over all rows, as 32 hex digits
+	Chunks   []Chunk  `json:"chunks,omitempty"`
+	Reused   bool     `json:"reused,omitempty"`
+}
+
+// Column is a column whose values are stored; generated columns are not.
+type Column struct {
+	Name string `json:"name"`
+	Form Form   `json:"form,omitempty"`
+}
+
+// Form says how a column's values are written in a chunk and read back.
+type Form string
+
+// The forms of values in a chunk.
+const (
+	FormBytes Form = ""      // the stored bytes, whatever the character set; numbers and dates as the server prints them
+	FormFloat Form = "float" // the shortest decimal that reads back to the same double; FLOAT widened to double first
+	FormJSON  Form = "json"  // utf8mb4 text that must be declared as such when it is loaded (MySQL's JSON type)
+)
+
+// Chunk is one file of rows.
+type Chunk struct {
+	File     string `json:"file"` // path in the backup
+	Rows     int64  `json:"rows"`
+	Bytes    int64  `json:"bytes"`
+	Checksum string `json:"checksum"`
+}
+
+// SchemaObject is a view, trigger, procedure, function or event, or a
+// MariaDB sequence's definition. File holds its CREATE statement as the server
+// printed it; the other fields are the session settings that it was made under.
+type SchemaObject struct {
+	Kind      string `json:"kind"` // "view", "trigger", "procedure", "function", "event", "sequence"
+	Name      string `json:"name"`
+	Table     string `json:"table,omitempty"` // of a trigger
+	File      string `json:"file"`
+	SQLMode   string `json:"sql_mode,omitempty"`
+	Charset   string `json:"character_set_client,omitempty"`
+	Collation string `json:"collation_connection,omitempty"`
+	TimeZone  string `json:"time_zone,omitempty"` // of an event
+	Definer   string `json:"definer,omitempty"`
+}
+
+// Tree is what one component took from one folder.
+type Tree struct {
+	Component Component `json:"component"`
+	Place     string    `json:"place"` // the folder in the component: "app" (below the app's root) or "system" (below /)
+	Root      string    `json:"root"`  // the absolute folder it was captured from
+	Include   []string  `json:"include"`
+	Exclude   []string  `json:"exclude,omitempty"`
+	Files     int64     `json:"files"`
+	Dirs      int64     `json:"dirs"`
+	Symlinks  int64     `json:"symlinks"`
+	Bytes     int64     `json:"bytes"`
+	Reused    int64     `json:"reused,omitempty"` // files that were not read again
+	Extra     string    `json:"extra,omitempty"`  // path in the backup of what an Entry cannot hold; docs/spec/backup-layout.md
+}
+
+// Owners gives the names behind the numbers in the trees, as the machine of
+// origin knew them. Keys are decimal ids.
+type Owners struct {
+	Users  map[string]string `json:"users,omitempty"`
+	Groups map[string]string `json:"groups,omitempty"`
+}
+
+// Backup is a backup as lists show it, and the JSON object of the contract.
+type Backup struct {
+	ID            string                      `json:"id"`
+	App           string                      `json:"app"`
+	Profile       string                      `json:"profile"`
+	Host          string                      `json:"host"`
+	Time          time.Time                   `json:"time"`
+	Trigger       string                      `json:"trigger"`
+	Note          string                      `json:"note,omitempty"`
+	Consistency   Consistency                 `json:"consistency"`
+	FreezeMS      int64                       `json:"freeze_ms"`
+	DurationMS    int64                       `json:"duration_ms"`
+	LogicalBytes  int64                       `json:"logical_bytes"`
+	StoredBytes   int64                       `json:"stored_bytes"` // what this backup added to the repository
+	Components    map[Component]ComponentSize `json:"components"`
+	Warnings      []Warning                   `json:"warnings"`
+	Pinned        bool                        `json:"pinned"`
+	Verified      *time.Time                  `json:"verified"` // when it was last read back whole and found intact
+	Drilled       *time.Time                  `json:"drilled"`
+}
+
+// ComponentSize counts a component. Database fields are 0 for trees and the
+// other way round.
+type ComponentSize struct {
+	Tables       int   `json:"tables,omitempty"`
+	Rows         int64 `json:"rows,omitempty"`
+	TablesReused int   `json:"tables_reused,omitempty"`
+	Files        int64 `json:"files,omitempty"`
+	FilesReused  int64 `json:"files_reused,omitempty"`
+	Bytes        int64 `json:"bytes"`
+}

@@ -1,0 +1,74 @@
+// Package repository is the seam between backstay and the place where backups
+// live. It is for the engine, which writes and reads backups through a Store
+// and never sees what is behind it: kopia (package kopia, the real one), a map
+// (package memory, for tests), or either with faults (package faulty). The
+// conformance suite in package repositorytest says what all of them promise.
+package repository
+
+import (
+	"context"
+	"time"
+
+	"github.com/backstay/backstay/internal/core"
+)
+
+// Store is an open repository. All methods are safe for concurrent use, by
+// several processes too.
+//
+// A Store MUST authenticate what it reads: bytes that are not the bytes that
+// were written give an error with core.CodeDamage, never wrong data. An error
+// because the repository itself is gone has core.CodeNoRepository.
+type Store interface {
+	core.TreeReader
+
+	// Begin starts writing a backup. Nothing of it is visible before Commit.
+	Begin(ctx context.Context) (Session, error)
+	// List returns all committed backups, oldest first, of all apps. It MUST
+	// see every backup whose Commit returned nil before the call.
+	List(ctx context.Context) ([]Record, error)
+	// Delete removes a backup from the list; its space comes back with later
+	// maintenance. An unknown id gives core.CodeNotFound.
+	Delete(ctx context.Context, id string) error
+	// Mark changes what is recorded about a backup after its commit. The
+	// backup's content never changes. Unknown ids give core.CodeNotFound.
+	Mark(ctx context.Context, id string, mark Mark) error
+	// Maintain gives back space that no backup uses. It takes the repository's
+	// maintenance lease first; core.CodeLocked when another process has it. It
+	// MUST be safe while backups are written.
+	Maintain(ctx context.Context) error
+	// Close releases the store. It MUST be called; its error is a data error.
+	Close(ctx context.Context) error
+}
+
+// Session writes one backup.
+type Session interface {
+	core.TreeWriter
+
+	// StoredBytes is how much the session has added to the repository so far,
+	// after deduplication and compression. Complete only after Commit.
+	StoredBytes() int64
+	// Commit makes the backup exist: when it returns nil, every object below
+	// root and the record are durable and listed. It is the last call of a
+	// session. backup.ID MUST be unique; backup.StoredBytes is filled in by
+	// the store. On error there is no backup.
+	Commit(ctx context.Context, root core.Object, backup core.Backup) (Record, error)
+	// Abort ends the session without a backup. After Commit it does nothing,
+	// so that it can be deferred.
+	Abort()
+}
+
+// Record is a committed backup.
+type Record struct {
+	core.Backup
+	Root core.Object // the backup's root folder
+}
+
+// Mark is a change to what is recorded about a backup; nil fields change nothing.
+type Mark struct {
+	Pinned   *bool
+	Verified *time.Time
+	Drilled  *time.Time
+}
+
+// ManifestName is the name of the manifest in a backup's root folder.
+const ManifestName = "manifest.json"
