@@ -1,0 +1,56 @@
+# backstay needs Go, git and make. `make demo` and `make test` install what else
+# they need (scripts/setup.sh says what and why). `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Servers live in sbin, which an ordinary user's PATH lacks; Go's own installer
+# leaves the PATH to the user.
+export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
+export CGO_ENABLED := 0
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# Packages tested at once, many with a database server of their own.
+TEST_JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
+TEST_TIMEOUT ?= 10m
+TEST_FLAGS ?=
+BENCH ?= .
+DEMO_FLAGS ?=
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: setup build ## back up, damage and restore a throwaway application on a private database server
+	bin/backstay demo $(DEMO_FLAGS)
+
+.PHONY: test
+test: setup ## run all tests, on private database servers
+	go test -count=1 -p $(TEST_JOBS) -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
+
+.PHONY: lint
+lint: ## check format, vet, staticcheck, modules and generated files
+	@unformatted=$$(gofmt -l cmd internal test); \
+	if [ -n "$$unformatted" ]; then printf 'not gofmt-ed:\n%s\n' "$$unformatted" >&2; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+	go mod verify
+	go mod tidy -diff
+	@scripts/generated.sh
+
+.PHONY: build
+build: ## build bin/backstay
+	go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/backstay ./cmd/backstay
+
+.PHONY: bench
+bench: setup ## run the benchmarks
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(TEST_FLAGS) ./...
+
+.PHONY: setup
+setup:
+	@scripts/setup.sh
