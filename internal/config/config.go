@@ -1,0 +1,127 @@
+// Package config reads backstay.yaml: where the repository is, which apps are
+// protected, and how each is reached. It is for the commands, which turn what
+// it returns into profiles and stores. It promises that nothing in the file is
+// silently ignored: a key it does not know, a value of the wrong type and a
+// value that cannot be are errors with file, line and column, and a key that
+// this version does not act on yet is a warning. It reads passwords only when
+// asked to (ResolveSecret), and never from a file that others can read.
+package config
+
+import (
+	"github.com/backstay/backstay/internal/core"
+)
+
+// Config is what backstay.yaml says. It is not changed after Load, and so safe
+// to share.
+type Config struct {
+	Repository Repository
+	StateDir   string // absolute; locks, caches and the run history
+	Apps       []App  // in the order of the file, with `defaults` merged in
+	// Defaults is the `defaults` section by itself; its Name and Profile are
+	// empty. Apps already hold it.
+	Defaults App
+	// Warnings names what the file asks for and this version does not do.
+	Warnings []core.Warning
+
+	inlineSecret *position // the first `password` written in the file itself
+}
+
+// App returns the app called name. The error lists the apps there are.
+func (c *Config) App(name string) (*App, error) {
+	names := make([]string, len(c.Apps))
+	for i := range c.Apps {
+		if c.Apps[i].Name == name {
+			return &c.Apps[i], nil
+		}
+		names[i] = c.Apps[i].Name
+	}
+	return nil, &core.Error{
+		Code: core.CodeUsage, Message: "there is no app " + quote(name) + " in the configuration",
+		Hint: nearestHint(name, names, "apps"),
+	}
+}
+
+// SecretSource says where a password is. At most one of the three is set.
+type SecretSource struct {
+	Password     core.Secret // written in the configuration itself
+	PasswordFile string      // absolute path of a file that holds nothing else
+	PasswordEnv  string      // name of an environment variable
+}
+
+// Given says whether the configuration names a secret.
+func (s SecretSource) Given() bool {
+	return !s.Password.Empty() || s.PasswordFile != "" || s.PasswordEnv != ""
+}
+
+// Repository is the `repository` section.
+type Repository struct {
+	URL string // with one of the schemes in Schemes; holds no password
+	SecretSource
+}
+
+// Profiles lists the kinds of application that an app can have.
+func Profiles() []string { return []string{"itop", "itflow", "generic"} }
+
+// Schemes lists the schemes that a repository's URL can have. Whether one is
+// built is the repository's business.
+func Schemes() []string {
+	return []string{"file", "s3", "sftp", "webdav", "azure", "gcs", "b2", "rclone"}
+}
+
+// App is one entry of `apps`.
+type App struct {
+	Name        string
+	Profile     string // one of Profiles
+	Root        string // absolute; "" only for a generic app
+	Environment string // iTop's; "" means the profile's default
+	Database    Database
+	Files       []Files  // beyond what the profile takes; all there is for a generic app
+	Config      []string // absolute paths of configuration files beyond those the profile knows
+	Exclude     []string // globs relative to Root
+	Consistency string   // "online" or "readonly"
+	Hooks       Hooks
+	// Later holds the keys that this version reads and does not act on:
+	// schedule, retention, check, notify. Load warns of each.
+	Later map[string]any
+}
+
+// Database is the `database` section: for a generic app all that is known of
+// it; for others each field that is set wins over what the profile finds.
+type Database struct {
+	Host   string
+	Port   int    // 0: not given
+	Socket string // absolute path
+	User   string
+	SecretSource
+	Name        string
+	Prefix      string
+	TLS         core.DatabaseTLS
+	Connections int // how many connections read at once; 0: chosen by backstay
+}
+
+// Given says whether anything of the database is configured.
+func (d Database) Given() bool { return d != Database{} }
+
+// Files is a folder or file to take in the files component.
+type Files struct {
+	Path    string   // absolute
+	Exclude []string // globs relative to Path
+}
+
+// Hooks are command lines for /bin/sh.
+type Hooks struct {
+	Before      []string // before the backup
+	After       []string // after it, whatever its outcome
+	ReadonlyOn  []string // makes the application read-only
+	ReadonlyOff []string // undoes ReadonlyOn
+}
+
+// Consistency modes.
+const (
+	Online   = "online"
+	Readonly = "readonly"
+)
+
+// laterKeys lists the keys of an app that the file may hold and that this
+// version does not act on.
+func laterKeys() []string { return []string{"schedule", "retention", "check", "notify"} }
