@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -65,7 +66,7 @@ const (
 
 // failure returns err with the end of the server's log.
 func (s *Server) failure(op string, err error) error {
-	tail, readErr := lastLines(s.ErrorLog(), s.logFrom, quotedLines)
+	tail, readErr := readLog(s.ErrorLog(), s.logFrom)
 	if readErr != nil {
 		err = errors.Join(err, readErr)
 	}
@@ -74,13 +75,13 @@ func (s *Server) failure(op string, err error) error {
 	case errors.Is(err, errEnded) && (strings.Contains(tail, "Bind on TCP/IP port") || strings.Contains(tail, "Address already in use")):
 		result.Err = errors.Join(errPortTaken, err)
 		result.Hint = errPortTaken.Hint
-	case strings.Contains(tail, "No space left on device") || strings.Contains(tail, "rrcode: 28") || strings.Contains(tail, "rror 28"):
+	case saysDiskFull(tail):
 		result.Code = core.CodeDisk
 		result.Message = "the disk is full"
 		result.Hint = fullHint(s.Dir)
 	}
 	if tail != "" {
-		result.Err = fmt.Errorf("%w; the end of the server's log:\n%s", result.Err, tail)
+		result.Err = fmt.Errorf("%w; the server's log says:\n%s", result.Err, quote(tail))
 	}
 	return result
 }
@@ -101,9 +102,30 @@ func fullHint(dir string) string {
 	return fmt.Sprintf("free some space where %s is, or set TMPDIR to a folder with more room", dir)
 }
 
-// lastLines returns up to n lines from the end of a text file, none of them
-// from before the offset.
-func lastLines(path string, offset int64, n int) (string, error) {
+// diskFull is how servers word ENOSPC, which is 28: their own way, InnoDB's
+// and Aria's.
+var diskFull = regexp.MustCompile(`(?i)no space left on device|out of disk space|err(no|or|code)[: ]+28\b`)
+
+func saysDiskFull(text string) bool { return diskFull.MatchString(text) }
+
+// quote chooses from a server's output what an error should show: the lines
+// that are errors, or else the last ones.
+func quote(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	var errorLines []string
+	for _, line := range lines {
+		if strings.Contains(line, "[ERROR]") {
+			errorLines = append(errorLines, line)
+		}
+	}
+	if len(errorLines) > 0 {
+		return strings.Join(errorLines[:min(len(errorLines), quotedLines)], "\n")
+	}
+	return strings.Join(lines[max(0, len(lines)-quotedLines):], "\n")
+}
+
+// readLog returns the end of the log, without what is before the offset.
+func readLog(path string, offset int64) (string, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil
@@ -121,6 +143,5 @@ func lastLines(path string, offset int64, n int) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the server's log: %w", err)
 	}
-	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n"), nil
+	return string(data), nil
 }

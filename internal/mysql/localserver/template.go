@@ -16,7 +16,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -369,12 +368,10 @@ func runInitializer(ctx context.Context, b binary, dir, tmp string) error {
 			err = ctx.Err()
 		}
 		text := output.String()
-		if strings.Contains(text, "No space left on device") || strings.Contains(text, "rrcode: 28") {
+		if saysDiskFull(text) {
 			err = errors.Join(err, syscall.ENOSPC)
 		}
-		lines := strings.Split(strings.TrimSpace(text), "\n")
-		return fmt.Errorf("initialise an empty database with %s: %w; it said:\n%s", path, err,
-			strings.Join(lines[max(0, len(lines)-quotedLines):], "\n"))
+		return fmt.Errorf("initialise an empty database with %s: %w; it said:\n%s", path, err, quote(text))
 	}
 	return nil
 }
