@@ -13,6 +13,9 @@ export PATH
 self="$(cd "$(dirname "$0")" && pwd)/$(basename "$0")"
 policy=/usr/sbin/policy-rc.d
 mark="written by backstay's scripts/setup.sh"
+lock=/run/lock/backstay-setup.lock
+service_is_new=
+next_policy=
 policy_is_ours=
 unit_is_masked=
 
@@ -37,25 +40,26 @@ keep_service_down() {
 		rm -f "$policy" # left by a run that was killed
 	fi
 	if [ ! -e "$policy" ]; then
-		local next
-		next="$(mktemp "$policy.XXXXXX")"
-		# It speaks only of this service, and only while this script runs, so
-		# that it is harmless should kill -9 leave it behind.
-		cat >"$next" <<-POLICY
+		next_policy="$(mktemp "$policy.XXXXXX")"
+		# It speaks only of this service, and only while an installation by
+		# this script holds the lock, so that it is harmless should kill -9
+		# leave it behind.
+		cat >"$next_policy" <<-POLICY
 			#!/bin/sh
 			# $mark, which removes it again
-			[ -d /proc/$$ ] || exit 0
+			if flock -n $lock true; then exit 0; fi
 			case "\$1" in mariadb* | mysql*) exit 101 ;; esac
 			exit 0
 		POLICY
-		chmod 755 "$next"
+		chmod 755 "$next_policy"
 		policy_is_ours=yes
-		mv "$next" "$policy"
+		mv "$next_policy" "$policy"
+		next_policy=
 	elif "$policy" mariadb start >/dev/null 2>&1; [ $? -eq 101 ]; then
 		: # the administrator's own policy keeps it down
 	elif [ -d /run/systemd/system ] && command -v systemctl >/dev/null; then
 		unit_is_masked=yes
-		systemctl --quiet --runtime mask mariadb.service
+		systemctl --quiet --runtime mask mariadb.service mariadb.socket mariadb-extra.socket
 	else
 		refuse "$policy allows services to start, and installing mariadb-server would start one" \
 			"install it yourself, then run this again: apt-get install mariadb-server"
@@ -63,9 +67,17 @@ keep_service_down() {
 }
 
 clean_up() {
+	if [ -n "$service_is_new" ] && [ -z "$(missing)" ]; then
+		# Nobody uses it yet: neither the next boot nor a connection to its
+		# socket is to start it.
+		update-rc.d mariadb disable >/dev/null 2>&1 || true
+		rm -f /etc/systemd/system/*.wants/mariadb{.service,.socket,-extra.socket}
+		if [ -d /run/systemd/system ]; then systemctl daemon-reload || true; fi
+		say "the system's own mariadb service was not started and is disabled; backstay does not use it"
+	fi
 	if [ -n "$policy_is_ours" ] && grep -qsF "$mark" "$policy"; then rm -f "$policy"; fi
-	rm -f "$policy".??????
-	if [ -n "$unit_is_masked" ]; then systemctl --quiet --runtime unmask mariadb.service || true; fi
+	if [ -n "$next_policy" ]; then rm -f "$next_policy"; fi
+	if [ -n "$unit_is_masked" ]; then systemctl --quiet --runtime unmask mariadb.service mariadb.socket mariadb-extra.socket || true; fi
 }
 
 install_as_root() {
@@ -75,8 +87,8 @@ install_as_root() {
 	trap 'exit 143' TERM
 
 	# Two at once: the second finds nothing left to do.
-	mkdir -p /run/lock
-	exec 9>/run/lock/backstay-setup.lock
+	mkdir -p "$(dirname "$lock")"
+	exec 9>"$lock"
 	flock 9
 	[ -n "$(missing)" ] || return 0
 
@@ -88,23 +100,20 @@ install_as_root() {
 	done
 
 	keep_service_down
+	if [ -z "$known" ] && ! command -v mariadbd >/dev/null; then service_is_new=yes; fi
 	export DEBIAN_FRONTEND=noninteractive
 	local apt=(apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
 	"${apt[@]}" update </dev/null >&2 || say "apt-get update had errors; trying with what is known"
 	# --no-remove: another MySQL server on this machine stays as it is.
-	if ! "${apt[@]}" install --no-install-recommends --no-remove mariadb-server </dev/null >&2; then
+	local install=(install --no-install-recommends --no-remove mariadb-server)
+	# Ctrl-C ends the download. What comes after it runs in a session of its
+	# own, because a dpkg that is interrupted leaves the system to be repaired:
+	# bash hears the signal when it is done.
+	if ! "${apt[@]}" --download-only "${install[@]}" </dev/null >&2 ||
+		! setsid --wait "${apt[@]}" "${install[@]}" </dev/null >&2; then
 		[ -z "$known" ] || say "$known is installed on this machine and Debian cannot hold both"
 		refuse "mariadb-server could not be installed; apt-get says above why" \
 			"after mending that, run: $self"
-	fi
-	if [ -z "$known" ]; then
-		# New on this machine, so nobody uses it: it must not come up with the
-		# next boot either.
-		update-rc.d mariadb disable >/dev/null 2>&1 || true
-		if command -v systemctl >/dev/null; then
-			systemctl --quiet disable mariadb.service >/dev/null 2>&1 || true
-		fi
-		say "the system's own mariadb service was not started and is disabled; backstay does not use it"
 	fi
 }
 
