@@ -1,0 +1,354 @@
+package files
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay/internal/core"
+)
+
+// walkPlace walks one root.
+func (c *capture) walkPlace(p *place, top *folder) error {
+	op := "capture " + string(c.component)
+	// The root itself is what the configuration names: it may be a link.
+	fd, err := openAt(unix.AT_FDCWD, p.root, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		e := &core.Error{Code: core.CodeNotFound, Op: op, Err: fmt.Errorf("open folder %s: %w", quote(p.root), err)}
+		switch {
+		case isErrno(err, unix.ENOENT):
+			e.Hint = "check the app's root in backstay.yaml, and that the disk it is on is mounted"
+		case isErrno(err, unix.ENOTDIR):
+			e.Hint = "the app's root must be a folder"
+		default:
+			e.Code, e.Hint = core.CodeDisk, "run the backup as root or as a user who may read it"
+		}
+		return e
+	}
+	st, err := statFD(fd)
+	if err != nil {
+		return errors.Join(fmt.Errorf("stat %s: %w", quote(p.root), err), unix.Close(fd))
+	}
+	real := p.root
+	if real == "/" {
+		real = "" // so that join makes "/etc", not "//etc"
+	}
+	f := &folder{place: p, fd: fd, path: p.name, real: real}
+	return c.enter(f, top, p.name, &st, "", p.scope, nil)
+}
+
+// enter walks an open folder and lets go of it. rel is its path below the
+// place's root; rawName is the real name where the stored one differs.
+func (c *capture) enter(f, parent *folder, stored string, st *unix.Stat_t, rel string, sc scope, rawName []byte) error {
+	f.parent, f.pending = parent, 1
+	parent.mu.Lock()
+	parent.pending++
+	parent.mu.Unlock()
+	defer c.done(f)
+	f.entry = entryOf(stored, core.TypeDir, st)
+	f.extra.Name = rawName
+	f.extra.Xattrs = readXattrs(f.fd, c.xattrFailed(f.real))
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
+	c.progress.Item(join(f.real, ""))
+	names := sc.named()
+	if sc.whole() {
+		listed, err := listDir(f.fd)
+		if err != nil {
+			if exhausted(err) {
+				return fmt.Errorf("list folder %s: %w", quote(f.real), err)
+			}
+			c.warn("unreadable", f.real, "the folder could not be listed: "+errnoText(err))
+		}
+		names = union(listed, names)
+	}
+	escaped := escapeNames(names)
+	for _, name := range names {
+		relName := join(rel, name)
+		child := sc.child(name, relName)
+		if len(child) == 0 {
+			continue
+		}
+		if err := c.ctx.Err(); err != nil {
+			return err
+		}
+		v := visit{in: f, name: name, stored: name, rel: relName, scope: child}
+		if e, ok := escaped[name]; ok {
+			v.stored, v.raw = e, []byte(name)
+		}
+		if err := c.visit(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// visit is one name that is taken, or on the way to what is taken.
+type visit struct {
+	in     *folder
+	name   string
+	stored string
+	raw    []byte // the name's bytes where stored differs, else nil
+	rel    string
+	scope  scope
+}
+
+func (v *visit) real() string { return v.in.real + "/" + v.name }
+
+func (c *capture) visit(v visit) error {
+	st, err := lstatAt(v.in.fd, v.name)
+	if err != nil {
+		return c.absent(v, err)
+	}
+	if kindOf(&st) == unix.S_IFLNK && v.scope.follow() {
+		return c.followLink(v)
+	}
+	if isDir(&st) {
+		return c.visitDir(v, 0)
+	}
+	if err := c.checkWay(v, &st); err != nil {
+		return err
+	}
+	if !v.scope.whole() {
+		return nil
+	}
+	switch kindOf(&st) {
+	case unix.S_IFREG:
+		return c.visitFile(v, st)
+	case unix.S_IFLNK:
+		c.submit(job{in: v.in, name: v.name, stored: v.stored, st: st})
+		return nil
+	}
+	c.warn("skipped", v.real(), "not stored: it is a "+kindName(kindOf(&st)))
+	return nil
+}
+
+// absent deals with a name that cannot be looked at.
+func (c *capture) absent(v visit, err error) error {
+	if exhausted(err) {
+		return fmt.Errorf("stat %s: %w", quote(v.real()), err)
+	}
+	if !isErrno(err, unix.ENOENT) {
+		c.warn("unreadable", v.real(), errnoText(err))
+		return nil
+	}
+	if must := v.scope.below(v.rel, false); len(must) > 0 {
+		return c.missing(v.in.place, must[0], "it is not there")
+	}
+	if len(v.scope.below(v.rel, true)) == 0 {
+		c.vanished(v.real())
+	}
+	return nil
+}
+
+func (c *capture) vanished(real string) {
+	c.warn("vanished", real, "it was there when its folder was listed, and gone when it was to be read")
+}
+
+func (c *capture) missing(p *place, rel, why string) error {
+	return &core.Error{
+		Code: core.CodeNotFound, Op: "capture " + string(c.component),
+		Message: fmt.Sprintf("%s: %s", quote(filepath.Join(p.root, rel)), why),
+		Hint:    "correct the path in backstay.yaml, or take it out when the application no longer has it",
+	}
+}
+
+// checkWay complains when something that is not a folder stands where an
+// included path goes through.
+func (c *capture) checkWay(v visit, st *unix.Stat_t) error {
+	obstacle := "is not a folder"
+	if kindOf(st) == unix.S_IFLNK {
+		obstacle = "is a symbolic link, and links are not followed here"
+		if target, err := filepath.EvalSymlinks(v.real()); err == nil {
+			obstacle += "; name the real folder, " + quote(target)
+		}
+	}
+	for _, optional := range []bool{false, true} {
+		for _, path := range v.scope.below(v.rel, optional) {
+			if path == v.rel {
+				continue
+			}
+			if !optional {
+				return c.missing(v.in.place, path, quote(v.real())+" "+obstacle)
+			}
+			// An optional path that is there behind the link would be lost without a word.
+			full := filepath.Join(v.in.place.root, path)
+			if _, err := os.Stat(full); err == nil {
+				c.warn("skipped", full, quote(v.real())+" "+obstacle)
+			}
+		}
+	}
+	return nil
+}
+
+// visitDir opens a folder and walks it.
+func (c *capture) visitDir(v visit, attempt int) error {
+	fd, err := openDirAt(v.in.fd, v.name)
+	if err != nil {
+		return c.unopened(v, err, attempt)
+	}
+	return c.visitOpen(v, fd)
+}
+
+func (c *capture) visitOpen(v visit, fd int) error {
+	st, err := statFD(fd)
+	if err != nil {
+		return errors.Join(fmt.Errorf("stat %s: %w", quote(v.real()), err), unix.Close(fd))
+	}
+	in, err := statFD(v.in.fd)
+	if err != nil {
+		return errors.Join(fmt.Errorf("stat %s: %w", quote(v.in.real), err), unix.Close(fd))
+	}
+	if st.Dev != in.Dev {
+		c.note("%s is on another file system than %s; it was captured with it", quote(v.real()), quote(v.in.place.root))
+	}
+	f := &folder{place: v.in.place, fd: fd, path: join(v.in.path, v.stored), real: v.real()}
+	return c.enter(f, v.in, v.stored, &st, v.rel, v.scope, v.raw)
+}
+
+// unopened deals with a folder that could not be opened: gone, replaced since
+// it was looked at, or closed to us.
+func (c *capture) unopened(v visit, err error, attempt int) error {
+	switch {
+	case exhausted(err):
+		return fmt.Errorf("open folder %s: %w", quote(v.real()), err)
+	case isErrno(err, unix.ENOENT, unix.ENOTDIR, unix.ELOOP) && attempt < maxAttempts:
+		st, again := lstatAt(v.in.fd, v.name)
+		if again != nil {
+			return c.absent(v, again)
+		}
+		if isDir(&st) {
+			return c.visitDir(v, attempt+1)
+		}
+		return c.visit(v)
+	case isErrno(err, unix.ENOENT, unix.ENOTDIR, unix.ELOOP):
+		c.warn("changed", v.real(), "not stored: it kept changing between a folder and something else")
+		return nil
+	}
+	st, serr := lstatAt(v.in.fd, v.name)
+	if serr != nil || !isDir(&st) {
+		return c.absent(v, err)
+	}
+	c.warn("unreadable", v.real(), "the folder is stored without what is in it: "+errnoText(err))
+	f := &folder{place: v.in.place, fd: -1, path: join(v.in.path, v.stored), real: v.real(), parent: v.in, pending: 1}
+	f.entry = entryOf(v.stored, core.TypeDir, &st)
+	f.extra.Name = v.raw
+	v.in.mu.Lock()
+	v.in.pending++
+	v.in.mu.Unlock()
+	c.done(f)
+	return nil
+}
+
+// followLink captures what a link points to in the link's place, as the file
+// set asks for.
+func (c *capture) followLink(v visit) error {
+	target, err := readlinkAt(v.in.fd, v.name)
+	if err != nil {
+		return c.absent(v, err)
+	}
+	fd, err := openAt(v.in.fd, v.name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if isErrno(err, unix.ENOTDIR) {
+		return c.keepLink(v)
+	}
+	if err != nil {
+		if exhausted(err) {
+			return fmt.Errorf("open folder %s: %w", quote(v.real()), err)
+		}
+		return &core.Error{
+			Code: core.CodeNotFound, Op: "capture " + string(c.component),
+			Message: fmt.Sprintf("%s is a symbolic link to %s, which cannot be opened: %s", quote(v.real()), quote(target), errnoText(err)),
+			Hint:    "mount or restore what it points to, or correct the link; what lies behind it would be missing from the backup",
+		}
+	}
+	c.note("%s is a symbolic link to %s; the folder was captured in its place", quote(v.real()), quote(target))
+	return c.visitOpen(v, fd)
+}
+
+// keepLink stores a link to something that is not a folder as the link it is.
+func (c *capture) keepLink(v visit) error {
+	st, err := lstatAt(v.in.fd, v.name)
+	if err != nil {
+		return c.absent(v, err)
+	}
+	if err := c.checkWay(v, &st); err != nil {
+		return err
+	}
+	if kindOf(&st) == unix.S_IFLNK && v.scope.whole() {
+		c.submit(job{in: v.in, name: v.name, stored: v.stored, st: st})
+	}
+	return nil
+}
+
+// visitFile hands a file to the workers, unless it is another name of a file
+// that they have had.
+func (c *capture) visitFile(v visit, st unix.Stat_t) error {
+	j := job{in: v.in, name: v.name, stored: v.stored, st: st}
+	if st.Nlink < 2 {
+		c.submit(j)
+		return nil
+	}
+	if g := c.links[idOf(&st)]; g != nil && sameFile(&g.st, &st) {
+		// The walk waits here, the workers never wait for the walk.
+		<-g.done
+		if g.entry.Type != "" {
+			e, x := g.entry, g.extra
+			e.Name = v.stored
+			x.Name, x.Link = v.raw, g.path
+			c.add(v.in, e, x)
+			c.count(v.in.place, func(t *core.Tree) {
+				t.Files++
+				t.Bytes += e.Object.Size
+			})
+			return nil
+		}
+	}
+	g := &linkGroup{done: make(chan struct{}), st: st, path: join(v.in.path, v.stored)}
+	c.links[idOf(&st)] = g
+	j.group = g
+	c.submit(j)
+	return nil
+}
+
+// union merges two sorted lists.
+func union(a, b []string) []string {
+	if len(b) == 0 {
+		return a
+	}
+	all := append(append(make([]string, 0, len(a)+len(b)), a...), b...)
+	sort.Strings(all)
+	return sortedSet(all)
+}
+
+func kindName(kind uint32) string {
+	switch kind {
+	case unix.S_IFSOCK:
+		return "socket"
+	case unix.S_IFIFO:
+		return "FIFO"
+	case unix.S_IFBLK:
+		return "block device"
+	case unix.S_IFCHR:
+		return "character device"
+	case unix.S_IFDIR:
+		return "folder"
+	case unix.S_IFLNK:
+		return "symbolic link"
+	}
+	return "file of an unknown kind"
+}
+
+// errnoText is what the system says of an error, without the path, which
+// stands beside it.
+func errnoText(err error) string {
+	var e unix.Errno
+	if errors.As(err, &e) {
+		return e.Error()
+	}
+	return err.Error()
+}

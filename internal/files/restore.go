@@ -1,0 +1,530 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay/internal/core"
+)
+
+// RestoreOptions says what to restore and where to.
+type RestoreOptions struct {
+	// Targets gives the absolute folder for each place: "app" → /var/www/itop,
+	// "system" → "/". It is made when it is missing. Places without one are left out.
+	Targets map[string]string
+	// Paths are the only paths to restore, in the component and as stored
+	// ("app/uploads/x"), folders with all that is in them. Empty: everything.
+	Paths []string
+	// Owners are the manifest's: where this machine knows a name by another
+	// number, that number is used.
+	Owners core.Owners
+	// Trees are the manifest's trees of the component. They say which folders
+	// the backup owns and which lie only on the way to those: the latter are
+	// left as they are when they are there, and never replaced.
+	// Without Trees everything in the entry counts as owned.
+	Trees []core.Tree
+	// Delete removes from owned folders what the backup does not have, except
+	// what Trees exclude and what Kept names. It needs Trees.
+	Delete bool
+	// Kept are the manifest's warnings: what could not be captured is not in
+	// the backup and yet not superfluous.
+	Kept []core.Warning
+	// Verify reads each file again from the disk before it takes its place.
+	Verify bool
+
+	Progress core.Progress // nil: none
+	Workers  int           // files written at the same time; 0: 4
+}
+
+// Restored counts what was restored. Everything counted is on disk.
+type Restored struct {
+	Files, Dirs, Symlinks int64
+	Bytes                 int64
+	Removed               int64 // files, links and folders that were removed because of Delete
+	Warnings              []core.Warning
+}
+
+// Restore puts the trees of a component's folder back. extra is the object of
+// the component's extra.jsonl, "" when it has none. Each file is written beside
+// its place, brought to disk and then moved there: on an error, files that were
+// restored before it stay, all others are as they were, and no temporary file is left.
+//
+// Errors have core.CodeDamage when the backup is damaged, core.CodeDisk when the
+// target is full or fails; both name the path.
+func Restore(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.ObjectID, opt RestoreOptions) (*Restored, error) {
+	if opt.Delete && len(opt.Trees) == 0 {
+		return nil, errors.New("restore files: Delete without Trees")
+	}
+	o := &restore{
+		reader: r, opt: opt, progress: opt.Progress, links: map[string]*linkTarget{},
+		warned: map[string]int{}, kept: map[string]bool{},
+		owners: newOwnerMap(opt.Owners), denied: map[[2]uint32]int{},
+	}
+	if o.progress == nil {
+		o.progress = core.NoProgress{}
+	}
+	for _, w := range opt.Kept {
+		o.kept[w.Object] = true
+	}
+	workers := opt.Workers
+	if workers <= 0 {
+		workers = defaultWorkers
+	}
+	places, err := readStoredDir(ctx, r, entry.Name, entry)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.prepare(ctx, entry); err != nil {
+		return nil, err
+	}
+	if o.extras, err = ReadExtra(ctx, r, extra); err != nil {
+		return nil, err
+	}
+	for _, x := range o.extras {
+		if x.Link != "" {
+			o.links[x.Link] = nil
+		}
+	}
+	o.ctx, o.cancel = context.WithCancelCause(ctx)
+	defer o.cancel(nil)
+	o.jobs = make(chan writeJob, 4*workers)
+	var pool sync.WaitGroup
+	for range workers {
+		pool.Go(o.work)
+	}
+	for _, p := range places {
+		if err := o.restorePlace(p); err != nil {
+			o.fail(err)
+			break
+		}
+	}
+	close(o.jobs)
+	pool.Wait()
+	if o.ctx.Err() != nil {
+		return nil, context.Cause(o.ctx)
+	}
+	o.summarise()
+	return &o.result, nil
+}
+
+// restore is the state of one Restore.
+type restore struct {
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	reader   core.TreeReader
+	opt      RestoreOptions
+	paths    []string
+	extras   map[string]Extra
+	kept     map[string]bool
+	progress core.Progress
+	jobs     chan writeJob
+	links    map[string]*linkTarget // keys: all that links point to; used by the walk only
+	owners   *ownerMap
+
+	mu       sync.Mutex // for all below
+	result   Restored
+	warned   map[string]int
+	denied   map[[2]uint32]int // owners that could not be set
+	deniedAt string            // one of the paths
+}
+
+// openFolder is a folder of the target that is being filled. Its attributes
+// are set when everything in it is done.
+type openFolder struct {
+	parent *openFolder
+	root   *openFolder // of the place; itself for the root
+	fd     int
+	dev    uint64
+	entry  core.Entry
+	path   string // in the component, as stored
+	rel    string // real path below the place's root
+	real   string // absolute
+	extra  Extra
+	owned  scope // what the backup owns here; nil when nothing
+	set    bool  // attributes are to be set: it is owned, or was made
+	whole  bool  // all of it is restored, not only some paths in it
+
+	mu      sync.Mutex
+	pending int
+	names   map[string]bool // real names that the backup has here
+}
+
+// writeJob is a file or symbolic link to be written.
+type writeJob struct {
+	in    *openFolder
+	name  string // real
+	path  string
+	entry core.Entry
+	extra Extra
+	link  *linkTarget // other names of this file wait for it; may be nil
+}
+
+// linkTarget is a restored file that further names will be linked to.
+type linkTarget struct {
+	done chan struct{}
+	in   string // real path of its folder below root
+	root *openFolder
+	name string
+	id   fileID
+	ok   bool
+	of   core.ObjectID
+}
+
+// prepare checks Paths and Targets before anything is touched.
+func (o *restore) prepare(ctx context.Context, entry core.Entry) error {
+	for _, p := range o.opt.Paths {
+		p = strings.Trim(p, "/")
+		if _, err := Lookup(ctx, o.reader, entry, p); err != nil {
+			return err
+		}
+		if p == "" {
+			continue
+		}
+		place, _, _ := strings.Cut(p, "/")
+		if o.opt.Targets[place] == "" {
+			return fmt.Errorf("restore %s: there is no target folder for %q", p, place)
+		}
+		o.paths = append(o.paths, p)
+	}
+	if slices.ContainsFunc(o.opt.Paths, func(p string) bool { return strings.Trim(p, "/") == "" }) {
+		o.paths = nil // everything
+	}
+	for place, target := range o.opt.Targets {
+		if !filepath.IsAbs(target) {
+			return fmt.Errorf("restore files: target %q for %q is not an absolute path", target, place)
+		}
+	}
+	return nil
+}
+
+// Lookup returns the entry at path, relative to the stored folder dir and as
+// stored; "" is dir itself. The error has core.CodeNotFound when there is none.
+func Lookup(ctx context.Context, r core.TreeReader, dir core.Entry, path string) (core.Entry, error) {
+	e, at := dir, ""
+	for _, name := range strings.Split(path, "/") {
+		if name == "" {
+			continue
+		}
+		missing := &core.Error{
+			Code: core.CodeNotFound, Op: "look up " + quote(path), Message: fmt.Sprintf("there is no %s in %s", quote(name), quote(join(dir.Name, at))),
+			Hint: "see what there is with `backstay ls BACKUP " + quote(join(dir.Name, at)) + "`",
+		}
+		if e.Type != core.TypeDir {
+			return core.Entry{}, missing
+		}
+		entries, err := readStoredDir(ctx, r, at, e)
+		if err != nil {
+			return core.Entry{}, err
+		}
+		i := slices.IndexFunc(entries, func(e core.Entry) bool { return e.Name == name })
+		if i < 0 {
+			return core.Entry{}, missing
+		}
+		e, at = entries[i], join(at, name)
+	}
+	return e, nil
+}
+
+// selected says whether the path is restored: with all that is below it, or
+// only as a folder on the way.
+func (o *restore) selected(path string) (whole, way bool) {
+	if len(o.paths) == 0 {
+		return true, false
+	}
+	for _, p := range o.paths {
+		if p == path || strings.HasPrefix(path, p+"/") {
+			return true, false
+		}
+		if strings.HasPrefix(p, path+"/") {
+			way = true
+		}
+	}
+	return false, way
+}
+
+// ownedScope returns what the backup owns of a place.
+func (o *restore) ownedScope(place string) (scope, error) {
+	if len(o.opt.Trees) == 0 {
+		s, err := newSelection([]core.Path{{Path: "."}}, nil)
+		return newScope([]*selection{s}), err
+	}
+	var sets []*selection
+	for _, t := range o.opt.Trees {
+		if t.Place != place {
+			continue
+		}
+		var include []core.Path
+		for _, p := range t.Include {
+			include = append(include, core.Path{Path: p})
+		}
+		s, err := newSelection(include, t.Exclude)
+		if err != nil {
+			return nil, err
+		}
+		sets = append(sets, s)
+	}
+	return newScope(sets), nil
+}
+
+func (o *restore) restorePlace(e core.Entry) error {
+	target := o.opt.Targets[e.Name]
+	whole, way := o.selected(e.Name)
+	if target == "" || (!whole && !way) {
+		return nil
+	}
+	if e.Type != core.TypeDir {
+		return damage("restore "+e.Name, "it is not a folder")
+	}
+	target = filepath.Clean(target)
+	made, err := makeTarget(target)
+	if err != nil {
+		return writeFailed("make folder", target, err)
+	}
+	// The target itself is what the caller names: it may be a link.
+	fd, err := openAt(unix.AT_FDCWD, target, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return writeFailed("open folder", target, err)
+	}
+	owned, err := o.ownedScope(e.Name)
+	if err != nil {
+		return errors.Join(err, unix.Close(fd))
+	}
+	f := &openFolder{fd: fd, entry: e, path: e.Name, real: strings.TrimSuffix(target, "/"), owned: owned, whole: whole}
+	f.root = f
+	// Of the folder that is given only the contents are named in the backup,
+	// unless all of it was captured.
+	f.set = made || (owned.whole() && whole)
+	return o.fill(f)
+}
+
+// fill restores what is in an open folder, and lets go of it.
+func (o *restore) fill(f *openFolder) error {
+	f.pending = 1
+	if f.parent != nil {
+		f.parent.mu.Lock()
+		f.parent.pending++
+		f.parent.mu.Unlock()
+	}
+	defer o.done(f)
+	st, err := statFD(f.fd)
+	if err != nil {
+		return writeFailed("stat", f.real, err)
+	}
+	f.dev = uint64(st.Dev)
+	if f.set && st.Mode&0o700 != 0o700 {
+		// A folder that its owner may not write to gets its mode back at the end.
+		if err := unix.Fchmod(f.fd, st.Mode&0o7777|0o700); err != nil && !isErrno(err, unix.EPERM) {
+			return writeFailed("change mode of", f.real, err)
+		}
+	}
+	o.progress.Item(f.real + "/")
+	entries, err := readStoredDir(o.ctx, o.reader, f.path, f.entry)
+	if err != nil {
+		return err
+	}
+	f.names = make(map[string]bool, len(entries))
+	for _, e := range entries {
+		if err := o.ctx.Err(); err != nil {
+			return err
+		}
+		path := join(f.path, e.Name)
+		x := o.extras[path]
+		name := e.Name
+		if x.Name != nil {
+			name = string(x.Name)
+		}
+		if f.names[name] {
+			return damage("restore "+quote(path), fmt.Sprintf("two entries have the name %q", name))
+		}
+		f.names[name] = true
+		whole, way := o.selected(path)
+		if !whole && !way {
+			continue
+		}
+		if e.Type == core.TypeDir {
+			err = o.folder(f, e, x, name, path, whole)
+		} else if whole {
+			err = o.leaf(writeJob{in: f, name: name, path: path, entry: e, extra: x})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// folder opens a folder of the target, or makes it.
+func (o *restore) folder(in *openFolder, e core.Entry, x Extra, name, path string, whole bool) error {
+	f := &openFolder{
+		parent: in, root: in.root, entry: e, extra: x, path: path, rel: join(in.rel, name),
+		real: in.real + "/" + name, whole: whole,
+	}
+	f.owned = in.owned.child(name, f.rel)
+	f.set = f.owned.whole() && whole
+	for attempt := 1; ; attempt++ {
+		fd, err := openDirAt(in.fd, name)
+		if err == nil {
+			f.fd = fd
+			return o.fill(f)
+		}
+		if attempt == maxAttempts {
+			return writeFailed("open folder", f.real, err)
+		}
+		switch {
+		case isErrno(err, unix.ENOENT):
+		case isErrno(err, unix.ENOTDIR, unix.ELOOP):
+			if !f.owned.whole() {
+				return &core.Error{
+					Code: core.CodeFailed, Op: "restore " + quote(path),
+					Message: fmt.Sprintf("%s is not a folder here, and the backup does not own it", quote(f.real)),
+					Hint:    "restore to another folder with --to-dir, or put a folder there",
+				}
+			}
+			if err := unix.Unlinkat(in.fd, name, 0); err != nil && !isErrno(err, unix.ENOENT, unix.EISDIR) {
+				return writeFailed("remove", f.real, err)
+			}
+		case isErrno(err, unix.EACCES) && f.set:
+			// A folder of ours that we may not read: it gets its mode back at the end.
+			if err := unix.Fchmodat(in.fd, name, 0o700, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+				return writeFailed("open folder", f.real, unix.EACCES)
+			}
+			continue
+		default:
+			return writeFailed("open folder", f.real, err)
+		}
+		err = unix.Mkdirat(in.fd, name, 0o700)
+		if err != nil && !isErrno(err, unix.EEXIST) {
+			return writeFailed("make folder", f.real, err)
+		}
+		f.set = f.set || err == nil
+	}
+}
+
+// leaf hands a file or link to the workers, or links it to a file that was
+// restored under another name.
+func (o *restore) leaf(j writeJob) error {
+	if j.entry.Type == core.TypeFile && j.extra.Link != "" && j.extra.Link != j.path {
+		if t := o.links[j.extra.Link]; t != nil && t.of == j.entry.Object.ID {
+			// The walk waits here, the workers never wait for the walk.
+			<-t.done
+			if t.ok {
+				linked, err := o.link(t, j)
+				if linked || err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if _, wanted := o.links[j.path]; wanted && j.entry.Type == core.TypeFile {
+		t := &linkTarget{done: make(chan struct{}), in: j.in.rel, root: j.in.root, name: j.name, of: j.entry.Object.ID}
+		o.links[j.path] = t
+		j.link = t
+	}
+	j.in.mu.Lock()
+	j.in.pending++
+	j.in.mu.Unlock()
+	o.jobs <- j
+	return nil
+}
+
+func (o *restore) work() {
+	w := &fileWriter{o: o}
+	for j := range o.jobs {
+		if o.ctx.Err() == nil {
+			if err := w.write(j); err != nil {
+				o.fail(err)
+			}
+		}
+		if j.link != nil {
+			close(j.link.done)
+		}
+		o.done(j.in)
+	}
+}
+
+func (o *restore) fail(err error) {
+	if o.ctx.Err() == nil {
+		o.cancel(err)
+	}
+}
+
+// done lets go of a folder; the last one finishes it.
+func (o *restore) done(f *openFolder) {
+	for f != nil {
+		f.mu.Lock()
+		f.pending--
+		last := f.pending == 0
+		f.mu.Unlock()
+		if !last {
+			return
+		}
+		if o.ctx.Err() == nil {
+			if err := o.finish(f); err != nil {
+				o.fail(err)
+			}
+		}
+		if err := unix.Close(f.fd); err != nil {
+			o.fail(writeFailed("close", f.real, err))
+		}
+		f = f.parent
+	}
+}
+
+// finish removes what should not be in a folder, and sets its attributes.
+func (o *restore) finish(f *openFolder) error {
+	if o.opt.Delete && f.whole {
+		if err := o.prune(f); err != nil {
+			return err
+		}
+	}
+	if f.set {
+		if err := o.setAttributes(f.fd, f.entry, f.extra, f.real); err != nil {
+			return err
+		}
+		if err := futimens(f.fd, f.entry); err != nil {
+			o.warn("times", f.real, "its modification time could not be set: "+errnoText(err))
+		}
+	}
+	if err := retryIntr(func() error { return unix.Fsync(f.fd) }); err != nil {
+		return writeFailed("sync folder", f.real, err)
+	}
+	o.mu.Lock()
+	o.result.Dirs++
+	o.mu.Unlock()
+	return nil
+}
+
+func (o *restore) warn(code, object, message string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.warned[code]++
+	if o.warned[code] <= maxWarnings {
+		o.result.Warnings = append(o.result.Warnings, core.Warning{Code: code, Object: quote(object), Message: message})
+	}
+}
+
+// summarise brings the warnings into their final form.
+func (o *restore) summarise() {
+	sort.SliceStable(o.result.Warnings, func(i, k int) bool { return o.result.Warnings[i].Object < o.result.Warnings[k].Object })
+	codes := make([]string, 0, len(o.warned))
+	for code := range o.warned {
+		codes = append(codes, code)
+	}
+	sort.Strings(codes)
+	for _, code := range codes {
+		if more := o.warned[code] - maxWarnings; more > 0 {
+			o.result.Warnings = append(o.result.Warnings, core.Warning{Code: code, Message: fmt.Sprintf("%d more paths", more)})
+		}
+	}
+	if w, ok := o.ownerWarning(); ok {
+		o.result.Warnings = append(o.result.Warnings, w)
+	}
+}

@@ -1,0 +1,135 @@
+package files
+
+import (
+	"bytes"
+	"sort"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// storedXattr says whether an extended attribute belongs into a backup. Left
+// out are those that belong to the machine and not to the file: SELinux labels, which
+// the target's policy gives, IMA and EVM signatures, and overlayfs's own notes.
+func storedXattr(name string) bool {
+	switch name {
+	case "", "security.selinux", "security.ima", "security.evm", "security.apparmor":
+		return false
+	}
+	return !strings.HasPrefix(name, "trusted.overlay.") && !strings.ContainsRune(name, 0)
+}
+
+// removableXattr says whether a restore takes an attribute away that the backup
+// does not have: those that users set and those that grant access, which a new
+// file inherits from its folder.
+func removableXattr(name string) bool {
+	return strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "system.posix_acl_")
+}
+
+// listXattrs returns the names of an open file's extended attributes, none
+// where the file system knows none.
+func listXattrs(fd int) ([]string, error) {
+	buf := make([]byte, 1024)
+	for {
+		n := 0
+		err := retryIntr(func() (err error) {
+			n, err = unix.Flistxattr(fd, buf)
+			return err
+		})
+		if isErrno(err, unix.ENOTSUP, unix.ENOSYS) {
+			return nil, nil
+		}
+		if isErrno(err, unix.ERANGE) && len(buf) < 1<<20 {
+			buf = make([]byte, 4*len(buf))
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			return nil, nil
+		}
+		names := strings.Split(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00")
+		sort.Strings(names)
+		return names, nil
+	}
+}
+
+func getXattr(fd int, name string) ([]byte, error) {
+	buf := make([]byte, 256)
+	for {
+		n := 0
+		err := retryIntr(func() (err error) {
+			n, err = unix.Fgetxattr(fd, name, buf)
+			return err
+		})
+		if isErrno(err, unix.ERANGE) && len(buf) < 16<<20 {
+			buf = make([]byte, 8*len(buf))
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return buf[:n:n], nil
+	}
+}
+
+// readXattrs returns the extended attributes of an open file or folder that
+// are stored, nil when there are none. failed hears of those that could not be read.
+func readXattrs(fd int, failed func(name string, err error)) map[string][]byte {
+	names, err := listXattrs(fd)
+	if err != nil {
+		failed("", err)
+		return nil
+	}
+	var xattrs map[string][]byte
+	for _, name := range names {
+		if !storedXattr(name) {
+			continue
+		}
+		value, err := getXattr(fd, name)
+		if isErrno(err, unix.ENODATA) {
+			continue // removed since it was listed
+		}
+		if err != nil {
+			failed(name, err)
+			continue
+		}
+		if xattrs == nil {
+			xattrs = map[string][]byte{}
+		}
+		xattrs[name] = value
+	}
+	return xattrs
+}
+
+// writeXattrs gives an open file or folder the extended attributes want, and
+// takes away those that it should not have.
+func writeXattrs(fd int, want map[string][]byte, failed func(name string, err error)) {
+	have, err := listXattrs(fd)
+	if err != nil {
+		failed("", err)
+	}
+	for _, name := range have {
+		if _, wanted := want[name]; wanted || !removableXattr(name) {
+			continue
+		}
+		err := retryIntr(func() error { return unix.Fremovexattr(fd, name) })
+		if err != nil && !isErrno(err, unix.ENODATA, unix.ENOTSUP) {
+			failed(name, err)
+		}
+	}
+	names := make([]string, 0, len(want))
+	for name := range want {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		if old, err := getXattr(fd, name); err == nil && bytes.Equal(old, want[name]) {
+			continue
+		}
+		if err := retryIntr(func() error { return unix.Fsetxattr(fd, name, want[name], 0) }); err != nil {
+			failed(name, err)
+		}
+	}
+}
