@@ -214,16 +214,23 @@ func secretFields(into *SecretSource) []field {
 			r.inlineSecret = &at
 		}
 	}
-	passwordFile := pathField("password_file", &file, false)
+	passwordFile := textField("password_file", &file, func(s string) (string, string) {
+		if wrong, _ := absolute(s); wrong != "" {
+			return "must be an absolute path", "give the path of the file that holds the password, beginning with /"
+		}
+		return "", ""
+	})
+	passwordFile.schema["pattern"] = "^/"
 	readFile := passwordFile.read
 	passwordFile.read = func(r *reader, at position, n ast.Node) {
 		if readFile(r, at, n); file != "" {
-			*into = SecretSource{PasswordFile: file}
+			*into = SecretSource{PasswordFile: path.Clean(file)}
 		}
 	}
 	passwordEnv := textField("password_env", &env, func(s string) (string, string) {
 		if !envName.MatchString(s) {
-			return fmt.Sprintf("must be the name of an environment variable, not %q", shown(s)), "give the name, such as BACKSTAY_PASSWORD, not the password"
+			// What stands there may be the password itself: it is not shown.
+			return "must be the name of an environment variable", "give the name, such as BACKSTAY_PASSWORD, not the password"
 		}
 		return "", ""
 	})

@@ -254,8 +254,11 @@ func (r *reader) entriesWithin(n ast.Node, what string, depth int) ([]entry, boo
 	case *ast.MappingValueNode:
 		values = []*ast.MappingValueNode{v}
 	default:
-		r.problem(at, "write it as "+what+": {key: value}, or the keys on lines of their own below it",
-			"%q must hold keys and values, not %s", what, describe(n))
+		hint := "write the keys on lines of their own: key: value"
+		if what != "" {
+			hint = "write it as " + what + ": {key: value}, or the keys on lines of their own below it"
+		}
+		r.problem(at, hint, "%s must hold keys and values, not %s", sectionName(what), describe(n))
 		return nil, false
 	}
 	var own, merged []entry
@@ -348,7 +351,11 @@ func (r *reader) number(n ast.Node, key string, low, high int) (int, bool) {
 		r.problem(at, "", "%q must be a number from %d to %d, not %s", key, low, high, shown(i.GetToken().Value))
 		return 0, false
 	}
-	r.problem(at, "", "%q must be a number from %d to %d, not %s", key, low, high, describe(v))
+	got := describe(v)
+	if s, ok := v.(*ast.StringNode); ok {
+		got = fmt.Sprintf("the text %q", shown(s.Value))
+	}
+	r.problem(at, "", "%q must be a number from %d to %d, not %s", key, low, high, got)
 	return 0, false
 }
 
