@@ -166,6 +166,7 @@ type job struct {
 	name   string // real
 	stored string
 	st     unix.Stat_t
+	follow bool       // it is a link, and the file that it points to is stored
 	group  *linkGroup // nil for a file with one name
 }
 

@@ -84,7 +84,7 @@ func (c *capture) store(r *fileReader, j job) error {
 			return nil
 		}
 		// Gone or replaced: look again.
-		st, lerr := lstatAt(j.in.fd, j.name)
+		st, lerr := j.stat()
 		switch {
 		case isErrno(lerr, unix.ENOENT):
 			c.vanished(real)
@@ -108,6 +108,9 @@ type content struct {
 	object core.Object
 	sparse bool
 	xattrs map[string][]byte
+	// partial: not all of xattrs could be read. Such a file is read again next
+	// time, so that the warning is not lost.
+	partial bool
 }
 
 // reading is one attempt at a file.
@@ -134,7 +137,7 @@ func (c *capture) storeFile(j job, key cacheKey, st *unix.Stat_t, got content, r
 		j.group.entry, j.group.extra = e, Extra{Xattrs: got.xattrs, Sparse: got.sparse}
 	}
 	c.add(j.in, e, x)
-	if key != (cacheKey{}) && nanos(st.Ctim)+settled.Nanoseconds() <= read.UnixNano() {
+	if key != (cacheKey{}) && !got.partial && nanos(st.Ctim)+settled.Nanoseconds() <= read.UnixNano() {
 		c.mu.Lock()
 		err := c.fresh.add(key, st, got)
 		c.mu.Unlock()
@@ -172,10 +175,23 @@ func (c *capture) storeLink(j job, real string) error {
 	return nil
 }
 
+// stat looks at what a job's name stands for now.
+func (j *job) stat() (unix.Stat_t, error) {
+	if !j.follow {
+		return lstatAt(j.in.fd, j.name)
+	}
+	var st unix.Stat_t
+	err := retryIntr(func() error { return unix.Fstatat(j.in.fd, j.name, &st, 0) })
+	return st, err
+}
+
 // read reads a file once, up to the size that it has when it is opened.
 func (r *fileReader) read(j job, real string) (got *reading, err error) {
 	// O_NONBLOCK: a FIFO put in the file's place must not hold us up.
-	flags := unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK
+	flags := unix.O_RDONLY | unix.O_NONBLOCK
+	if !j.follow {
+		flags |= unix.O_NOFOLLOW
+	}
 	fd, err := openAt(j.in.fd, j.name, flags|unix.O_NOATIME, 0)
 	if isErrno(err, unix.EPERM) { // O_NOATIME is for the owner and root
 		fd, err = openAt(j.in.fd, j.name, flags, 0)
@@ -196,7 +212,10 @@ func (r *fileReader) read(j job, real string) (got *reading, err error) {
 			err = cerr
 		}
 	}()
-	got.xattrs = readXattrs(fd, r.c.xattrFailed(real))
+	got.xattrs = readXattrs(fd, func(name string, err error) {
+		got.partial = true
+		r.c.xattrFailed(real)(name, err)
+	})
 	w, err := r.c.writer.Create(r.c.ctx, join(j.in.path, j.stored))
 	if err != nil {
 		return nil, &writeError{err}
@@ -215,7 +234,7 @@ func (r *fileReader) read(j job, real string) (got *reading, err error) {
 		return nil, err
 	}
 	got.changed = changeOf(&got.st, &after, n)
-	named, err := lstatAt(j.in.fd, j.name)
+	named, err := j.stat()
 	switch {
 	case isErrno(err, unix.ENOENT):
 		// Deleted after it was opened: all of it was read, at a moment when it

@@ -16,7 +16,11 @@ import (
 func (c *capture) walkPlace(p *place, top *folder) error {
 	op := "capture " + string(c.component)
 	// The root itself is what the configuration names: it may be a link.
-	fd, err := openAt(unix.AT_FDCWD, p.root, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	open := func() (int, error) { return openWay(unix.AT_FDCWD, p.root, 0) }
+	if p.scope.whole() {
+		open = func() (int, error) { return openAt(unix.AT_FDCWD, p.root, unix.O_RDONLY|unix.O_DIRECTORY, 0) }
+	}
+	fd, err := open()
 	if err != nil {
 		e := &core.Error{Code: core.CodeNotFound, Op: op, Err: fmt.Errorf("open folder %s: %w", quote(p.root), err)}
 		switch {
@@ -55,7 +59,7 @@ func (c *capture) enter(f, parent *folder, stored string, st *unix.Stat_t, rel s
 	if err := c.ctx.Err(); err != nil {
 		return err
 	}
-	c.progress.Item(join(f.real, ""))
+	c.progress.Item(f.real + "/")
 	names := sc.named()
 	if sc.whole() {
 		listed, err := listDir(f.fd)
@@ -119,7 +123,7 @@ func (c *capture) visit(v visit) error {
 	}
 	switch kindOf(&st) {
 	case unix.S_IFREG:
-		return c.visitFile(v, st)
+		return c.visitFile(v, st, false)
 	case unix.S_IFLNK:
 		c.submit(job{in: v.in, name: v.name, stored: v.stored, st: st})
 		return nil
@@ -188,7 +192,11 @@ func (c *capture) checkWay(v visit, st *unix.Stat_t) error {
 
 // visitDir opens a folder and walks it.
 func (c *capture) visitDir(v visit, attempt int) error {
-	fd, err := openDirAt(v.in.fd, v.name)
+	open := openDirAt
+	if !v.scope.whole() {
+		open = func(dir int, name string) (int, error) { return openWay(dir, name, unix.O_NOFOLLOW) }
+	}
+	fd, err := open(v.in.fd, v.name)
 	if err != nil {
 		return c.unopened(v, err, attempt)
 	}
@@ -254,7 +262,7 @@ func (c *capture) followLink(v visit) error {
 	}
 	fd, err := openAt(v.in.fd, v.name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if isErrno(err, unix.ENOTDIR) {
-		return c.keepLink(v)
+		return c.followToFile(v, target)
 	}
 	if err != nil {
 		if exhausted(err) {
@@ -266,29 +274,34 @@ func (c *capture) followLink(v visit) error {
 			Hint:    "mount or restore what it points to, or correct the link; what lies behind it would be missing from the backup",
 		}
 	}
-	c.note("%s is a symbolic link to %s; the folder was captured in its place", quote(v.real()), quote(target))
+	c.note("%s is a symbolic link to %s; what it points to was captured in its place", quote(v.real()), quote(target))
 	return c.visitOpen(v, fd)
 }
 
-// keepLink stores a link to something that is not a folder as the link it is.
-func (c *capture) keepLink(v visit) error {
-	st, err := lstatAt(v.in.fd, v.name)
-	if err != nil {
+// followToFile captures a file in the place of a link to it.
+func (c *capture) followToFile(v visit, target string) error {
+	var st unix.Stat_t
+	if err := retryIntr(func() error { return unix.Fstatat(v.in.fd, v.name, &st, 0) }); err != nil {
 		return c.absent(v, err)
 	}
 	if err := c.checkWay(v, &st); err != nil {
 		return err
 	}
-	if kindOf(&st) == unix.S_IFLNK && v.scope.whole() {
-		c.submit(job{in: v.in, name: v.name, stored: v.stored, st: st})
+	if !v.scope.whole() {
+		return nil
 	}
-	return nil
+	if kindOf(&st) != unix.S_IFREG {
+		c.warn("skipped", v.real(), "not stored: it is a symbolic link to a "+kindName(kindOf(&st)))
+		return nil
+	}
+	c.note("%s is a symbolic link to %s; what it points to was captured in its place", quote(v.real()), quote(target))
+	return c.visitFile(v, st, true)
 }
 
 // visitFile hands a file to the workers, unless it is another name of a file
 // that they have had.
-func (c *capture) visitFile(v visit, st unix.Stat_t) error {
-	j := job{in: v.in, name: v.name, stored: v.stored, st: st}
+func (c *capture) visitFile(v visit, st unix.Stat_t, follow bool) error {
+	j := job{in: v.in, name: v.name, stored: v.stored, st: st, follow: follow}
 	if st.Nlink < 2 {
 		c.submit(j)
 		return nil

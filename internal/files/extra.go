@@ -78,8 +78,7 @@ func parseExtra(ctx context.Context, r io.Reader) (map[string]Extra, error) {
 			return nil, err
 		}
 		var x Extra
-		d := json.NewDecoder(bytes.NewReader(lines.Bytes()))
-		if err := d.Decode(&x); err != nil {
+		if err := json.Unmarshal(lines.Bytes(), &x); err != nil {
 			return nil, damage(fmt.Sprintf("read extra.jsonl, line %d", n), err.Error())
 		}
 		if err := x.check(); err != nil {

@@ -185,6 +185,19 @@ func openDirAt(dir int, name string) (int, error) {
 	return openAt(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 }
 
+// openWay opens a folder in which only known names are looked up, so that the right to
+// search it is enough.
+func openWay(dir int, name string, flags int) (int, error) {
+	fd, err := openAt(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|flags, 0)
+	if isErrno(err, unix.EACCES) {
+		fd, err = openAt(dir, name, unix.O_PATH|unix.O_DIRECTORY|flags, 0)
+	}
+	return fd, err
+}
+
+// fdPath names an open file for system calls that take only paths.
+func fdPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
 func readlinkAt(dir int, name string) (string, error) {
 	for size := 256; ; size *= 2 {
 		buf := make([]byte, size)

@@ -108,6 +108,11 @@ func Restore(ctx context.Context, r core.TreeReader, entry core.Entry, extra cor
 	}
 	close(o.jobs)
 	pool.Wait()
+	for _, fd := range o.roots {
+		if err := unix.Close(fd); err != nil {
+			o.fail(fmt.Errorf("close target folder: %w", err))
+		}
+	}
 	if o.ctx.Err() != nil {
 		return nil, context.Cause(o.ctx)
 	}
@@ -126,6 +131,7 @@ type restore struct {
 	kept     map[string]bool
 	progress core.Progress
 	jobs     chan writeJob
+	roots    []int                  // the targets, open until the end for links
 	links    map[string]*linkTarget // keys: all that links point to; used by the walk only
 	owners   *ownerMap
 
@@ -140,7 +146,7 @@ type restore struct {
 // are set when everything in it is done.
 type openFolder struct {
 	parent *openFolder
-	root   *openFolder // of the place; itself for the root
+	root   int // the place's target, which stays open longer than fd
 	fd     int
 	dev    uint64
 	entry  core.Entry
@@ -148,9 +154,10 @@ type openFolder struct {
 	rel    string // real path below the place's root
 	real   string // absolute
 	extra  Extra
-	owned  scope // what the backup owns here; nil when nothing
-	set    bool  // attributes are to be set: it is owned, or was made
-	whole  bool  // all of it is restored, not only some paths in it
+	owned  scope   // what the backup owns here; nil when nothing
+	set    bool    // attributes are to be set: it is owned, or was made
+	whole  bool    // all of it is restored, not only some paths in it
+	mode   *uint32 // what the folder had, where it was made writable meanwhile
 
 	mu      sync.Mutex
 	pending int
@@ -171,7 +178,7 @@ type writeJob struct {
 type linkTarget struct {
 	done chan struct{}
 	in   string // real path of its folder below root
-	root *openFolder
+	root int
 	name string
 	id   fileID
 	ok   bool
@@ -297,8 +304,12 @@ func (o *restore) restorePlace(e core.Entry) error {
 	if err != nil {
 		return errors.Join(err, unix.Close(fd))
 	}
-	f := &openFolder{fd: fd, entry: e, path: e.Name, real: strings.TrimSuffix(target, "/"), owned: owned, whole: whole}
-	f.root = f
+	root, err := openAt(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return errors.Join(writeFailed("open folder", target, err), unix.Close(fd))
+	}
+	o.roots = append(o.roots, root)
+	f := &openFolder{root: root, fd: fd, entry: e, path: e.Name, real: strings.TrimSuffix(target, "/"), owned: owned, whole: whole}
 	// Of the folder that is given only the contents are named in the backup,
 	// unless all of it was captured.
 	f.set = made || (owned.whole() && whole)
@@ -321,9 +332,11 @@ func (o *restore) fill(f *openFolder) error {
 	f.dev = uint64(st.Dev)
 	if f.set && st.Mode&0o700 != 0o700 {
 		// A folder that its owner may not write to gets its mode back at the end.
-		if err := unix.Fchmod(f.fd, st.Mode&0o7777|0o700); err != nil && !isErrno(err, unix.EPERM) {
+		mode := st.Mode & 0o7777
+		if err := unix.Fchmod(f.fd, mode|0o700); err != nil && !isErrno(err, unix.EPERM) {
 			return writeFailed("change mode of", f.real, err)
 		}
+		f.mode = &mode
 	}
 	o.progress.Item(f.real + "/")
 	entries, err := readStoredDir(o.ctx, o.reader, f.path, f.entry)
@@ -392,9 +405,8 @@ func (o *restore) folder(in *openFolder, e core.Entry, x Extra, name, path strin
 				return writeFailed("remove", f.real, err)
 			}
 		case isErrno(err, unix.EACCES) && f.set:
-			// A folder of ours that we may not read: it gets its mode back at the end.
-			if err := unix.Fchmodat(in.fd, name, 0o700, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-				return writeFailed("open folder", f.real, unix.EACCES)
+			if err := unlockDir(in.fd, name); err != nil {
+				return writeFailed("open folder", f.real, err)
 			}
 			continue
 		default:
@@ -470,6 +482,10 @@ func (o *restore) done(f *openFolder) {
 			if err := o.finish(f); err != nil {
 				o.fail(err)
 			}
+		} else if f.mode != nil {
+			if err := unix.Fchmod(f.fd, *f.mode); err != nil {
+				o.fail(writeFailed("change mode of", f.real, err))
+			}
 		}
 		if err := unix.Close(f.fd); err != nil {
 			o.fail(writeFailed("close", f.real, err))
@@ -493,7 +509,7 @@ func (o *restore) finish(f *openFolder) error {
 			o.warn("times", f.real, "its modification time could not be set: "+errnoText(err))
 		}
 	}
-	if err := retryIntr(func() error { return unix.Fsync(f.fd) }); err != nil {
+	if err := syncDir(f.fd); err != nil {
 		return writeFailed("sync folder", f.real, err)
 	}
 	o.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -23,14 +24,42 @@ const (
 	maxLinkTarget = 4096
 )
 
-// makeTarget makes a folder and those above it, and says whether it did.
+// makeTarget makes a folder and those above it, durably, and says whether it did.
 func makeTarget(path string) (bool, error) {
 	if _, err := os.Stat(path); err == nil {
 		return false, nil
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return false, err
 	}
-	return true, os.MkdirAll(path, 0o755)
+	above := filepath.Dir(path)
+	if _, err := makeTarget(above); err != nil {
+		return false, err
+	}
+	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return false, err
+	}
+	return true, syncFolder(above)
+}
+
+// syncDir brings a folder's names to disk. Some network file systems do that
+// of themselves and refuse the call.
+func syncDir(fd int) error {
+	err := retryIntr(func() error { return unix.Fsync(fd) })
+	if isErrno(err, unix.EINVAL, unix.ENOTSUP) {
+		return nil
+	}
+	return err
+}
+
+// unlockDir lets the owner of a folder into it.
+func unlockDir(dir int, name string) error {
+	fd, err := openAt(dir, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	// Not fchmodat, which can refuse links only since Linux 6.6.
+	err = unix.Chmod(fdPath(fd), 0o700)
+	return errors.Join(err, unix.Close(fd))
 }
 
 // tempName returns the name under which a file is written before it takes its
@@ -303,7 +332,7 @@ func (w *fileWriter) makeLink(j writeJob, temp, real string) error {
 // not possible here, so that the bytes must be written.
 func (o *restore) link(t *linkTarget, j writeJob) (bool, error) {
 	real := j.in.real + "/" + j.name
-	dir, err := openBelow(t.root.fd, t.in)
+	dir, err := openBelow(t.root, t.in)
 	if err != nil {
 		return false, nil
 	}

@@ -56,7 +56,6 @@ type memFile struct {
 	m    *memStore
 	hint string
 	buf  bytes.Buffer
-	size int64
 }
 
 func (f *memFile) Write(b []byte) (int, error) {

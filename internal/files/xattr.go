@@ -34,6 +34,9 @@ func listXattrs(fd int) ([]string, error) {
 		n := 0
 		err := retryIntr(func() (err error) {
 			n, err = unix.Flistxattr(fd, buf)
+			if err == unix.EBADF { // opened with O_PATH
+				n, err = unix.Listxattr(fdPath(fd), buf)
+			}
 			return err
 		})
 		if isErrno(err, unix.ENOTSUP, unix.ENOSYS) {
@@ -61,6 +64,9 @@ func getXattr(fd int, name string) ([]byte, error) {
 		n := 0
 		err := retryIntr(func() (err error) {
 			n, err = unix.Fgetxattr(fd, name, buf)
+			if err == unix.EBADF {
+				n, err = unix.Getxattr(fdPath(fd), name, buf)
+			}
 			return err
 		})
 		if isErrno(err, unix.ERANGE) && len(buf) < 16<<20 {

@@ -1,0 +1,632 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay/internal/core"
+)
+
+// hook calls f with every item that progress hears of.
+type hook struct {
+	core.NoProgress
+	f func(name string)
+}
+
+func (h hook) Item(name string) { h.f(name) }
+
+func paths(all map[string]core.Entry) []string { return slices.Sorted(maps.Keys(all)) }
+
+func codes(warnings []core.Warning) []string {
+	var c []string
+	for _, w := range warnings {
+		c = append(c, w.Code+" "+w.Object)
+	}
+	return c
+}
+
+func TestIncludeAndExclude(t *testing.T) {
+	root := t.TempDir()
+	for _, p := range []string{
+		"conf/production/config.php", "conf/test/config.php", "data/a.log", "data/deep/b.log", "data/keep.txt",
+		"data/cache/x", "data/cache/y/z", "data/cache/wanted", "other/file", "top.txt", "logs/x", "logs/sub/y",
+	} {
+		write(t, filepath.Join(root, p), p)
+	}
+	set := func(include []string, exclude ...string) core.FileSet {
+		s := core.FileSet{Component: core.ComponentFiles, Place: "app", Root: root, Exclude: exclude}
+		for _, p := range include {
+			s.Include = append(s.Include, core.Path{Path: p})
+		}
+		return s
+	}
+	for name, c := range map[string]struct {
+		sets []core.FileSet
+		want []string
+	}{
+		"one file": {
+			[]core.FileSet{set([]string{"conf/production/config.php"})},
+			[]string{"app", "app/conf", "app/conf/production", "app/conf/production/config.php"},
+		},
+		"a folder, with globs": {
+			[]core.FileSet{set([]string{"data"}, "data/*.log", "data/cache/**")},
+			[]string{"app", "app/data", "app/data/cache", "app/data/deep", "app/data/deep/b.log", "app/data/keep.txt"},
+		},
+		"globs across folders": {
+			[]core.FileSet{set([]string{"data"}, "**/*.log", "data/cache/")},
+			[]string{"app", "app/data", "app/data/deep", "app/data/keep.txt"},
+		},
+		"all but": {
+			[]core.FileSet{set([]string{"."}, "data", "conf/**", "/logs/sub", "./top.*")},
+			[]string{"app", "app/conf", "app/logs", "app/logs/x", "app/other", "app/other/file"},
+		},
+		"what one set leaves out another may take": {
+			[]core.FileSet{set([]string{"data"}, "data/**"), set([]string{"data/cache/wanted", "other"})},
+			[]string{"app", "app/data", "app/data/cache", "app/data/cache/wanted", "app/other", "app/other/file"},
+		},
+		"nothing": {
+			[]core.FileSet{set([]string{"."}, "**")},
+			[]string{"app"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMemStore()
+			got := capture1(t, m, CaptureOptions{}, c.sets...)
+			if diff := cmp.Diff(c.want, paths(stored(t, m, got))); diff != "" {
+				t.Error(diff)
+			}
+			if len(got.Warnings)+len(got.Notes) > 0 || got.Extra != nil {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
+func TestTwoPlaces(t *testing.T) {
+	root := t.TempDir()
+	write(t, root+"/a/app.conf", "a")
+	write(t, root+"/b/etc/php.ini", "p")
+	m := newMemStore()
+	got := capture1(t, m, CaptureOptions{},
+		core.FileSet{Component: core.ComponentConfig, Place: "system", Root: root + "/b", Include: []core.Path{{Path: "etc/php.ini"}}},
+		core.FileSet{Component: core.ComponentConfig, Place: "app", Root: root + "/a", Include: []core.Path{{Path: "app.conf"}}},
+	)
+	want := []string{"app", "app/app.conf", "system", "system/etc", "system/etc/php.ini"}
+	if diff := cmp.Diff(want, paths(stored(t, m, got))); diff != "" {
+		t.Error(diff)
+	}
+	wantTrees := []core.Tree{
+		{Component: core.ComponentConfig, Place: "app", Root: root + "/a", Include: []string{"app.conf"}, Files: 1, Dirs: 1, Bytes: 1},
+		{Component: core.ComponentConfig, Place: "system", Root: root + "/b", Include: []string{"etc/php.ini"}, Files: 1, Dirs: 2, Bytes: 1},
+	}
+	if diff := cmp.Diff(wantTrees, got.Trees); diff != "" {
+		t.Error(diff)
+	}
+	if got.Entry.Name != "config" || got.Entry.Files != 2 {
+		t.Errorf("%+v", got.Entry)
+	}
+}
+
+func TestBadSets(t *testing.T) {
+	root := t.TempDir()
+	write(t, root+"/file", "f")
+	symlink(t, "nowhere", root+"/dangling")
+	mkdir(t, root+"/real")
+	write(t, root+"/real/inside", "i")
+	symlink(t, "real", root+"/link")
+	set := func(change func(*core.FileSet)) []core.FileSet {
+		s := appSet(root)
+		change(&s)
+		return []core.FileSet{s}
+	}
+	include := func(p core.Path) []core.FileSet {
+		return set(func(s *core.FileSet) { s.Include = []core.Path{p} })
+	}
+	for name, c := range map[string]struct {
+		sets    []core.FileSet
+		code    core.Code
+		message string
+	}{
+		"no root":          {set(func(s *core.FileSet) { s.Root += "/gone" }), core.CodeNotFound, root + "/gone"},
+		"root is a file":   {set(func(s *core.FileSet) { s.Root += "/file" }), core.CodeNotFound, root + "/file"},
+		"relative root":    {set(func(s *core.FileSet) { s.Root = "etc" }), core.CodeConfig, `"etc"`},
+		"missing":          {include(core.Path{Path: "a/b"}), core.CodeNotFound, root + "/a/b: it is not there"},
+		"below a file":     {include(core.Path{Path: "file/b"}), core.CodeNotFound, root + "/file is not a folder"},
+		"below a link":     {include(core.Path{Path: "link/inside"}), core.CodeNotFound, "name the real folder, " + root + "/real"},
+		"dangling":         {include(core.Path{Path: "dangling", Follow: true}), core.CodeNotFound, "symbolic link to nowhere"},
+		"out of the root":  {include(core.Path{Path: "../x"}), core.CodeConfig, `"../x"`},
+		"absolute include": {include(core.Path{Path: "/etc"}), core.CodeConfig, `"/etc"`},
+		"empty include":    {include(core.Path{}), core.CodeConfig, `""`},
+		"bad glob":         {set(func(s *core.FileSet) { s.Exclude = []string{"a["} }), core.CodeConfig, `"a["`},
+		"empty glob":       {set(func(s *core.FileSet) { s.Exclude = []string{"/"} }), core.CodeConfig, `"/"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Capture(t.Context(), c.sets, newMemStore(), CaptureOptions{})
+			if core.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.message) || core.HintOf(err) == "" {
+				t.Errorf("got %v (%s, hint %q)", err, core.CodeOf(err), core.HintOf(err))
+			}
+		})
+	}
+	for name, sets := range map[string][]core.FileSet{
+		"none":           nil,
+		"two components": {appSet(root), {Component: core.ComponentCode, Place: "app", Root: root}},
+		"two roots":      {appSet(root), appSet(root + "/real")},
+	} {
+		if _, err := Capture(t.Context(), sets, newMemStore(), CaptureOptions{}); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestOptionalPaths(t *testing.T) {
+	root := t.TempDir()
+	write(t, root+"/real/inside", "i")
+	symlink(t, "real", root+"/link")
+	s := appSet(root)
+	s.Include = []core.Path{{Path: "gone", Optional: true}, {Path: "also/gone", Optional: true}, {Path: "link/gone", Optional: true}, {Path: "link/inside", Optional: true}}
+	m := newMemStore()
+	got := capture1(t, m, CaptureOptions{}, s)
+	if diff := cmp.Diff([]string{"app"}, paths(stored(t, m, got))); diff != "" {
+		t.Error(diff)
+	}
+	// What is there, but behind a link, is not left out without a word.
+	if diff := cmp.Diff([]string{"skipped " + root + "/link/inside"}, codes(got.Warnings)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestFollow(t *testing.T) {
+	base := t.TempDir()
+	root := mkdir(t, base+"/root")
+	write(t, base+"/elsewhere/a.txt", "a")
+	symlink(t, "loop", base+"/elsewhere/loop")
+	write(t, base+"/config.php", "c")
+	ok(t, os.Chmod(base+"/elsewhere", 0o710))
+	symlink(t, "../elsewhere", root+"/uploads")
+	symlink(t, base+"/config.php", root+"/config.php")
+	symlink(t, "../elsewhere", root+"/as-link")
+	s := appSet(root)
+	s.Include = append(s.Include, core.Path{Path: "uploads", Follow: true}, core.Path{Path: "config.php", Follow: true})
+	m := newMemStore()
+	got := capture1(t, m, CaptureOptions{}, s)
+	all := stored(t, m, got)
+	want := []string{"app", "app/as-link", "app/config.php", "app/uploads", "app/uploads/a.txt", "app/uploads/loop"}
+	if diff := cmp.Diff(want, paths(all)); diff != "" {
+		t.Error(diff)
+	}
+	if all["app/uploads"].Mode != 0o710 || all["app/as-link"].Type != core.TypeSymlink || m.read(t, all["app/config.php"].Object.ID) != "c" {
+		t.Errorf("%+v", all)
+	}
+	wantNotes := []string{
+		root + "/config.php is a symbolic link to " + base + "/config.php; what it points to was captured in its place",
+		root + "/uploads is a symbolic link to ../elsewhere; what it points to was captured in its place",
+	}
+	if diff := cmp.Diff(wantNotes, got.Notes); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSpecialFilesAreReported(t *testing.T) {
+	root := t.TempDir()
+	write(t, root+"/file", "f")
+	ok(t, unix.Mkfifo(root+"/fifo", 0o600))
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	ok(t, err)
+	defer func() { ok(t, unix.Close(fd)) }()
+	ok(t, unix.Bind(fd, &unix.SockaddrUnix{Name: root + "/socket"}))
+	want := []string{"skipped " + root + "/fifo", "skipped " + root + "/socket"}
+	if isRoot() && unix.Mknod(root+"/device", unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))) == nil {
+		want = append([]string{"skipped " + root + "/device"}, want...)
+	}
+	m := newMemStore()
+	got := capture1(t, m, CaptureOptions{}, appSet(root))
+	if diff := cmp.Diff(want, codes(got.Warnings)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"app", "app/file"}, paths(stored(t, m, got))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestUnreadable(t *testing.T) {
+	if !asOrdinaryUser(t) {
+		return
+	}
+	root := t.TempDir()
+	write(t, root+"/readable", "r")
+	ok(t, os.Chmod(write(t, root+"/secret", "s"), 0))
+	write(t, root+"/closed/inside", "i")
+	write(t, root+"/searchable/known", "k")
+	ok(t, os.Chmod(root+"/closed", 0))
+	ok(t, os.Chmod(root+"/searchable", 0o111))
+	t.Cleanup(func() { ok(t, errors.Join(os.Chmod(root+"/closed", 0o700), os.Chmod(root+"/searchable", 0o700))) })
+	m := newMemStore()
+	got := capture1(t, m, CaptureOptions{}, appSet(root))
+	want := []core.Warning{
+		{Code: "unreadable", Object: root + "/closed", Message: "the folder is stored without what is in it: permission denied"},
+		{Code: "unreadable", Object: root + "/searchable", Message: "the folder is stored without what is in it: permission denied"},
+		{Code: "unreadable", Object: root + "/secret", Message: "permission denied"},
+	}
+	if diff := cmp.Diff(want, got.Warnings); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"app", "app/closed", "app/readable", "app/searchable"}, paths(stored(t, m, got))); diff != "" {
+		t.Error(diff)
+	}
+	// For a file that is named, the right to search the folders above is enough.
+	s := appSet(root)
+	s.Include = []core.Path{{Path: "searchable/known"}}
+	got = capture1(t, m, CaptureOptions{}, s)
+	if _, ok := stored(t, m, got)["app/searchable/known"]; !ok || len(got.Warnings) > 0 {
+		t.Errorf("%+v", got)
+	}
+	// The root itself must be readable.
+	_, err := Capture(t.Context(), []core.FileSet{appSet(root + "/closed")}, m, CaptureOptions{})
+	if core.CodeOf(err) != core.CodeDisk || core.HintOf(err) == "" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestChangedWhileRead(t *testing.T) {
+	root := t.TempDir()
+	path := write(t, root+"/log", strings.Repeat("x", 3*bufferSize))
+	appendTo := func() error {
+		f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteString(strings.Repeat("y", bufferSize))
+		return errors.Join(err, f.Close())
+	}
+	t.Run("for ever", func(t *testing.T) {
+		m := newMemStore()
+		writes := 0
+		// It grows by as much as is read: without a bound this never ends.
+		m.onWrite = func(string, int) error { writes++; return appendTo() }
+		got := capture1(t, m, CaptureOptions{Clock: laterClock{}}, appSet(root))
+		if diff := cmp.Diff([]string{"changed " + path}, codes(got.Warnings)); diff != "" {
+			t.Error(diff)
+		}
+		e := stored(t, m, got)["app/log"]
+		if writes != 3+6+12 || e.Object.Size != 12*bufferSize {
+			t.Errorf("%d writes, %d bytes", writes, e.Object.Size)
+		}
+		if got.Cache.Len() != 0 {
+			t.Error("a file that changed is in the cache")
+		}
+	})
+	t.Run("once", func(t *testing.T) {
+		m := newMemStore()
+		once := sync.OnceValue(appendTo)
+		m.onWrite = func(string, int) error { return once() }
+		got := capture1(t, m, CaptureOptions{}, appSet(root))
+		info, err := os.Stat(path)
+		ok(t, err)
+		if e := stored(t, m, got)["app/log"]; len(got.Warnings) > 0 || e.Object.Size != info.Size() {
+			t.Errorf("%v, %d bytes of %d", got.Warnings, e.Object.Size, info.Size())
+		}
+	})
+	t.Run("shorter", func(t *testing.T) {
+		m := newMemStore()
+		once := sync.OnceValue(func() error { return os.Truncate(path, bufferSize) })
+		m.onWrite = func(string, int) error { return once() }
+		got := capture1(t, m, CaptureOptions{}, appSet(root))
+		if e := stored(t, m, got)["app/log"]; len(got.Warnings) > 0 || e.Object.Size != bufferSize {
+			t.Errorf("%v, %d bytes", got.Warnings, e.Object.Size)
+		}
+	})
+	t.Run("replaced", func(t *testing.T) {
+		m := newMemStore()
+		n := 0
+		m.onWrite = func(string, int) error {
+			n++
+			if err := os.WriteFile(path+".new", fmt.Appendf(nil, "version %d", n), 0o600); err != nil {
+				return err
+			}
+			return os.Rename(path+".new", path)
+		}
+		s := appSet(root)
+		s.Include = []core.Path{{Path: "log"}}
+		got := capture1(t, m, CaptureOptions{}, s)
+		if diff := cmp.Diff([]string{"changed " + path}, codes(got.Warnings)); diff != "" {
+			t.Error(diff)
+		}
+		if text := m.read(t, stored(t, m, got)["app/log"].Object.ID); text != "version 2" {
+			t.Errorf("stored %q", text)
+		}
+	})
+}
+
+func TestVanished(t *testing.T) {
+	root := t.TempDir()
+	write(t, root+"/file", "f")
+	write(t, root+"/kept", "k")
+	write(t, root+"/folder/x", "x")
+	m := newMemStore()
+	var once sync.Once
+	p := hook{f: func(name string) {
+		if name == root+"/file" {
+			once.Do(func() { ok(t, os.Remove(name)) })
+		}
+	}}
+	got := capture1(t, m, CaptureOptions{Progress: p}, appSet(root))
+	if diff := cmp.Diff([]string{"vanished " + root + "/file"}, codes(got.Warnings)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"app", "app/folder", "app/folder/x", "app/kept"}, paths(stored(t, m, got))); diff != "" {
+		t.Error(diff)
+	}
+	// Deleted when it was open already: all of it was read, nothing is amiss.
+	m.onWrite = func(string, int) error { return os.RemoveAll(root + "/kept") }
+	s := appSet(root)
+	s.Include = []core.Path{{Path: "kept"}}
+	got = capture1(t, m, CaptureOptions{}, s)
+	if e := stored(t, m, got)["app/kept"]; len(got.Warnings) > 0 || m.read(t, e.Object.ID) != "k" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestFileReplacedBeforeItIsRead(t *testing.T) {
+	root := t.TempDir()
+	outside := write(t, t.TempDir()+"/outside", "must not be captured")
+	for _, name := range []string{"fifo", "folder", "link"} {
+		write(t, root+"/"+name, name)
+	}
+	p := hook{f: func(name string) {
+		var st unix.Stat_t
+		if unix.Lstat(name, &st) != nil || kindOf(&st) != unix.S_IFREG {
+			return
+		}
+		ok(t, os.Remove(name))
+		switch filepath.Base(name) {
+		case "fifo": // opening it for reading would wait for a writer
+			ok(t, unix.Mkfifo(name, 0o600))
+		case "folder":
+			mkdir(t, name)
+		case "link":
+			symlink(t, outside, name)
+		}
+	}}
+	m := newMemStore()
+	got := capture1(t, m, CaptureOptions{Progress: p}, appSet(root))
+	if diff := cmp.Diff([]string{"changed " + root + "/fifo", "changed " + root + "/folder"}, codes(got.Warnings)); diff != "" {
+		t.Error(diff)
+	}
+	all := stored(t, m, got)
+	if e := all["app/link"]; len(all) != 2 || e.Type != core.TypeSymlink || m.read(t, e.Object.ID) != outside {
+		t.Errorf("%+v", all)
+	}
+}
+
+// TestFolderSwappedForLink captures while a folder and a link to a folder
+// outside change places all the time.
+func TestFolderSwappedForLink(t *testing.T) {
+	base := t.TempDir()
+	root := mkdir(t, base+"/root")
+	write(t, root+"/folder/file", "inside")
+	write(t, base+"/outside/file", "outside")
+	symlink(t, base+"/outside", base+"/swap")
+	ctx, stop := context.WithCancel(t.Context())
+	var swapper sync.WaitGroup
+	swaps := 0
+	swapper.Go(func() {
+		for ctx.Err() == nil {
+			if err := unix.Renameat2(unix.AT_FDCWD, root+"/folder", unix.AT_FDCWD, base+"/swap", unix.RENAME_EXCHANGE); err != nil {
+				t.Errorf("swap: %v", err)
+				return
+			}
+			swaps++
+		}
+	})
+	seen := map[core.EntryType]int{}
+	for i := 0; i < 5000 && (i < 200 || seen[core.TypeDir] == 0 || seen[core.TypeSymlink] == 0); i++ {
+		m := newMemStore()
+		got := capture1(t, m, CaptureOptions{}, appSet(root))
+		all := stored(t, m, got)
+		seen[all["app/folder"].Type]++
+		if e, found := all["app/folder/file"]; found && m.read(t, e.Object.ID) != "inside" {
+			t.Fatal("the capture was led outside")
+		}
+	}
+	stop()
+	swapper.Wait()
+	if swaps == 0 || seen[core.TypeDir] == 0 || seen[core.TypeSymlink] == 0 {
+		t.Errorf("%d swaps, seen %v: the test proves nothing", swaps, seen)
+	}
+}
+
+func TestHardLinksAreReadOnce(t *testing.T) {
+	root := t.TempDir()
+	write(t, root+"/a", "a")
+	ok(t, os.Link(root+"/a", root+"/b"))
+	ok(t, os.Link(root+"/a", mkdir(t, root+"/c")+"/d"))
+	write(t, root+"/alone", "x")
+	ok(t, os.Link(root+"/alone", filepath.Dir(root)+"/outside-of-the-set"))
+	m := newMemStore()
+	got := capture1(t, m, CaptureOptions{}, appSet(root))
+	reads := slices.DeleteFunc(m.created(), func(h string) bool { return strings.HasSuffix(h, ".jsonl") })
+	slices.Sort(reads)
+	if diff := cmp.Diff([]string{"app/a", "app/alone"}, reads); diff != "" {
+		t.Error(diff)
+	}
+	extras, err := ReadExtra(t.Context(), m, got.Extra.ID)
+	ok(t, err)
+	want := map[string]Extra{"app/b": {Path: "app/b", Link: "app/a"}, "app/c/d": {Path: "app/c/d", Link: "app/a"}}
+	if diff := cmp.Diff(want, extras); diff != "" {
+		t.Error(diff)
+	}
+	all := stored(t, m, got)
+	if all["app/b"].Object != all["app/a"].Object || got.Trees[0].Files != 4 || got.Trees[0].Bytes != 4 {
+		t.Errorf("%+v %+v", all, got.Trees)
+	}
+}
+
+// When the first name of a file is lost while it is read, the second one is
+// read itself.
+func TestHardLinkWithVanishedFirstName(t *testing.T) {
+	root := t.TempDir()
+	write(t, root+"/a", "a")
+	ok(t, os.Link(root+"/a", root+"/b"))
+	m := newMemStore()
+	got := capture1(t, m, CaptureOptions{Progress: hook{f: func(name string) {
+		if name == root+"/a" {
+			ok(t, os.Remove(name))
+		}
+	}}}, appSet(root))
+	all := stored(t, m, got)
+	if e := all["app/b"]; len(all) != 2 || m.read(t, e.Object.ID) != "a" || got.Extra != nil {
+		t.Errorf("%+v, extra %v", all, got.Extra)
+	}
+}
+
+func TestWriterErrorsAbort(t *testing.T) {
+	broken := errors.New("repository is gone")
+	for name, breakIt := range map[string]func(*memStore){
+		"create":     func(m *memStore) { m.onCreate = func(string) error { return broken } },
+		"create 5th": func(m *memStore) { n := 0; m.onCreate = func(string) error { n++; return at(n == 5, broken) } },
+		"write":      func(m *memStore) { m.onWrite = func(string, int) error { return broken } },
+		"folder":     func(m *memStore) { m.onDir = func([]core.Entry) error { return broken } },
+		"last folder": func(m *memStore) {
+			m.onDir = func(e []core.Entry) error { return at(len(e) == 1 && e[0].Name == "app", broken) }
+		},
+		"extra": func(m *memStore) {
+			m.onCreate = func(hint string) error { return at(strings.HasSuffix(hint, ".jsonl"), broken) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			for i := range 50 {
+				write(t, fmt.Sprintf("%s/d%d/f", root, i), "f")
+			}
+			ok(t, os.Link(root+"/d1/f", root+"/d2/g"))
+			before := openFiles(t)
+			m := newMemStore()
+			breakIt(m)
+			_, err := Capture(t.Context(), []core.FileSet{appSet(root)}, m, CaptureOptions{Workers: 1})
+			if !errors.Is(err, broken) {
+				t.Errorf("got %v", err)
+			}
+			if after := openFiles(t); after != before {
+				t.Errorf("%d open files before, %d after", before, after)
+			}
+		})
+	}
+}
+
+func at(now bool, err error) error {
+	if now {
+		return err
+	}
+	return nil
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	names, err := os.ReadDir("/proc/self/fd")
+	ok(t, err)
+	return len(names)
+}
+
+func TestCaptureIsCancelled(t *testing.T) {
+	root := t.TempDir()
+	write(t, root+"/big", strings.Repeat("x", 20*bufferSize))
+	ok(t, os.Link(root+"/big", root+"/second"))
+	ctx, cancel := context.WithCancel(t.Context())
+	m := newMemStore()
+	m.onWrite = func(_ string, n int) error {
+		if n == bufferSize {
+			cancel()
+		}
+		if n > 3*bufferSize {
+			t.Error("it goes on")
+		}
+		return nil
+	}
+	before := openFiles(t)
+	_, err := Capture(ctx, []core.FileSet{appSet(root)}, m, CaptureOptions{})
+	if core.CodeOf(err) != core.CodeCancelled {
+		t.Errorf("got %v", err)
+	}
+	if after := openFiles(t); after != before {
+		t.Errorf("%d open files before, %d after", before, after)
+	}
+}
+
+func TestManyWarningsAreCounted(t *testing.T) {
+	root := t.TempDir()
+	for i := range maxWarnings + 5 {
+		ok(t, unix.Mkfifo(fmt.Sprintf("%s/%d", root, i), 0o600))
+	}
+	got := capture1(t, newMemStore(), CaptureOptions{}, appSet(root))
+	last := got.Warnings[len(got.Warnings)-1]
+	if len(got.Warnings) != maxWarnings+1 || !strings.HasPrefix(last.Message, "5 more paths") {
+		t.Errorf("%d warnings, the last is %+v", len(got.Warnings), last)
+	}
+}
+
+func TestWalk(t *testing.T) {
+	root := t.TempDir()
+	for _, p := range []string{"a/1", "a/2", "b/1", "b/2", "c"} {
+		write(t, root+"/"+p, p)
+	}
+	m := newMemStore()
+	c := capture1(t, m, CaptureOptions{}, appSet(root))
+	walk := func(fn func(path string) error) []string {
+		var seen []string
+		err := Walk(t.Context(), m, c.Entry, func(path string, _ core.Entry) error {
+			seen = append(seen, path)
+			return fn(path)
+		})
+		if err != nil {
+			seen = append(seen, err.Error())
+		}
+		return seen
+	}
+	stop := errors.New("stop")
+	for name, x := range map[string]struct {
+		fn   func(string) error
+		want []string
+	}{
+		"all":         {func(string) error { return nil }, []string{"app", "app/a", "app/a/1", "app/a/2", "app/b", "app/b/1", "app/b/2", "app/c"}},
+		"skip folder": {func(p string) error { return at(p == "app/a", fs.SkipDir) }, []string{"app", "app/a", "app/b", "app/b/1", "app/b/2", "app/c"}},
+		"skip rest":   {func(p string) error { return at(p == "app/a/1", fs.SkipDir) }, []string{"app", "app/a", "app/a/1", "app/b", "app/b/1", "app/b/2", "app/c"}},
+		"error":       {func(p string) error { return at(p == "app/a", stop) }, []string{"app", "app/a", "stop"}},
+	} {
+		if diff := cmp.Diff(x.want, walk(x.fn)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	if e, err := Lookup(t.Context(), m, c.Entry, "app/b/2"); err != nil || m.read(t, e.Object.ID) != "b/2" {
+		t.Errorf("%+v %v", e, err)
+	}
+	for _, p := range []string{"app/x", "app/c/d", "nope/c"} {
+		if _, err := Lookup(t.Context(), m, c.Entry, p); core.CodeOf(err) != core.CodeNotFound || core.HintOf(err) == "" {
+			t.Errorf("%s: %v", p, err)
+		}
+	}
+}
+
+func TestOwnersHaveNames(t *testing.T) {
+	root := t.TempDir()
+	write(t, root+"/file", "f")
+	if !isRoot() {
+		t.Skip("only root can give a file away")
+	}
+	ok(t, os.Lchown(root+"/file", 0, 54321))
+	got := capture1(t, newMemStore(), CaptureOptions{}, appSet(root))
+	if got.Owners.Users["0"] != "root" || got.Owners.Groups["54321"] != "" || got.Owners.Groups["0"] != "root" {
+		t.Errorf("%+v", got.Owners)
+	}
+}
