@@ -27,6 +27,7 @@ const templateFormat = "1"
 const (
 	indexFileName   = "template.json"
 	templateDirName = "data"
+	workInfix       = ".new-"
 	lockInterval    = 20 * time.Millisecond
 )
 
@@ -163,16 +164,22 @@ func (t template) lock(ctx context.Context, how int) (*os.File, error) {
 // create makes the template. The caller holds the exclusive lock.
 func (t template) create(ctx context.Context) error {
 	t.log.Debug("making a template of an empty database", "dir", t.dir, "server", t.binary.version)
-	work := t.dir + ".new"
-	for _, dir := range []string{work, t.dir} {
+	// What a killed maker left goes. Its initialiser may still be writing, so
+	// the new one gets a name of its own.
+	old, err := filepath.Glob(globEscape(t.dir) + workInfix + "*")
+	if err != nil {
+		return fmt.Errorf("remove old database template: %w", err)
+	}
+	for _, dir := range append(old, t.dir) {
 		if err := os.RemoveAll(dir); err != nil {
 			return fmt.Errorf("remove old database template: %w", err)
 		}
 	}
-	err := os.Mkdir(work, 0o700)
-	if err == nil {
-		err = initialize(ctx, t.binary, filepath.Join(work, templateDirName))
+	work, err := os.MkdirTemp(filepath.Dir(t.dir), filepath.Base(t.dir)+workInfix+"*")
+	if err != nil {
+		return fmt.Errorf("make database template: %w", err)
 	}
+	err = initialize(ctx, t.binary, filepath.Join(work, templateDirName))
 	if err == nil {
 		err = t.index(work)
 	}
