@@ -126,14 +126,43 @@ func (f *folder) paths() []string {
 	return []string{f.path, f.socketDir}
 }
 
-// remove deletes the folder and drops the lock.
+// remove deletes the folder and drops the lock. It deletes nothing while a
+// file system is mounted inside: that would empty the file system, which may
+// be a bind mount of something dear.
 func (f *folder) remove() error {
 	var errs []error
-	if f.socketDir != "" {
-		errs = append(errs, os.RemoveAll(f.socketDir))
+	for _, path := range f.paths() {
+		err := mountedBelow(path)
+		if err == nil {
+			err = os.RemoveAll(path)
+		}
+		errs = append(errs, err)
 	}
-	errs = append(errs, os.RemoveAll(f.path), f.owner.Close())
-	return errors.Join(errs...)
+	return errors.Join(append(errs, f.owner.Close())...)
+}
+
+// mountedBelow returns an error that names a mount point inside path. Systems
+// without /proc have none that it knows of.
+func mountedBelow(path string) error {
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for mounts in %s: %w", path, err)
+	}
+	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+	for line := range strings.Lines(string(table)) {
+		// proc_pid_mountinfo(5): the fifth field is the mount point.
+		fields := strings.Fields(line)
+		if len(fields) < 5 {
+			continue
+		}
+		if point := unescape.Replace(fields[4]); strings.HasPrefix(point, path+"/") {
+			return fmt.Errorf("%s is not removed: a file system is mounted at %s", path, point)
+		}
+	}
+	return nil
 }
 
 // sweep removes the folders in parent whose owner is dead, and ends what still

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 )
 
@@ -149,6 +150,66 @@ func TestSweep(t *testing.T) {
 	}
 	if err := alive.remove(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Removing must never reach through a mount into what is mounted.
+func TestMountedFileSystemIsNotEmptied(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can mount")
+	}
+	for name, spaced := range map[string]string{"plain": "p", "space in the path": "p q"} {
+		t.Run(name, func(t *testing.T) {
+			parent := filepath.Join(t.TempDir(), spaced)
+			dear := t.TempDir()
+			if err := os.Mkdir(parent, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			writeFile(t, filepath.Join(dear, "file"), "dear")
+			f, err := newFolder(parent, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			point := filepath.Join(f.path, "mnt")
+			if err := os.Mkdir(point, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Mount(dear, point, "", syscall.MS_BIND, ""); err != nil {
+				t.Skipf("this machine lets no file system be mounted: %v", err)
+			}
+			mounted := true
+			unmount := func() {
+				if mounted {
+					mounted = false
+					if err := syscall.Unmount(point, 0); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			t.Cleanup(unmount)
+			w, err := startWatchdog(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.pipe.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.cmd.Wait(); err == nil {
+				t.Error("the watchdog removed a folder with a mount")
+			}
+			if err := f.owner.Close(); err != nil {
+				t.Fatal(err)
+			}
+			sweep(parent, slog.New(slog.DiscardHandler))
+			if !exists(filepath.Join(dear, "file")) || !exists(f.path) {
+				t.Error("removed through the mount")
+			}
+			unmount()
+			sweep(parent, slog.New(slog.DiscardHandler))
+			if exists(f.path) {
+				t.Error("without the mount the folder is not removed")
+			}
+		})
 	}
 }
 
