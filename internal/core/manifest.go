@@ -49,17 +49,27 @@ type Consistency struct {
 	Why         string `json:"why,omitempty"`         // why no better method was used
 }
 
-// Database is the database component.
+// Database is the database component: what the manifest says of it. Tables and
+// objects are in a file of their own, which is stored once for as long as
+// nothing in it changes.
 type Database struct {
 	Name      string         `json:"name"`
 	Prefix    string         `json:"prefix,omitempty"` // only tables with this prefix belong to the app
 	Charset   string         `json:"charset"`          // the database's defaults
 	Collation string         `json:"collation"`
 	Server    DatabaseServer `json:"server"`
-	Tables    []Table        `json:"tables"`
-	Objects   []SchemaObject `json:"objects,omitempty"` // all but tables, in the order in which they were listed
+	Index     string         `json:"index"` // path in the backup of the DatabaseIndex
+	Tables    int            `json:"tables"`
+	Reused    int            `json:"tables_reused"`
 	Rows      int64          `json:"rows"`
 	Bytes     int64          `json:"bytes"`
+	Checksum  string         `json:"checksum"` // SHA-256 of the index, hex
+}
+
+// DatabaseIndex is database/index.json: every table and object of the database.
+type DatabaseIndex struct {
+	Tables  []Table        `json:"tables"`            // by name
+	Objects []SchemaObject `json:"objects,omitempty"` // all but tables
 }
 
 // DatabaseServer is what a restore must know of the server of origin.
@@ -73,7 +83,7 @@ type DatabaseServer struct {
 	BinlogPosition      string `json:"binlog_position,omitempty"` // file:position or GTID at the instant, where the account may ask
 }
 
-// Table is a base table or a sequence, with its rows.
+// Table is a base table with its rows.
 type Table struct {
 	Name     string   `json:"name"`
 	Engine   string   `json:"engine"`
@@ -84,7 +94,6 @@ type Table struct {
 	Bytes    int64    `json:"bytes"`
 	Checksum string   `json:"checksum"` // RowSum over all rows, as 32 hex digits
 	Chunks   []Chunk  `json:"chunks,omitempty"`
-	Reused   bool     `json:"reused,omitempty"`
 }
 
 // Column is a column whose values are stored; generated columns are not.
@@ -100,7 +109,7 @@ type Form string
 const (
 	FormBytes Form = ""      // the stored bytes, whatever the character set; numbers and dates as the server prints them
 	FormFloat Form = "float" // the shortest decimal that reads back to the same double; FLOAT widened to double first
-	FormJSON  Form = "json"  // utf8mb4 text that must be declared as such when it is loaded (MySQL's JSON type)
+	FormText  Form = "text"  // utf8mb4 text that must be declared as such when it is loaded (MySQL's JSON; UUID, INET4, INET6)
 )
 
 // Chunk is one file of rows.
@@ -111,11 +120,11 @@ type Chunk struct {
 	Checksum string `json:"checksum"`
 }
 
-// SchemaObject is a view, trigger, procedure, function or event, or a
-// MariaDB sequence's definition. File holds its CREATE statement as the server
+// SchemaObject is a view, trigger, procedure, function, package or event, or a
+// MariaDB sequence. File holds its CREATE statement as the server
 // printed it; the other fields are the session settings that it was made under.
 type SchemaObject struct {
-	Kind      string `json:"kind"` // "view", "trigger", "procedure", "function", "event", "sequence"
+	Kind      string `json:"kind"` // "sequence", "view", "trigger", "procedure", "function", "package", "package body", "event"
 	Name      string `json:"name"`
 	Table     string `json:"table,omitempty"` // of a trigger
 	File      string `json:"file"`
@@ -124,6 +133,7 @@ type SchemaObject struct {
 	Collation string `json:"collation_connection,omitempty"`
 	TimeZone  string `json:"time_zone,omitempty"` // of an event
 	Definer   string `json:"definer,omitempty"`
+	Value     string `json:"value,omitempty"` // of a sequence: the next value that was not handed out, a comma, and the cycle count
 }
 
 // Tree is what one component took from one folder.

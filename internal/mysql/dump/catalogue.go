@@ -1,0 +1,148 @@
+package dump
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql"
+)
+
+// owns says whether an object of this name belongs to the app. The prefix is
+// compared as text: "_" in it is no wildcard.
+func (s *Snapshot) owns(name string) bool {
+	p := s.opt.Prefix
+	if s.Server.LowerCaseTableNames != 0 {
+		return len(name) >= len(p) && strings.EqualFold(name[:len(p)], p)
+	}
+	return strings.HasPrefix(name, p)
+}
+
+// listTables reads the catalogue. A table that the server itself cannot open
+// is an error: a backup without it would look whole.
+func (s *Snapshot) listTables(ctx context.Context) error {
+	engines, err := s.control.Query(ctx, "SELECT ENGINE FROM information_schema.ENGINES WHERE TRANSACTIONS='YES'")
+	if err != nil {
+		return fmt.Errorf("list engines: %w", err)
+	}
+	rows, err := s.control.Query(ctx, "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, DATA_LENGTH, TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA="+
+		mysql.QuoteText(s.database)+" ORDER BY TABLE_NAME")
+	if err != nil {
+		return fmt.Errorf("list tables: %w", err)
+	}
+	s.tables = nil
+	for _, r := range rows {
+		name, kind := r[0].Text, r[1].Text
+		if !s.owns(name) || (kind != "BASE TABLE" && kind != "SYSTEM VERSIONED") {
+			continue
+		}
+		if r[2].Null {
+			return &core.Error{
+				Code: core.CodeDatabase, Op: "list tables", Message: fmt.Sprintf("the server cannot open table %q: %s", name, r[4].Text),
+				Hint: "repair or drop the table, then back up again",
+			}
+		}
+		t := tableInfo{name: name, kind: kind, engine: r[2].Text}
+		t.transactional = slices.ContainsFunc(engines, func(e mysql.Row) bool { return strings.EqualFold(e[0].Text, t.engine) })
+		if !r[3].Null {
+			if t.bytes, err = strconv.ParseInt(r[3].Text, 10, 64); err != nil {
+				return fmt.Errorf("size of table %s: %w", name, err)
+			}
+		}
+		s.tables = append(s.tables, t)
+	}
+	slices.SortFunc(s.tables, func(a, b tableInfo) int { return strings.Compare(a.name, b.name) })
+	return nil
+}
+
+// definition is what is needed to read a table's rows.
+type definition struct {
+	create  string
+	columns []core.Column
+	selects []string // one expression a column
+	key     []string // primary key
+	intKey  bool     // the key's first column is an integer
+}
+
+// floatAsDouble widens FLOAT, whose text form is rounded to 6 digits, to a
+// double, whose text form reads back to the same bits.
+const floatAsDouble = "*1e0"
+
+// define reads a table's definition. The caller holds the table open, so that
+// it cannot change meanwhile.
+func define(ctx context.Context, c *mysql.Conn, database, table string) (*definition, error) {
+	create, err := showCreate(ctx, c, table)
+	if err != nil {
+		return nil, err
+	}
+	d := &definition{create: create}
+	where := " WHERE TABLE_SCHEMA=" + mysql.QuoteText(database) + " AND TABLE_NAME=" + mysql.QuoteText(table)
+	cols, err := c.Query(ctx, "SELECT COLUMN_NAME, DATA_TYPE, COALESCE(GENERATION_EXPRESSION,''), EXTRA, COLUMN_TYPE FROM information_schema.COLUMNS"+where+" ORDER BY ORDINAL_POSITION")
+	if err != nil {
+		return nil, err
+	}
+	types := map[string]string{}
+	for _, r := range cols {
+		name, dataType := r[0].Text, strings.ToLower(r[1].Text)
+		types[name] = dataType
+		if r[2].Text != "" || strings.Contains(strings.ToUpper(r[3].Text), "STORED GENERATED") || strings.Contains(strings.ToUpper(r[3].Text), "VIRTUAL GENERATED") {
+			continue
+		}
+		col, expr := core.Column{Name: name}, mysql.QuoteName(name)
+		switch dataType {
+		case "float":
+			col.Form, expr = core.FormFloat, expr+floatAsDouble
+		case "double":
+			col.Form = core.FormFloat
+		case "json", "uuid", "inet4", "inet6":
+			// MariaDB's JSON is longtext and does not come here.
+			col.Form = core.FormText
+		}
+		d.columns = append(d.columns, col)
+		d.selects = append(d.selects, expr)
+	}
+	if len(d.columns) == 0 {
+		return nil, &core.Error{Code: core.CodeDatabase, Message: "the account sees no column of it", Hint: "GRANT SELECT on the table to the account"}
+	}
+	key, err := c.Query(ctx, "SELECT COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS"+where+" AND INDEX_NAME='PRIMARY' ORDER BY SEQ_IN_INDEX")
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range key {
+		if !r[1].Null { // a key on prefixes does not order the rows
+			d.key = nil
+			break
+		}
+		d.key = append(d.key, r[0].Text)
+	}
+	if len(d.key) > 0 {
+		switch types[d.key[0]] {
+		case "tinyint", "smallint", "mediumint", "int", "bigint":
+			d.intKey = true
+		}
+	}
+	return d, nil
+}
+
+func showCreate(ctx context.Context, c *mysql.Conn, table string) (string, error) {
+	rows, err := c.Query(ctx, "SHOW CREATE TABLE "+mysql.QuoteName(table))
+	if err != nil {
+		return "", err
+	}
+	if len(rows) != 1 || len(rows[0]) < 2 {
+		return "", fmt.Errorf("SHOW CREATE TABLE %s: unexpected answer", table)
+	}
+	return rows[0][1].Text, nil
+}
+
+var nextID = regexp.MustCompile(` AUTO_INCREMENT=\d+`)
+
+// sameDefinition compares two definitions, but for the next AUTO_INCREMENT
+// value, which changes with every insert.
+func sameDefinition(a, b string) bool {
+	return nextID.ReplaceAllString(a, "") == nextID.ReplaceAllString(b, "")
+}

@@ -1,0 +1,187 @@
+package dump
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql"
+)
+
+// A chunk ends at a row that the row's own hash chooses, so that the same rows
+// make the same chunks whatever was inserted before them.
+const (
+	chunkMin  = 8 << 20
+	chunkMax  = 32 << 20
+	chunkMean = 8 << 20 // expected length after chunkMin
+
+	writeBuffer = 1 << 20 // rows are handed on in pieces of about this size
+)
+
+// chunker is the sink of one slice of a table: it cuts the rows into chunks.
+type chunker struct {
+	ctx      context.Context
+	w        core.TreeWriter
+	folder   string // path in the backup
+	slice    int
+	progress core.Progress
+
+	enc    mysql.Encoder
+	file   core.FileWriter
+	buf    []byte
+	bytes  int64
+	chunks []core.Chunk
+	names  []core.Entry
+}
+
+var _ mysql.RowSink = (*chunker)(nil)
+
+func newChunker(ctx context.Context, w core.TreeWriter, folder string, slice int, p core.Progress) *chunker {
+	c := &chunker{ctx: ctx, w: w, folder: folder, slice: slice, progress: p}
+	c.enc.Sink = c
+	return c
+}
+
+// WriteRow takes a row, or a piece of one, and ends the chunk where it should end.
+func (c *chunker) WriteRow(piece []byte, end bool) error {
+	c.bytes += int64(len(piece))
+	c.buf = append(c.buf, piece...)
+	if len(c.buf) >= writeBuffer {
+		if err := c.flush(); err != nil {
+			return err
+		}
+	}
+	if end && c.endsHere(int64(len(piece))) {
+		return c.cut()
+	}
+	return nil
+}
+
+// endsHere makes the expected length after chunkMin the same for short and
+// long rows: a row ends the chunk with a probability proportional to its length.
+func (c *chunker) endsHere(row int64) bool {
+	if c.bytes < chunkMin {
+		return false
+	}
+	if c.bytes >= chunkMax || row >= chunkMean {
+		return true
+	}
+	const span = 1 << 32
+	return c.enc.Last>>32 < uint64(row)*(span/chunkMean)
+}
+
+func (c *chunker) name() string { return fmt.Sprintf("%04d-%05d.tsv", c.slice, len(c.chunks)) }
+
+func (c *chunker) flush() error {
+	if c.file == nil {
+		f, err := c.w.Create(c.ctx, c.folder+"/"+c.name())
+		if err != nil {
+			return err
+		}
+		c.file = f
+	}
+	if _, err := c.file.Write(c.buf); err != nil {
+		return err
+	}
+	c.progress.Add(int64(len(c.buf)))
+	c.buf = c.buf[:0]
+	return nil
+}
+
+// cut ends the chunk, if there is one.
+func (c *chunker) cut() error {
+	if c.bytes == 0 {
+		return nil
+	}
+	if err := c.flush(); err != nil {
+		return err
+	}
+	obj, err := c.file.Finish()
+	if cerr := c.file.Close(); err == nil {
+		err = cerr
+	}
+	c.file = nil
+	if err != nil {
+		return err
+	}
+	c.names = append(c.names, fileEntry(c.name(), obj))
+	c.chunks = append(c.chunks, core.Chunk{
+		File: c.folder + "/" + c.name(), Rows: c.enc.Rows, Bytes: c.bytes, Checksum: c.enc.Sum.String(),
+	})
+	c.enc.Rows, c.enc.Sum, c.bytes = 0, mysql.RowSum{}, 0
+	return nil
+}
+
+// abandon throws an unfinished chunk away.
+func (c *chunker) abandon() {
+	if c.file != nil {
+		_ = c.file.Close() // nothing of it is wanted
+		c.file = nil
+	}
+}
+
+// Entries below database/ look the same in every backup, so that equal data
+// makes equal folders.
+var sameTime = time.Unix(0, 0).UTC()
+
+func fileEntry(name string, obj core.Object) core.Entry {
+	return core.Entry{Name: name, Type: core.TypeFile, Mode: 0o600, ModTime: sameTime, Object: obj}
+}
+
+// writeDir stores a folder and returns its entry.
+func writeDir(ctx context.Context, w core.TreeWriter, name string, entries []core.Entry) (core.Entry, error) {
+	obj, err := w.WriteDir(ctx, entries)
+	if err != nil {
+		return core.Entry{}, err
+	}
+	e := core.Entry{Name: name, Type: core.TypeDir, Mode: 0o700, ModTime: sameTime, Object: obj}
+	for _, c := range entries {
+		if c.Type == core.TypeDir {
+			e.Files += c.Files
+		} else {
+			e.Files++
+		}
+	}
+	return e, nil
+}
+
+// writeFile stores a small file and returns its entry.
+func writeFile(ctx context.Context, w core.TreeWriter, path, name string, data []byte) (_ core.Entry, err error) {
+	f, err := w.Create(ctx, path)
+	if err != nil {
+		return core.Entry{}, err
+	}
+	defer func() {
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	if _, err := f.Write(data); err != nil {
+		return core.Entry{}, err
+	}
+	obj, err := f.Finish()
+	if err != nil {
+		return core.Entry{}, err
+	}
+	return fileEntry(name, obj), nil
+}
+
+// fileName turns an object's name into a file name: docs/spec/backup-layout.md.
+func fileName(name string) string {
+	out := make([]byte, 0, len(name))
+	for i := range len(name) {
+		b := name[i]
+		if b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '_' || b == '-' {
+			out = append(out, b)
+			continue
+		}
+		out = fmt.Appendf(out, "%%%02X", b)
+	}
+	if len(out) > 200 {
+		sum := sha256.Sum256([]byte(name))
+		out = fmt.Appendf(out[:180], "~%x", sum[:8])
+	}
+	return string(out)
+}

@@ -1,0 +1,436 @@
+package dump
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql"
+)
+
+// ErrChanged is in the chain of an error that says that a table's definition
+// changed during the dump. A new snapshot may succeed.
+var ErrChanged = errors.New("the table's definition changed during the backup")
+
+// Dumped is a database as stored.
+type Dumped struct {
+	Database core.Database
+	Index    core.DatabaseIndex
+	Entry    core.Entry // the folder "database"
+	Warnings []core.Warning
+}
+
+// Write stores the database as it was at the snapshot's instant. It is called
+// once. On error what was written belongs to nothing.
+func (s *Snapshot) Write(ctx context.Context, w core.TreeWriter, progress core.Progress) (*Dumped, error) {
+	var total int64
+	for _, t := range s.tables {
+		total += t.bytes
+	}
+	progress.Stage("database", total)
+	index, data, schema, err := s.dumpTables(ctx, w, progress)
+	if err != nil {
+		return nil, err
+	}
+	objects, folders, err := s.dumpObjects(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	index.Objects = objects
+	if err := s.checkTables(ctx); err != nil {
+		return nil, err
+	}
+	d := &Dumped{Index: *index}
+	if d.Database, err = s.describe(ctx, index); err != nil {
+		return nil, err
+	}
+	indexJSON, err := json.Marshal(index)
+	if err != nil {
+		return nil, fmt.Errorf("write database index: %w", err)
+	}
+	sum := sha256.Sum256(indexJSON)
+	d.Database.Checksum = hex.EncodeToString(sum[:])
+	if d.Entry, err = writeDatabaseDir(ctx, w, indexJSON, data, append(folders, schema...)); err != nil {
+		return nil, err
+	}
+	d.Warnings = s.Warnings
+	if s.lockedNote != "" {
+		s.Consistency.Why = strings.TrimPrefix(s.Consistency.Why+"; "+s.lockedNote, "; ")
+	}
+	return d, nil
+}
+
+const indexPath = "database/index.json"
+
+func writeDatabaseDir(ctx context.Context, w core.TreeWriter, index []byte, data, schema []core.Entry) (core.Entry, error) {
+	indexEntry, err := writeFile(ctx, w, indexPath, "index.json", index)
+	if err != nil {
+		return core.Entry{}, err
+	}
+	dataDir, err := writeDir(ctx, w, "data", data)
+	if err != nil {
+		return core.Entry{}, err
+	}
+	schemaDir, err := writeDir(ctx, w, "schema", schema)
+	if err != nil {
+		return core.Entry{}, err
+	}
+	return writeDir(ctx, w, "database", []core.Entry{indexEntry, dataDir, schemaDir})
+}
+
+func (s *Snapshot) describe(ctx context.Context, index *core.DatabaseIndex) (core.Database, error) {
+	db := core.Database{
+		Name: s.database, Prefix: s.opt.Prefix, Server: s.Server.DatabaseServer,
+		Index: indexPath, Tables: len(index.Tables),
+	}
+	rows, err := s.control.Query(ctx, "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME="+mysql.QuoteText(s.database))
+	if err != nil {
+		return db, fmt.Errorf("read the database's character set: %w", err)
+	}
+	if len(rows) == 1 {
+		db.Charset, db.Collation = rows[0][0].Text, rows[0][1].Text
+	}
+	for _, t := range index.Tables {
+		db.Rows += t.Rows
+		db.Bytes += t.Bytes
+	}
+	return db, nil
+}
+
+// checkTables looks once more: a table made or dropped meanwhile is not in the
+// backup as it should be.
+func (s *Snapshot) checkTables(ctx context.Context) error {
+	before := s.tables
+	if err := s.listTables(ctx); err != nil {
+		return err
+	}
+	gone := func(a, b []tableInfo) string {
+		for _, t := range a {
+			if !slices.ContainsFunc(b, func(o tableInfo) bool { return o.name == t.name }) {
+				return t.name
+			}
+		}
+		return ""
+	}
+	if name := gone(before, s.tables); name != "" {
+		return changed(name, errors.New("it was dropped or renamed"))
+	}
+	if name := gone(s.tables, before); name != "" {
+		// It was made after the instant, so it does not belong to this backup.
+		s.Warnings = append(s.Warnings, core.Warning{
+			Code: "new-table", Object: "table " + name, Message: "it was made after the backup's instant and is not in it; the next backup will have it",
+		})
+	}
+	return nil
+}
+
+func changed(table string, cause error) error {
+	return &core.Error{
+		Code: core.CodeDatabase, Op: "dump table " + table, Err: errors.Join(ErrChanged, cause),
+		Hint: "an update or a maintenance job is changing the schema; back up again when it is done",
+	}
+}
+
+// tableWork is a table on its way into the backup. Its slices may be read by
+// several connections at once.
+type tableWork struct {
+	info   tableInfo
+	def    *definition
+	slices []slice
+}
+
+// slice is a range of a table's key; chunks and names are filled in as it is read.
+type slice struct {
+	where  string // "TRUE" for all rows
+	bytes  int64  // estimate
+	chunks []core.Chunk
+	names  []core.Entry
+}
+
+// sliceBytes is about how much of a table one connection reads in one go.
+const sliceBytes = 64 << 20
+
+func (s *Snapshot) dumpTables(ctx context.Context, w core.TreeWriter, progress core.Progress) (*core.DatabaseIndex, []core.Entry, []core.Entry, error) {
+	var free, locked []*tableWork
+	for _, t := range s.tables {
+		if t.transactional || s.locker == nil {
+			free = append(free, &tableWork{info: t})
+		} else {
+			locked = append(locked, &tableWork{info: t})
+		}
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	if s.locker != nil {
+		g.Go(func() error { return s.dumpLocked(gctx, locked, w, progress) })
+	}
+	g.Go(func() error { return s.dumpFree(gctx, free, w, progress) })
+	if err := g.Wait(); err != nil {
+		return nil, nil, nil, err
+	}
+	works := append(free, locked...)
+	slices.SortFunc(works, func(a, b *tableWork) int { return strings.Compare(a.info.name, b.info.name) })
+	return collect(ctx, works, w)
+}
+
+// dumpLocked copies the tables that are held by a lock, then lets them go.
+func (s *Snapshot) dumpLocked(ctx context.Context, works []*tableWork, w core.TreeWriter, progress core.Progress) error {
+	start := s.opt.Clock.Now()
+	var names []string
+	for _, t := range works {
+		if err := s.plan(ctx, s.locker, t); err != nil {
+			return err
+		}
+		for i := range t.slices {
+			if err := s.dumpSlice(ctx, s.locker, t, i, w, progress); err != nil {
+				return err
+			}
+		}
+		names = append(names, t.info.name)
+	}
+	if _, err := s.locker.Exec(ctx, "UNLOCK TABLES"); err != nil {
+		return err
+	}
+	s.lockedNote = fmt.Sprintf("writers of the tables without transactions (%s) waited up to %d ms more, while these were copied",
+		strings.Join(names, ", "), s.opt.Clock.Now().Sub(start).Milliseconds())
+	return nil
+}
+
+// dumpFree reads all other tables over all readers: first every table's
+// definition and slices, then the slices, largest first, so that no connection
+// is left alone with a large one at the end.
+func (s *Snapshot) dumpFree(ctx context.Context, works []*tableWork, w core.TreeWriter, progress core.Progress) error {
+	if err := s.share(ctx, len(works), func(ctx context.Context, c *mysql.Conn, i int) error {
+		return s.plan(ctx, c, works[i])
+	}); err != nil {
+		return err
+	}
+	type job struct {
+		table *tableWork
+		slice int
+	}
+	var jobs []job
+	for _, t := range works {
+		for i := range t.slices {
+			jobs = append(jobs, job{t, i})
+		}
+	}
+	slices.SortStableFunc(jobs, func(a, b job) int {
+		return cmp.Compare(b.table.slices[b.slice].bytes, a.table.slices[a.slice].bytes)
+	})
+	return s.share(ctx, len(jobs), func(ctx context.Context, c *mysql.Conn, i int) error {
+		return s.dumpSlice(ctx, c, jobs[i].table, jobs[i].slice, w, progress)
+	})
+}
+
+// share calls do for 0 … n-1 over all readers, each reader one call at a time.
+func (s *Snapshot) share(ctx context.Context, n int, do func(ctx context.Context, c *mysql.Conn, i int) error) error {
+	var next atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	for _, c := range s.readers {
+		g.Go(func() error {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return nil
+				}
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				if err := do(ctx, c, i); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return g.Wait()
+}
+
+// withTable calls do while the connection holds the table open, so that its
+// definition cannot change, and lets go of it after: a connection that held
+// every table until the end would make an ALTER TABLE, and all behind it,
+// wait for the whole backup.
+func (s *Snapshot) withTable(ctx context.Context, c *mysql.Conn, t *tableWork, do func() error) error {
+	err := s.holdTable(ctx, c, t, do)
+	switch mysql.Number(err) {
+	case mysql.ErTableDefChanged, mysql.ErNoSuchTable, mysql.ErNoSuchTableInEngine:
+		return changed(t.info.name, err)
+	}
+	if err != nil && !errors.Is(err, ErrChanged) {
+		return fmt.Errorf("dump table %s: %w", t.info.name, err)
+	}
+	return err
+}
+
+func (s *Snapshot) holdTable(ctx context.Context, c *mysql.Conn, t *tableWork, do func() error) error {
+	held := c != s.locker
+	if held {
+		if _, err := c.Exec(ctx, "SAVEPOINT backstay"); err != nil {
+			return err
+		}
+	}
+	// All columns: an account that may read only some of them must not make a
+	// backup without the others.
+	if _, err := c.Exec(ctx, "SELECT * FROM "+mysql.QuoteName(t.info.name)+" LIMIT 0"); err != nil {
+		return err
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	if held {
+		if _, err := c.Exec(ctx, "ROLLBACK TO SAVEPOINT backstay"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plan reads a table's definition and cuts its key into slices.
+func (s *Snapshot) plan(ctx context.Context, c *mysql.Conn, t *tableWork) error {
+	return s.withTable(ctx, c, t, func() (err error) {
+		if t.def, err = define(ctx, c, s.database, t.info.name); err != nil {
+			return err
+		}
+		t.slices = []slice{{where: "TRUE", bytes: t.info.bytes}}
+		if !t.def.intKey || t.info.bytes < 2*sliceBytes {
+			return nil
+		}
+		key := mysql.QuoteName(t.def.key[0])
+		rows, err := c.Query(ctx, "SELECT MIN("+key+"), MAX("+key+") FROM "+mysql.QuoteName(t.info.name))
+		if err != nil {
+			return err
+		}
+		if len(rows) != 1 || rows[0][0].Null {
+			return nil
+		}
+		lo, ok1 := new(big.Int).SetString(rows[0][0].Text, 10)
+		hi, ok2 := new(big.Int).SetString(rows[0][1].Text, 10)
+		if !ok1 || !ok2 {
+			return fmt.Errorf("key range %q to %q is not of integers", rows[0][0].Text, rows[0][1].Text)
+		}
+		bounds := sliceBounds(lo, hi, t.info.bytes/sliceBytes)
+		t.slices = nil
+		for i := 0; i <= len(bounds); i++ {
+			var conds []string
+			if i > 0 {
+				conds = append(conds, key+" >= "+bounds[i-1].String())
+			}
+			if i < len(bounds) {
+				conds = append(conds, key+" < "+bounds[i].String())
+			}
+			t.slices = append(t.slices, slice{
+				where: cmp.Or(strings.Join(conds, " AND "), "TRUE"), bytes: t.info.bytes / int64(len(bounds)+1),
+			})
+		}
+		return nil
+	})
+}
+
+// sliceBounds cuts lo … hi into about n ranges at multiples of a power of two,
+// which stay where they are as the table grows. The first and the last range
+// are open, so that no key falls between.
+func sliceBounds(lo, hi *big.Int, n int64) []*big.Int {
+	width := new(big.Int).Sub(hi, lo)
+	if n < 2 || width.Cmp(big.NewInt(n)) < 0 {
+		return nil
+	}
+	step := new(big.Int).Lsh(big.NewInt(1), uint(new(big.Int).Div(width, big.NewInt(n)).BitLen()))
+	var bounds []*big.Int
+	// Div rounds down for negative numbers too (Euclidean, positive divisor).
+	for b := new(big.Int).Mul(new(big.Int).Add(new(big.Int).Div(lo, step), big.NewInt(1)), step); b.Cmp(hi) <= 0; b = new(big.Int).Add(b, step) {
+		bounds = append(bounds, b)
+	}
+	return bounds
+}
+
+func (s *Snapshot) dumpSlice(ctx context.Context, c *mysql.Conn, t *tableWork, i int, w core.TreeWriter, progress core.Progress) error {
+	progress.Item("table " + t.info.name)
+	return s.withTable(ctx, c, t, func() error {
+		create, err := showCreate(ctx, c, t.info.name)
+		if err != nil {
+			return err
+		}
+		if !sameDefinition(create, t.def.create) {
+			return changed(t.info.name, errors.New("another definition than at the start"))
+		}
+		ch := newChunker(ctx, w, "database/data/"+fileName(t.info.name), i, progress)
+		defer ch.abandon()
+		if err := c.Stream(ctx, t.selectRows(i), len(t.def.selects), &ch.enc); err != nil {
+			return err
+		}
+		if err := ch.cut(); err != nil {
+			return err
+		}
+		t.slices[i].chunks, t.slices[i].names = ch.chunks, ch.names
+		return nil
+	})
+}
+
+func (t *tableWork) selectRows(i int) string {
+	q := "SELECT " + strings.Join(t.def.selects, ", ") + " FROM " + mysql.QuoteName(t.info.name)
+	if len(t.def.key) > 0 {
+		q += " FORCE INDEX (PRIMARY)"
+	}
+	q += " WHERE " + t.slices[i].where
+	if len(t.def.key) > 0 {
+		q += " ORDER BY " + mysql.QuoteNames(t.def.key)
+	}
+	return q
+}
+
+// collect stores the folders and makes the index.
+func collect(ctx context.Context, works []*tableWork, w core.TreeWriter) (*core.DatabaseIndex, []core.Entry, []core.Entry, error) {
+	index := &core.DatabaseIndex{Tables: []core.Table{}}
+	var data, schema []core.Entry
+	for _, t := range works {
+		name := fileName(t.info.name)
+		table := core.Table{
+			Name: t.info.name, Engine: t.info.engine, Schema: "database/schema/table/" + name + ".sql",
+			Columns: t.def.columns, Key: t.def.key,
+		}
+		e, err := writeFile(ctx, w, table.Schema, name+".sql", []byte(t.def.create))
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		schema = append(schema, e)
+		var files []core.Entry
+		var sum mysql.RowSum
+		for _, sl := range t.slices {
+			files = append(files, sl.names...)
+			for _, c := range sl.chunks {
+				part, err := mysql.ParseRowSum(c.Checksum)
+				if err != nil {
+					return nil, nil, nil, err
+				}
+				sum.Add(part)
+				table.Rows += c.Rows
+				table.Bytes += c.Bytes
+				table.Chunks = append(table.Chunks, c)
+			}
+		}
+		table.Checksum = sum.String()
+		if len(files) > 0 {
+			dir, err := writeDir(ctx, w, name, files)
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			data = append(data, dir)
+		}
+		index.Tables = append(index.Tables, table)
+	}
+	folder, err := writeDir(ctx, w, "table", schema)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return index, data, []core.Entry{folder}, nil
+}

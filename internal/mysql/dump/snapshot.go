@@ -1,0 +1,354 @@
+// Package dump captures a database as one consistent whole: several
+// connections that see the same instant, every table's rows in chunks, every
+// object's definition. It is for the engine. It promises that what it returns
+// without error is what the database held at one instant, or that a warning
+// names what is not; and that memory does not depend on the size of the data.
+package dump
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql"
+)
+
+// The methods by which connections come to share an instant, best first.
+const (
+	MethodBackupStage    = "backup-stage"       // MariaDB: BACKUP STAGE BLOCK_COMMIT
+	MethodGlobalReadLock = "global-read-lock"   // FLUSH TABLES WITH READ LOCK
+	MethodTableLocks     = "table-locks"        // LOCK TABLES … READ
+	MethodSingle         = "single-transaction" // one connection, which needs no lock
+)
+
+// Options of a snapshot.
+type Options struct {
+	Config      mysql.Config
+	Prefix      string // only tables that begin with it; compared literally
+	Connections int    // 0: 4
+	Clock       core.Clock
+	// LockWait is how long a lock that makes writers wait behind it may take
+	// to be granted before it is given up for a moment. 0: 2 s.
+	LockWait time.Duration
+}
+
+// Snapshot is a set of connections that all see one instant of a database.
+// Close must be called.
+type Snapshot struct {
+	Server      mysql.Server
+	Time        time.Time
+	Consistency core.Consistency
+	Warnings    []core.Warning
+
+	opt      Options
+	control  *mysql.Conn   // sees the present, for definitions; utf8mb4
+	raw      *mysql.Conn   // sees the present, for definitions in their own bytes
+	readers  []*mysql.Conn // see the instant
+	locker   *mysql.Conn   // holds the tables without transactions; nil when there are none
+	tables   []tableInfo
+	database string
+
+	lockedNote string // how long the tables without transactions were locked
+}
+
+// tableInfo is what the server's catalogue says of a table.
+type tableInfo struct {
+	name          string
+	engine        string
+	kind          string // TABLE_TYPE
+	bytes         int64  // estimate
+	transactional bool
+}
+
+// Open takes a consistency point by the best method that the account may use.
+func Open(ctx context.Context, opt Options) (_ *Snapshot, err error) {
+	if opt.Connections <= 0 {
+		opt.Connections = 4
+	}
+	if opt.LockWait == 0 {
+		opt.LockWait = 2 * time.Second
+	}
+	s := &Snapshot{opt: opt, database: opt.Config.Database}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if s.control, err = mysql.Connect(ctx, opt.Config); err != nil {
+		return nil, err
+	}
+	if s.raw, err = mysql.Connect(ctx, opt.Config); err != nil {
+		return nil, err
+	}
+	if _, err := s.raw.Exec(ctx, "SET character_set_results=NULL"); err != nil {
+		return nil, err
+	}
+	if s.Server, err = s.control.Server(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.listTables(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.openReaders(ctx, opt.Connections); err != nil {
+		return nil, err
+	}
+	if err := s.takeInstant(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close ends all connections and with them every lock.
+func (s *Snapshot) Close() error {
+	var errs []error
+	for _, c := range append([]*mysql.Conn{s.control, s.raw, s.locker}, s.readers...) {
+		if c != nil {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Snapshot) openReaders(ctx context.Context, n int) error {
+	s.readers = make([]*mysql.Conn, n)
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range s.readers {
+		g.Go(func() error {
+			c, err := mysql.Connect(ctx, s.opt.Config)
+			if err != nil {
+				return err
+			}
+			s.readers[i] = c
+			_, err = c.Exec(ctx, "SET character_set_results=NULL, SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+			if mysql.NotUnderstood(err) { // not all versions take both in one SET
+				if _, err = c.Exec(ctx, "SET character_set_results=NULL"); err == nil {
+					_, err = c.Exec(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+				}
+			}
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// errBusy says that a lock was not granted in time: others could use the
+// database no longer than that.
+var errBusy = errors.New("the lock was not granted in time")
+
+// rung is one method. lock makes changes wait; unlock lets them go on.
+type rung struct {
+	method string
+	usable func() bool
+	lock   func(ctx context.Context) error
+	unlock string
+}
+
+func (s *Snapshot) ladder() []rung {
+	wait := fmt.Sprintf("SET SESSION lock_wait_timeout=%d", max(1, int(s.opt.LockWait/time.Second)))
+	return []rung{
+		{
+			method: MethodBackupStage,
+			usable: func() bool { return s.Server.MariaDB() && s.Server.VersionNumber >= 100401 },
+			lock: func(ctx context.Context) error {
+				return s.execAll(ctx, wait, "BACKUP STAGE START", "BACKUP STAGE BLOCK_COMMIT")
+			},
+			unlock: "BACKUP STAGE END",
+		},
+		{
+			method: MethodGlobalReadLock,
+			usable: func() bool { return true },
+			lock:   func(ctx context.Context) error { return s.execAll(ctx, wait, "FLUSH TABLES WITH READ LOCK") },
+			unlock: "UNLOCK TABLES",
+		},
+		{
+			method: MethodTableLocks,
+			usable: func() bool { return len(s.tables) > 0 },
+			lock: func(ctx context.Context) error {
+				names := make([]string, len(s.tables))
+				for i, t := range s.tables {
+					names[i] = mysql.QuoteName(t.name) + " READ"
+				}
+				return s.execAll(ctx, wait, "LOCK TABLES "+strings.Join(names, ", "))
+			},
+			unlock: "UNLOCK TABLES",
+		},
+	}
+}
+
+// attempts is how often a busy lock is asked for before the next method.
+const attempts = 5
+
+// takeInstant climbs down the ladder until a method works.
+func (s *Snapshot) takeInstant(ctx context.Context) error {
+	var why []string
+	if len(s.readers) > 1 {
+		for _, r := range s.ladder() {
+			if !r.usable() {
+				continue
+			}
+			err := s.takeWith(ctx, r)
+			switch {
+			case err == nil:
+				s.Consistency.Why = strings.Join(why, "; ")
+				return nil
+			case mysql.AccessDenied(err):
+				why = append(why, fmt.Sprintf("%s: the account lacks the right (%s)", r.method, serverText(err)))
+			case errors.Is(err, errBusy):
+				why = append(why, fmt.Sprintf("%s: %s", r.method, errBusy))
+			case mysql.NotUnderstood(err):
+				why = append(why, fmt.Sprintf("%s: not known to this server", r.method))
+			default:
+				return fmt.Errorf("take consistency point by %s: %w", r.method, err)
+			}
+		}
+		for _, c := range s.readers[1:] {
+			if err := c.Close(); err != nil {
+				return err
+			}
+		}
+		s.readers = s.readers[:1]
+	} else {
+		why = append(why, "one connection was asked for")
+	}
+	if err := s.lockNonTransactional(ctx); err != nil {
+		return err
+	}
+	if err := s.startTransactions(ctx); err != nil {
+		return fmt.Errorf("take consistency point: %w", err)
+	}
+	s.Time = s.opt.Clock.Now()
+	s.Consistency = core.Consistency{Method: MethodSingle, Connections: 1, Why: strings.Join(why, "; ")}
+	return nil
+}
+
+func serverText(err error) string {
+	var e *mysql.ServerError
+	if errors.As(err, &e) {
+		return e.Message
+	}
+	return err.Error()
+}
+
+func (s *Snapshot) takeWith(ctx context.Context, r rung) error {
+	var err error
+	for range attempts {
+		start := s.opt.Clock.Now()
+		if err = r.lock(ctx); err == nil {
+			return s.underLock(ctx, r, start)
+		}
+		if mysql.Number(err) != mysql.ErLockWaitTimeout {
+			return err
+		}
+		// Others were made to wait behind this lock; let them go on first.
+		// What a failed START left behind must go too.
+		if _, uerr := s.control.Exec(ctx, r.unlock); uerr != nil && mysql.Number(uerr) == 0 {
+			return uerr
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(s.opt.LockWait / 2):
+		}
+	}
+	return errors.Join(errBusy, err)
+}
+
+// underLock opens the readers' views and always unlocks.
+func (s *Snapshot) underLock(ctx context.Context, r rung, start time.Time) (err error) {
+	defer func() {
+		// The lock goes even when ctx is over; if not, closing the connection drops it.
+		_, uerr := s.control.Exec(context.WithoutCancel(ctx), r.unlock)
+		s.Consistency.FreezeMS = s.opt.Clock.Now().Sub(start).Milliseconds()
+		err = errors.Join(err, uerr)
+	}()
+	if err := s.lockNonTransactional(ctx); err != nil {
+		return err
+	}
+	if err := s.startTransactions(ctx); err != nil {
+		return err
+	}
+	s.Time = s.opt.Clock.Now()
+	s.Consistency.Method, s.Consistency.Connections = r.method, len(s.readers)
+	s.Server.BinlogPosition = s.binlogPosition(ctx)
+	return nil
+}
+
+func (s *Snapshot) startTransactions(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, c := range s.readers {
+		g.Go(func() error {
+			_, err := c.Exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// lockNonTransactional keeps writers off the tables whose engine has no
+// snapshots until they are copied. Without the right to do so a warning names
+// them.
+func (s *Snapshot) lockNonTransactional(ctx context.Context) error {
+	var names, locks []string
+	for _, t := range s.tables {
+		if !t.transactional {
+			names = append(names, t.name)
+			locks = append(locks, mysql.QuoteName(t.name)+" READ")
+		}
+	}
+	if len(names) == 0 || s.locker != nil {
+		return nil
+	}
+	locker, err := mysql.Connect(ctx, s.opt.Config)
+	if err != nil {
+		return err
+	}
+	for _, stmt := range []string{
+		"SET character_set_results=NULL",
+		fmt.Sprintf("SET SESSION lock_wait_timeout=%d", max(1, int(s.opt.LockWait/time.Second))),
+		"LOCK TABLES " + strings.Join(locks, ", "),
+	} {
+		if _, err = locker.Exec(ctx, stmt); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		s.locker = locker
+		return nil
+	}
+	cerr := locker.Close()
+	if !mysql.AccessDenied(err) && mysql.Number(err) != mysql.ErLockWaitTimeout {
+		return errors.Join(fmt.Errorf("lock tables without transactions: %w", err), cerr)
+	}
+	for _, n := range names {
+		s.Warnings = append(s.Warnings, core.Warning{
+			Code: "not-locked", Object: "table " + n,
+			Message: "its engine has no transactions and it could not be locked (" + serverText(err) + "); rows written during the backup may be missing or half there",
+		})
+	}
+	return cerr
+}
+
+// binlogPosition is worth having and not worth failing for: most accounts may
+// not ask.
+func (s *Snapshot) binlogPosition(ctx context.Context) string {
+	for _, q := range []string{"SELECT @@global.gtid_binlog_pos", "SELECT @@global.gtid_executed"} {
+		if rows, err := s.control.Query(ctx, q); err == nil && len(rows) == 1 && rows[0][0].Text != "" {
+			return rows[0][0].Text
+		}
+	}
+	return ""
+}
+
+func (s *Snapshot) execAll(ctx context.Context, statements ...string) error {
+	for _, st := range statements {
+		if _, err := s.control.Exec(ctx, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}

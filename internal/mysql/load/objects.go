@@ -1,0 +1,136 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql"
+)
+
+// dropObjects removes what would be in the way, those that use others first.
+func (l *loader) dropObjects(ctx context.Context, objects []core.SchemaObject) error {
+	for _, kind := range []string{"event", "trigger", "view", "package body", "package", "procedure", "function", "sequence"} {
+		for _, o := range objects {
+			if o.Kind != kind {
+				continue
+			}
+			if _, err := l.control.Exec(ctx, "DROP "+strings.ToUpper(kind)+" IF EXISTS "+mysql.QuoteName(o.Name)); err != nil {
+				return objectError(o, "drop the old one", err)
+			}
+		}
+	}
+	return nil
+}
+
+func objectError(o core.SchemaObject, doing string, err error) error {
+	if mysql.Number(err) == 0 {
+		return fmt.Errorf("restore %s %s: %s: %w", o.Kind, o.Name, doing, err)
+	}
+	return &core.Error{
+		Code: core.CodeDatabase, Op: "restore " + o.Kind + " " + o.Name, Message: "the server refused to " + doing, Err: err,
+		Hint: "the account needs ALL PRIVILEGES on the database; functions and triggers may also need log_bin_trust_function_creators=1 on the server",
+	}
+}
+
+// createAll creates the objects of one kind. Views may use each other: those
+// that fail are tried again after the others, for as long as that helps.
+func (l *loader) createAll(ctx context.Context, objects []core.SchemaObject, kind string) error {
+	var todo []core.SchemaObject
+	for _, o := range objects {
+		if o.Kind == kind {
+			todo = append(todo, o)
+		}
+	}
+	for len(todo) > 0 {
+		var again []core.SchemaObject
+		var failures []error
+		for _, o := range todo {
+			err := l.create(ctx, o)
+			if err != nil && (kind != "view" || mysql.Number(err) == 0) {
+				return objectError(o, "create it", err)
+			}
+			if err != nil {
+				again, failures = append(again, o), append(failures, err)
+				continue
+			}
+			l.result.Objects++
+		}
+		if len(again) == len(todo) {
+			// A view can be invalid at its origin: its tables may be gone
+			// there too. That must not cost the rest of the restore.
+			for i, o := range again {
+				l.result.Warnings = append(l.result.Warnings, core.Warning{
+					Code: "invalid-view", Object: "view " + o.Name, Message: "it could not be created: " + failures[i].Error(),
+				})
+			}
+			return nil
+		}
+		todo = again
+	}
+	return nil
+}
+
+var definer = regexp.MustCompile("(?i)\\bDEFINER\\s*=\\s*`(?:[^`]|``)*`\\s*@\\s*`(?:[^`]|``)*`")
+
+// create runs an object's statement under the settings that it was made under.
+func (l *loader) create(ctx context.Context, o core.SchemaObject) error {
+	statement, err := l.read(ctx, o.File)
+	if err != nil {
+		return err
+	}
+	restore, err := l.enter(ctx, o)
+	if err != nil {
+		return err
+	}
+	_, err = l.control.Exec(ctx, string(statement))
+	if mysql.AccessDenied(err) && definer.Match(statement) {
+		// Only an account with more rights may name another definer.
+		place := definer.FindIndex(statement)
+		mine := slices.Concat(statement[:place[0]], statement[place[1]:])
+		if _, err = l.control.Exec(ctx, string(mine)); err == nil {
+			l.result.Warnings = append(l.result.Warnings, core.Warning{
+				Code: "definer", Object: o.Kind + " " + o.Name,
+				Message: fmt.Sprintf("its definer %s could not be kept with this account's rights; it now belongs to the restoring account", o.Definer),
+			})
+		}
+	}
+	if err == nil && o.Kind == "sequence" {
+		err = l.setSequence(ctx, o)
+	}
+	if rerr := restore(); err == nil {
+		err = rerr
+	}
+	return err
+}
+
+// enter sets what a statement depends on; the returned function sets it back.
+func (l *loader) enter(ctx context.Context, o core.SchemaObject) (func() error, error) {
+	sets := []string{"sql_mode=" + mysql.QuoteText(o.SQLMode)}
+	if o.Charset != "" {
+		sets = append(sets, "character_set_client="+mysql.QuoteText(o.Charset), "collation_connection="+mysql.QuoteText(o.Collation))
+	}
+	if o.TimeZone != "" {
+		sets = append(sets, "time_zone="+mysql.QuoteText(o.TimeZone))
+	}
+	back := func() error {
+		_, err := l.control.Exec(ctx, "SET NAMES utf8mb4, time_zone='+00:00', sql_mode='"+rowMode+"'")
+		return err
+	}
+	if _, err := l.control.Exec(ctx, "SET "+strings.Join(sets, ", ")); err != nil {
+		return nil, err
+	}
+	return back, nil
+}
+
+func (l *loader) setSequence(ctx context.Context, o core.SchemaObject) error {
+	next, cycle, ok := strings.Cut(o.Value, ",")
+	if !ok {
+		return nil
+	}
+	_, err := l.control.Exec(ctx, fmt.Sprintf("SELECT SETVAL(%s, %s, 0, %s)", mysql.QuoteName(o.Name), next, cycle))
+	return err
+}

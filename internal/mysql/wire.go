@@ -1,0 +1,569 @@
+package mysql
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/backstay/backstay/internal/core"
+)
+
+// The classic client/server protocol, text form, without CLIENT_DEPRECATE_EOF
+// and CLIENT_QUERY_ATTRIBUTES: https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html
+
+const (
+	comQuit  = 0x01
+	comQuery = 0x03
+	comPing  = 0x0e
+
+	headerOK    = 0x00
+	headerLocal = 0xfb // the server asks for a local file; in a row: NULL
+	headerEOF   = 0xfe
+	headerERR   = 0xff
+
+	maxPacket = 1<<24 - 1 // payload bytes; one this long is continued by the next
+
+	// wholeRow is the longest row handed over in one piece. Longer ones pass
+	// through a RowReader.
+	wholeRow = 1 << 20
+)
+
+// Conn is one session. It is used by one goroutine at a time. After an error
+// that is not a ServerError the session is lost and every call fails.
+type Conn struct {
+	net     net.Conn
+	r       *bufio.Reader
+	seq     byte
+	id      uint32
+	version string
+	broken  error
+	header  [4]byte
+}
+
+func newConn(c net.Conn, id uint32, version string) *Conn {
+	return &Conn{net: c, r: bufio.NewReaderSize(c, wholeRow+4), id: id, version: version}
+}
+
+// ID returns the server's number for this session.
+func (c *Conn) ID() uint32 { return c.id }
+
+// Result is the outcome of a statement that gave no rows.
+type Result struct {
+	Affected uint64
+	InsertID uint64
+	Warnings int
+}
+
+// ServerError is an error that the server reported.
+type ServerError struct {
+	Number  int
+	State   string
+	Message string
+}
+
+// Error returns the number, the state and the server's text.
+func (e *ServerError) Error() string {
+	return fmt.Sprintf("error %d (%s): %s", e.Number, e.State, e.Message)
+}
+
+// Close ends the session. It never waits for the server.
+func (c *Conn) Close() error {
+	if c.broken == nil {
+		c.broken = net.ErrClosed
+		_ = c.net.SetDeadline(time.Unix(1<<40, 0))
+		_, _ = c.net.Write([]byte{1, 0, 0, 0, comQuit}) // a courtesy; the close below is what counts
+	}
+	if err := c.net.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("close database connection: %w", err)
+	}
+	return nil
+}
+
+// watch makes ctx end the conversation on c; the returned function ends the
+// watch and turns err into what the caller should see.
+func (c *Conn) watch(ctx context.Context) func(error) error {
+	stop := context.AfterFunc(ctx, func() { _ = c.net.SetDeadline(time.Unix(1, 0)) })
+	return func(err error) error {
+		cancelled := !stop()
+		var server *ServerError
+		if err == nil && !cancelled || errors.As(err, &server) && !cancelled {
+			return err
+		}
+		if cancelled && (err == nil || errors.As(err, &server)) {
+			c.broken = ctx.Err() // the answer was read, but the deadline has spoiled the connection
+			return err
+		}
+		if c.broken == nil {
+			c.broken = err
+		}
+		_ = c.net.Close()
+		if cancelled {
+			return ctx.Err()
+		}
+		var handled *handlerError
+		if errors.As(err, &handled) {
+			return handled.err
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = errors.New("the server closed the connection")
+		}
+		return &core.Error{
+			Code: core.CodeDatabase, Message: "the connection to the database was lost", Err: err,
+			Hint: "the server's error log says why: a restart, a crash, or a timeout",
+		}
+	}
+}
+
+// handlerError marks an error of the caller's row handler or reader, which
+// leaves the conversation half-way but is not the server's fault.
+type handlerError struct{ err error }
+
+func (e *handlerError) Error() string { return e.err.Error() }
+func (e *handlerError) Unwrap() error { return e.err }
+
+func (c *Conn) send(command byte, text string) error {
+	if c.broken != nil {
+		return &core.Error{Code: core.CodeDatabase, Message: "the connection to the database was lost", Err: c.broken}
+	}
+	c.seq = 0
+	// Header and text in one write where that is cheap; long statements are
+	// split into packets.
+	payload := make([]byte, 0, 5+min(len(text), maxPacket))
+	first := true
+	for {
+		n := len(text)
+		room := maxPacket
+		payload = payload[:0]
+		if first {
+			room--
+		}
+		n = min(n, room)
+		length := n
+		if first {
+			length++
+		}
+		payload = append(payload, byte(length), byte(length>>8), byte(length>>16), c.seq)
+		if first {
+			payload = append(payload, command)
+			first = false
+		}
+		payload = append(payload, text[:n]...)
+		text = text[n:]
+		c.seq++
+		if _, err := c.net.Write(payload); err != nil {
+			return err
+		}
+		if length < maxPacket {
+			return nil
+		}
+	}
+}
+
+func (c *Conn) readHeader() (int, error) {
+	if _, err := io.ReadFull(c.r, c.header[:]); err != nil {
+		return 0, err
+	}
+	if c.header[3] != c.seq {
+		return 0, fmt.Errorf("packet out of order: %d, expected %d", c.header[3], c.seq)
+	}
+	c.seq++
+	return int(c.header[0]) | int(c.header[1])<<8 | int(c.header[2])<<16, nil
+}
+
+// readPacket reads a whole payload, for answers that are known to be small.
+func (c *Conn) readPacket() ([]byte, error) {
+	var payload []byte
+	for {
+		n, err := c.readHeader()
+		if err != nil {
+			return nil, err
+		}
+		start := len(payload)
+		payload = append(payload, make([]byte, n)...)
+		if _, err := io.ReadFull(c.r, payload[start:]); err != nil {
+			return nil, err
+		}
+		if n < maxPacket {
+			return payload, nil
+		}
+	}
+}
+
+func parseError(p []byte) error {
+	if len(p) < 3 {
+		return errors.New("malformed error packet")
+	}
+	e := &ServerError{Number: int(binary.LittleEndian.Uint16(p[1:])), State: "HY000", Message: string(p[3:])}
+	if len(p) >= 9 && p[3] == '#' {
+		e.State, e.Message = string(p[4:9]), string(p[9:])
+	}
+	return e
+}
+
+func parseOK(p []byte) (Result, error) {
+	affected, rest, ok1 := lengthInt(p[1:])
+	insert, rest, ok2 := lengthInt(rest)
+	if !ok1 || !ok2 || len(rest) < 4 {
+		return Result{}, errors.New("malformed OK packet")
+	}
+	return Result{Affected: affected, InsertID: insert, Warnings: int(binary.LittleEndian.Uint16(rest[2:]))}, nil
+}
+
+func lengthInt(p []byte) (uint64, []byte, bool) {
+	if len(p) == 0 {
+		return 0, nil, false
+	}
+	n := 0
+	switch p[0] {
+	case 0xfc:
+		n = 2
+	case 0xfd:
+		n = 3
+	case 0xfe:
+		n = 8
+	case 0xfb, 0xff:
+		return 0, nil, false
+	default:
+		return uint64(p[0]), p[1:], true
+	}
+	if len(p) < n+1 {
+		return 0, nil, false
+	}
+	var v uint64
+	for i := n; i > 0; i-- {
+		v = v<<8 | uint64(p[i])
+	}
+	return v, p[n+1:], true
+}
+
+// NextValue takes the first value off a row's payload. null is true for NULL;
+// value is a part of payload.
+func NextValue(payload []byte) (value []byte, null bool, rest []byte, err error) {
+	if len(payload) > 0 && payload[0] < 0xfb { // the common case, short
+		n := int(payload[0]) + 1
+		if len(payload) >= n {
+			return payload[1:n], false, payload[n:], nil
+		}
+	}
+	if len(payload) > 0 && payload[0] == headerLocal {
+		return nil, true, payload[1:], nil
+	}
+	n, rest, ok := lengthInt(payload)
+	if !ok || uint64(len(rest)) < n {
+		return nil, false, nil, errors.New("malformed row")
+	}
+	return rest[:n], false, rest[n:], nil
+}
+
+// RowHandler takes the rows of a result, one call a row.
+type RowHandler interface {
+	// Row gets a row's payload, for NextValue. It is valid until Row returns.
+	Row(payload []byte) error
+	// LargeRow gets a row of over 1 MiB and must read it to its end.
+	LargeRow(r *RowReader) error
+}
+
+// Stream runs a query and hands its rows to h. columns is how many the caller
+// expects; another number is an error. Memory does not depend on the size of
+// the result or of a row. An error of h ends the session and is returned as it is.
+func (c *Conn) Stream(ctx context.Context, query string, columns int, h RowHandler) error {
+	done := c.watch(ctx)
+	return done(c.stream(query, columns, h))
+}
+
+func (c *Conn) stream(query string, columns int, h RowHandler) error {
+	if err := c.send(comQuery, query); err != nil {
+		return err
+	}
+	n, _, err := c.resultHeader()
+	if err != nil {
+		return err
+	}
+	if columns >= 0 && n != columns {
+		return fmt.Errorf("result has %d columns, expected %d", n, columns)
+	}
+	if n == 0 {
+		return nil
+	}
+	for range n + 1 { // definitions, then EOF
+		if _, err := c.readPacket(); err != nil {
+			return err
+		}
+	}
+	for {
+		length, err := c.readHeader()
+		if err != nil {
+			return err
+		}
+		if length > wholeRow {
+			first, err := c.r.Peek(1)
+			if err != nil {
+				return err
+			}
+			if first[0] == headerERR {
+				return errors.New("malformed row")
+			}
+			row := &RowReader{c: c, left: length, last: length < maxPacket}
+			err = h.LargeRow(row)
+			if row.err != nil {
+				return row.err
+			}
+			if err != nil {
+				return &handlerError{err}
+			}
+			if row.left > 0 || !row.last {
+				return &handlerError{errors.New("row was not read to its end")}
+			}
+			continue
+		}
+		payload, err := c.r.Peek(length)
+		if err != nil {
+			return err
+		}
+		if length > 0 && payload[0] == headerEOF && length < 9 {
+			_, err := c.r.Discard(length)
+			return err
+		}
+		if length > 0 && payload[0] == headerERR {
+			err := parseError(payload)
+			if _, derr := c.r.Discard(length); derr != nil {
+				return derr
+			}
+			return err
+		}
+		if err := h.Row(payload); err != nil {
+			return &handlerError{err}
+		}
+		if _, err := c.r.Discard(length); err != nil {
+			return err
+		}
+	}
+}
+
+// RowReader reads one large row value by value.
+type RowReader struct {
+	c    *Conn
+	left int   // bytes left in this packet
+	last bool  // no packet follows this one
+	err  error // of the connection, to tell it from an error of the handler
+}
+
+// Next begins the next value and returns its size in bytes.
+func (r *RowReader) Next() (size int64, null bool, err error) {
+	var b [9]byte
+	if _, err := io.ReadFull(r, b[:1]); err != nil {
+		return 0, false, err
+	}
+	n := 1
+	switch b[0] {
+	case headerLocal:
+		return 0, true, nil
+	case 0xfc:
+		n = 3
+	case 0xfd:
+		n = 4
+	case 0xfe:
+		n = 9
+	}
+	if _, err := io.ReadFull(r, b[1:n]); err != nil {
+		return 0, false, err
+	}
+	v, _, ok := lengthInt(b[:n])
+	if !ok || v > 1<<40 {
+		return 0, false, errors.New("malformed row")
+	}
+	return int64(v), false, nil
+}
+
+// Read reads on in the row, over the ends of packets; io.EOF at the row's end.
+func (r *RowReader) Read(p []byte) (int, error) {
+	for r.left == 0 {
+		if r.last {
+			return 0, io.EOF
+		}
+		n, err := r.c.readHeader()
+		if err != nil {
+			r.err = err
+			return 0, err
+		}
+		r.left, r.last = n, n < maxPacket
+	}
+	n, err := r.c.r.Read(p[:min(len(p), r.left)])
+	r.left -= n
+	if err != nil {
+		r.err = err
+	}
+	return n, err
+}
+
+var _ io.Reader = (*RowReader)(nil)
+
+// resultHeader reads the first packet of an answer: the number of columns, or
+// 0 and the Result.
+func (c *Conn) resultHeader() (int, Result, error) {
+	p, err := c.readPacket()
+	if err != nil {
+		return 0, Result{}, err
+	}
+	if len(p) == 0 {
+		return 0, Result{}, errors.New("empty answer")
+	}
+	switch p[0] {
+	case headerOK:
+		r, err := parseOK(p)
+		return 0, r, err
+	case headerERR:
+		return 0, Result{}, parseError(p)
+	case headerLocal:
+		// Never send a file that was not offered for this very statement, even
+		// when the server asks for one. The session cannot go on.
+		return 0, Result{}, errors.New("the server asked for a local file that was not offered")
+	}
+	n, _, ok := lengthInt(p)
+	if !ok || n > 4096 {
+		return 0, Result{}, errors.New("malformed result")
+	}
+	return int(n), Result{}, nil
+}
+
+// Value is one value of a small result.
+type Value struct {
+	Text string
+	Null bool
+}
+
+// Row is one row of a small result.
+type Row []Value
+
+type collector struct{ rows []Row }
+
+func (h *collector) Row(payload []byte) error {
+	var row Row
+	for len(payload) > 0 {
+		v, null, rest, err := NextValue(payload)
+		if err != nil {
+			return err
+		}
+		row = append(row, Value{Text: string(v), Null: null})
+		payload = rest
+	}
+	h.rows = append(h.rows, row)
+	return nil
+}
+
+func (h *collector) LargeRow(r *RowReader) error {
+	// Metadata has no rows of this size but a huge routine or view.
+	p, err := io.ReadAll(io.LimitReader(r, 1<<30))
+	if err != nil {
+		return err
+	}
+	return h.Row(p)
+}
+
+// Query runs a query and returns all its rows. It is for small results.
+func (c *Conn) Query(ctx context.Context, query string) ([]Row, error) {
+	var h collector
+	if err := c.Stream(ctx, query, -1, &h); err != nil {
+		return nil, err
+	}
+	return h.rows, nil
+}
+
+// Exec runs a statement and throws rows away, should there be any.
+func (c *Conn) Exec(ctx context.Context, statement string) (Result, error) {
+	done := c.watch(ctx)
+	r, err := c.exec(statement)
+	return r, done(err)
+}
+
+func (c *Conn) exec(statement string) (Result, error) {
+	if err := c.send(comQuery, statement); err != nil {
+		return Result{}, err
+	}
+	n, r, err := c.resultHeader()
+	if err != nil || n == 0 {
+		return r, err
+	}
+	eofs := 0
+	for eofs < 2 {
+		p, err := c.readPacket()
+		if err != nil {
+			return Result{}, err
+		}
+		if len(p) > 0 && p[0] == headerERR {
+			return Result{}, parseError(p)
+		}
+		if len(p) > 0 && p[0] == headerEOF && len(p) < 9 {
+			eofs++
+		}
+	}
+	return Result{}, nil
+}
+
+// LoadLocal runs a LOAD DATA LOCAL statement and sends the bytes of r as its
+// file. When r fails, the session is ended, so that the server does not take
+// half a file for a whole one, and r's error is returned.
+func (c *Conn) LoadLocal(ctx context.Context, statement string, r io.Reader) (Result, error) {
+	done := c.watch(ctx)
+	res, err := c.loadLocal(statement, r)
+	return res, done(err)
+}
+
+func (c *Conn) loadLocal(statement string, r io.Reader) (Result, error) {
+	if err := c.send(comQuery, statement); err != nil {
+		return Result{}, err
+	}
+	p, err := c.readPacket()
+	if err != nil {
+		return Result{}, err
+	}
+	switch {
+	case len(p) > 0 && p[0] == headerERR:
+		return Result{}, parseError(p)
+	case len(p) == 0 || p[0] != headerLocal:
+		return Result{}, errors.New("the server did not ask for the data")
+	}
+	buf := make([]byte, 4+1<<18)
+	for {
+		n, err := io.ReadFull(r, buf[4:])
+		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			return Result{}, &handlerError{err}
+		}
+		if n > 0 {
+			if werr := c.writePacket(buf, n); werr != nil {
+				return Result{}, werr
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	if err := c.writePacket(buf, 0); err != nil {
+		return Result{}, err
+	}
+	if p, err = c.readPacket(); err != nil {
+		return Result{}, err
+	}
+	if len(p) > 0 && p[0] == headerERR {
+		return Result{}, parseError(p)
+	}
+	if len(p) == 0 || p[0] != headerOK {
+		return Result{}, errors.New("malformed answer to the data")
+	}
+	return parseOK(p)
+}
+
+// writePacket sends buf[4:4+n], with the header put into buf[:4].
+func (c *Conn) writePacket(buf []byte, n int) error {
+	buf[0], buf[1], buf[2], buf[3] = byte(n), byte(n>>8), byte(n>>16), c.seq
+	c.seq++
+	_, err := c.net.Write(buf[:4+n])
+	return err
+}
+
+func isEOF(err error) bool { return errors.Is(err, io.EOF) }
