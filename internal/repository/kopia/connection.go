@@ -1,0 +1,79 @@
+package kopia
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	kopiarepo "github.com/kopia/kopia/repo"
+	"github.com/kopia/kopia/repo/blob"
+	"github.com/kopia/kopia/repo/content"
+
+	"github.com/backstay/backstay/internal/core"
+)
+
+// connection is the file from which kopia opens a repository. It holds the
+// place and the name under which we write, never the key. No caches are kept
+// for file://: they would double what the disk's own cache does.
+type connection struct {
+	file string
+	temp string // folder to remove on close; "" when the file is kept
+}
+
+func newConnection(opts Options, loc location) (*connection, error) {
+	const op = "prepare repository connection"
+	c := &connection{}
+	dir := opts.StateDir
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "backstay-connection-*"); err != nil {
+			return nil, diskError(op, os.TempDir(), err)
+		}
+		c.temp = dir
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%t", loc.url, opts.Hostname, opts.ReadOnly))
+	c.file = filepath.Join(dir, "repository", hex.EncodeToString(sum[:8])+".json")
+	config, err := json.MarshalIndent(kopiarepo.LocalConfig{
+		Storage: &blob.ConnectionInfo{Type: storageType, Config: &fileConfig{Path: loc.path}},
+		Caching: &content.CachingOptions{},
+		ClientOptions: kopiarepo.ClientOptions{
+			Hostname: opts.Hostname, Username: userName, ReadOnly: opts.ReadOnly,
+			Description: "backstay repository", FormatBlobCacheDuration: 15 * time.Minute,
+		},
+	}, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	if have, err := os.ReadFile(c.file); err == nil && bytes.Equal(have, config) {
+		return c, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(c.file), 0o700); err != nil {
+		return nil, stateError(op, dir, err)
+	}
+	err = writeFile(c.file, func(w io.Writer) error { _, err := w.Write(config); return err })
+	if err != nil {
+		return nil, stateError(op, dir, err)
+	}
+	return c, nil
+}
+
+// stateError is about the state folder, not the repository.
+func stateError(op, dir string, err error) error {
+	return &core.Error{
+		Code: core.CodeDisk, Op: op, Message: fmt.Sprintf("state folder %s cannot be written", dir), Err: err,
+		Hint: "check state_dir and its owner",
+	}
+}
+
+func (c *connection) close() error {
+	if c.temp == "" {
+		return nil
+	}
+	return os.RemoveAll(c.temp)
+}

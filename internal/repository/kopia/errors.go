@@ -1,0 +1,202 @@
+package kopia
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/kopia/kopia/repo/blob"
+	"github.com/kopia/kopia/repo/content"
+	"github.com/kopia/kopia/repo/format"
+	"github.com/kopia/kopia/repo/object"
+
+	"github.com/backstay/backstay/internal/core"
+)
+
+type giveUpKey struct{}
+
+// guard returns a context for one call into kopia, and a function that must be
+// called with the call's error. kopia repeats a failed listing until its
+// context ends (epoch.Manager's refresh); the storage ends the guarded context
+// when a listing fails, and done gives the error that did it.
+func guard(ctx context.Context) (context.Context, func(error) error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	guarded := context.WithValue(ctx, giveUpKey{}, cancel)
+	return guarded, func(err error) error {
+		if cause := context.Cause(ctx); err != nil && cause != nil {
+			err = cause
+		}
+		cancel(nil)
+		return err
+	}
+}
+
+// giveUp ends the guarded operation that ctx belongs to.
+func giveUp(ctx context.Context, err error) {
+	if cancel, ok := ctx.Value(giveUpKey{}).(context.CancelCauseFunc); ok && ctx.Err() == nil {
+		cancel(err)
+	}
+}
+
+// diskError returns a core.CodeDisk error when err comes from the operating
+// system's file calls, else nil.
+func diskError(op, path string, err error) error {
+	var (
+		errno    syscall.Errno
+		pathErr  *fs.PathError
+		linkErr  *os.LinkError
+		sysErr   *os.SyscallError
+		fileName = path
+	)
+	switch {
+	case errors.As(err, &pathErr):
+		fileName = pathErr.Path
+	case errors.As(err, &linkErr):
+		fileName = linkErr.New
+	case errors.As(err, &sysErr):
+	case errors.As(err, &errno):
+	default:
+		return nil
+	}
+	e := &core.Error{Code: core.CodeDisk, Op: op, Err: err}
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		e.Message = fmt.Sprintf("no space left for the repository in %s", path)
+		e.Hint = "free space there, or remove old backups with `backstay prune`, then run it again"
+	case errors.Is(err, syscall.EROFS):
+		e.Message = fmt.Sprintf("repository folder %s is read-only", path)
+		e.Hint = "mount it writable"
+	case errors.Is(err, fs.ErrPermission):
+		e.Message = fmt.Sprintf("no permission for %s", fileName)
+		e.Hint = "run as the user who owns the repository folder"
+	default:
+		e.Message = fmt.Sprintf("repository folder %s", path)
+	}
+	return e
+}
+
+// storageError classifies an error of writing; nil stays nil.
+func storageError(op, path string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	var known *core.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	if missing := folderGone(path); missing != nil {
+		return missing
+	}
+	if disk := diskError(op, path, err); disk != nil {
+		return disk
+	}
+	if damaged(err) {
+		return damage(op, err)
+	}
+	return fmt.Errorf("%s: %w", op, err)
+}
+
+// readError classifies an error of reading: what was committed must be there
+// and whole, so whatever is not the operating system's complaint is damage.
+func readError(ctx context.Context, op string, st *fileStorage, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	var known *core.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	if gone := mustBeRepository(st.root); gone != nil {
+		return gone
+	}
+	if disk := diskError(op, st.root, err); disk != nil {
+		return disk
+	}
+	return damage(op, err)
+}
+
+// damaged says whether err, of an operation that writes, came from reading
+// something that is not what it should be.
+func damaged(err error) bool {
+	for _, e := range []error{
+		blob.ErrBlobNotFound, blob.ErrInvalidRange, content.ErrContentNotFound, object.ErrObjectNotFound,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	// kopia has no error values for these.
+	for _, text := range []string{"invalid checksum", "message authentication failed", "decrypt"} {
+		if strings.Contains(err.Error(), text) {
+			return true
+		}
+	}
+	return false
+}
+
+func damage(op string, err error) error {
+	return &core.Error{
+		Code: core.CodeDamage, Op: op, Message: "the repository is damaged", Err: err,
+		Hint: "see what is affected with `backstay verify --all`; put the missing files back from a copy of the repository if there is one",
+	}
+}
+
+// wrongKey is the error for a key that does not open the repository. A format
+// blob whose bytes were changed looks the same, but every pack holds a copy of
+// it to compare with.
+func wrongKey(ctx context.Context, op string, st *fileStorage, path string) error {
+	if same, err := formatMatchesCopies(ctx, st); err == nil && !same {
+		return &core.Error{
+			Code: core.CodeDamage, Op: op,
+			Message: fmt.Sprintf("%s/%s%s differs from the copies kept in the repository", path, format.KopiaRepositoryBlobID, blobSuffix),
+			Hint:    "restore the file from a copy, or let kopia rebuild it: kopia repository repair filesystem --path=" + path,
+		}
+	}
+	return &core.Error{
+		Code: core.CodeWrongKey, Op: op,
+		Message: fmt.Sprintf("the key does not open the repository in %s", path),
+		Hint:    "check password_file: it must be the key that `backstay init` made for this repository",
+	}
+}
+
+// formatMatchesCopies compares the format blob with the copies at the start of
+// a few packs. True also when there is no pack to compare with.
+func formatMatchesCopies(ctx context.Context, st *fileStorage) (bool, error) {
+	var current blobBuffer
+	if err := st.GetBlob(ctx, format.KopiaRepositoryBlobID, 0, -1, &current); err != nil {
+		return false, err
+	}
+	const enough = 3
+	seen := 0
+	errEnough := errors.New("enough")
+	same := true
+	err := st.ListBlobs(ctx, content.PackBlobIDPrefixSpecial, func(m blob.Metadata) error {
+		kept, err := format.RecoverFormatBlob(ctx, st, m.BlobID, m.Length)
+		if err != nil {
+			return nil //nolint:nilerr // a damaged pack has no copy to compare with
+		}
+		if string(kept) == current.String() {
+			same = true
+			return errEnough
+		}
+		same = false
+		if seen++; seen == enough {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return false, err
+	}
+	return same, nil
+}

@@ -1,0 +1,213 @@
+package kopia
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/kopia/kopia/repo/blob/sharded"
+	"github.com/kopia/kopia/repo/format"
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay/internal/core"
+)
+
+const (
+	blobSuffix = sharded.CompleteBlobSuffix
+	// creatingName is there while Create works, so that a crash in it is
+	// recognised and two at once do not mix.
+	creatingName = "backstay.creating"
+)
+
+// folderState says what is in a folder that should hold a repository.
+type folderState int
+
+const (
+	stateMissing    folderState = iota // no such folder
+	stateEmpty                         // nothing in it but what mkfs makes
+	stateForeign                       // files that are not a repository's
+	stateHalf                          // parts of a repository, without a usable format blob
+	stateRepository                    // a format blob; whether the key fits is another question
+)
+
+// inspect looks at a folder without changing it. found lists, for messages,
+// some of what is there.
+func inspect(path string) (state folderState, found []string, why string, err error) {
+	entries, err := os.ReadDir(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return stateMissing, nil, "", nil
+	case err != nil:
+		return 0, nil, "", diskError("look at repository folder", path, err)
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		if e.Name() != "lost+found" {
+			names = append(names, e.Name())
+		}
+	}
+	const formatFile = string(format.KopiaRepositoryBlobID) + blobSuffix
+	switch {
+	case len(names) == 0:
+		return stateEmpty, nil, "", nil
+	case slices.Contains(names, creatingName):
+		return stateHalf, names, "its creation did not finish", nil
+	case slices.Contains(names, formatFile):
+		raw, err := os.ReadFile(filepath.Join(path, formatFile))
+		if err != nil {
+			return 0, nil, "", diskError("read repository format", path, err)
+		}
+		var head format.KopiaRepositoryJSON
+		if err := json.Unmarshal(raw, &head); err != nil || len(head.UniqueID) == 0 {
+			return stateHalf, names, formatFile + " cannot be read", nil
+		}
+		return stateRepository, names, "", nil
+	case slices.ContainsFunc(names, kopiaName):
+		return stateHalf, names, formatFile + " is missing", nil
+	}
+	return stateForeign, names, "", nil
+}
+
+// kopiaName says whether a top-level name in a folder is one that a repository has.
+func kopiaName(name string) bool {
+	return name == sharded.ParametersFile || strings.HasPrefix(name, "kopia.") || strings.HasSuffix(name, blobSuffix) ||
+		slices.Contains([]string{"p", "q", "x"}, name)
+}
+
+// mustBeRepository returns a core.CodeNoRepository error that says what is in
+// path unless it is a repository.
+func mustBeRepository(path string) error {
+	const op = "open repository"
+	state, found, why, err := inspect(path)
+	if err != nil {
+		return err
+	}
+	e := &core.Error{Code: core.CodeNoRepository, Op: op, Hint: "make one with `backstay init`"}
+	switch state {
+	case stateRepository:
+		return nil
+	case stateMissing:
+		e.Message = fmt.Sprintf("there is no folder %s", path)
+		e.Hint = "make a repository with `backstay init`; if it is on another disk or a share, mount that first"
+	case stateEmpty:
+		e.Message = fmt.Sprintf("%s is empty", path)
+		e.Hint = "make a repository with `backstay init`; if it is on another disk or a share, mount that first"
+	case stateForeign:
+		e.Message = fmt.Sprintf("%s holds %s, but no repository", path, some(found))
+		e.Hint = "check the URL, or make a repository in another folder with `backstay init`"
+	case stateHalf:
+		e.Message = halfMessage(path, found, why)
+		e.Hint = halfHint(path, why)
+	}
+	return e
+}
+
+func halfMessage(path string, found []string, why string) string {
+	return fmt.Sprintf("%s holds parts of a repository (%s), but %s", path, some(found), why)
+}
+
+func halfHint(path, why string) string {
+	if strings.Contains(why, "creation") {
+		return fmt.Sprintf("nothing was ever stored in it: remove %s and run `backstay init` again", path)
+	}
+	return "put the file back from a copy (the recovery kit has one), or let kopia rebuild it: kopia repository repair filesystem --path=" + path
+}
+
+// folderGone returns the error of mustBeRepository when the folder itself is
+// missing, else nil.
+func folderGone(path string) error {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return mustBeRepository(path)
+	}
+	return nil
+}
+
+// some joins up to five names.
+func some(names []string) string {
+	const most = 5
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}
+
+// writable says whether this process may make files in path.
+func writable(path string) bool { return unix.Access(path, unix.W_OK|unix.X_OK) == nil }
+
+// claim is a folder that Create has to itself.
+type claim struct {
+	path string
+	made bool // Create made the folder
+}
+
+// claimFolder takes a missing or empty folder for a new repository.
+func claimFolder(path string) (*claim, error) {
+	const op = "create repository"
+	state, found, why, err := inspect(path)
+	if err != nil {
+		return nil, err
+	}
+	c := &claim{path: path, made: state == stateMissing}
+	switch state {
+	case stateRepository:
+		return nil, &core.Error{
+			Code: core.CodeFailed, Op: op, Message: fmt.Sprintf("there is already a repository in %s", path),
+			Hint: "use it as it is (its key is needed), or choose another folder", Err: ErrExists,
+		}
+	case stateForeign:
+		return nil, &core.Error{
+			Code: core.CodeFailed, Op: op, Message: fmt.Sprintf("%s is not empty: it holds %s", path, some(found)),
+			Hint: "choose a folder that is empty or does not exist yet",
+		}
+	case stateHalf:
+		return nil, &core.Error{
+			Code: core.CodeNoRepository, Op: op, Message: halfMessage(path, found, why), Hint: halfHint(path, why),
+		}
+	case stateMissing:
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			return nil, diskError(op, path, err)
+		}
+	}
+	mark, err := os.OpenFile(filepath.Join(path, creatingName), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, &core.Error{Code: core.CodeLocked, Op: op, Message: fmt.Sprintf("another process is creating a repository in %s", path)}
+	}
+	if err != nil {
+		return nil, diskError(op, path, err)
+	}
+	return c, errors.Join(mark.Close(), syncDir(filepath.Dir(path)))
+}
+
+// finish gives the folder up: as a repository, or as it was before.
+func (c *claim) finish(ok bool) error {
+	if ok {
+		if err := os.Remove(filepath.Join(c.path, creatingName)); err != nil {
+			return diskError("create repository", c.path, err)
+		}
+		return syncDir(c.path)
+	}
+	if c.made {
+		return os.RemoveAll(c.path)
+	}
+	entries, err := os.ReadDir(c.path)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == "lost+found" {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(c.path, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ErrExists is the cause of Create's error when there is a repository already.
+var ErrExists = errors.New("repository exists")

@@ -1,0 +1,101 @@
+package kopia
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	kopiarepo "github.com/kopia/kopia/repo"
+	"github.com/kopia/kopia/repo/maintenance"
+	"github.com/kopia/kopia/snapshot/snapshotmaintenance"
+
+	"github.com/backstay/backstay/internal/core"
+)
+
+// Maintain implements repository.Store. It runs kopia's full maintenance with
+// its full safety margins, under which nothing younger than a day is removed,
+// so that backups can be written at the same time.
+//
+// A repository in which backups are missing is not maintained: their data is
+// still there, as unused, and would be removed.
+func (s *Store) Maintain(ctx context.Context) (err error) {
+	const op = "maintain repository"
+	if err := s.mustWrite(op); err != nil {
+		return err
+	}
+	if err := mustBeRepository(s.files.root); err != nil {
+		return err
+	}
+	held, l, err := takeLease(ctx, s.files.root, s.opts)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.release()) }()
+	if err := s.reconcile(held); err != nil {
+		return err
+	}
+	gctx, done := guard(withLog(held, s.opts.Logger))
+	err = done(kopiarepo.DirectWriteSession(gctx, s.rep, kopiarepo.WriteSessionOptions{Purpose: "maintenance"},
+		func(ctx context.Context, w kopiarepo.DirectRepositoryWriter) error {
+			if err := s.compactManifests(ctx, w); err != nil {
+				return err
+			}
+			// force: whoever has our lease may maintain, not only the owner
+			// that kopia knows.
+			return snapshotmaintenance.Run(ctx, w, maintenance.ModeFull, true, maintenance.SafetyFull)
+		}))
+	if err != nil {
+		return storageError(op, s.files.root, err)
+	}
+	return storageError(op, s.files.root, s.sweep(held))
+}
+
+// compactManifests does what kopia would do at every look at the manifests
+// and we have turned off: reading is not writing.
+func (s *Store) compactManifests(ctx context.Context, w kopiarepo.DirectRepositoryWriter) error {
+	m, err := newManifests(ctx, w)
+	if err != nil {
+		return err
+	}
+	if _, err := m.Find(ctx, nil); err != nil {
+		return err
+	}
+	if err := m.Compact(ctx); err != nil {
+		return fmt.Errorf("compact manifests: %w", err)
+	}
+	return w.Flush(ctx)
+}
+
+// sweepAge is how old a temporary file must be to have no writer any more.
+const sweepAge = 24 * time.Hour
+
+// sweep removes the temporary files that killed processes left in the
+// repository; kopia never sees them.
+func (s *Store) sweep(ctx context.Context) error {
+	oldest := core.SystemClock{}.Now().Add(-sweepAge)
+	return filepath.WalkDir(s.files.root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
+		if d.IsDir() || !strings.Contains(d.Name(), blobSuffix+tempInfix) {
+			return nil
+		}
+		fi, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) || (err == nil && fi.ModTime().After(oldest)) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s.opts.Logger.InfoContext(ctx, "removed a file that a killed process left", "path", path)
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	})
+}

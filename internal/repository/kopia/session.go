@@ -1,0 +1,321 @@
+package kopia
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	kopiafs "github.com/kopia/kopia/fs"
+	kopiarepo "github.com/kopia/kopia/repo"
+	"github.com/kopia/kopia/repo/object"
+	"github.com/kopia/kopia/snapshot"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/repository"
+)
+
+// Begin implements repository.Store.
+func (s *Store) Begin(ctx context.Context) (repository.Session, error) {
+	const op = "begin backup"
+	if err := s.mustWrite(op); err != nil {
+		return nil, err
+	}
+	if err := mustBeRepository(s.files.root); err != nil {
+		return nil, err
+	}
+	ss := &session{store: s, summaries: map[object.ID]*kopiafs.DirectorySummary{}}
+	gctx, done := guard(withLog(ctx, s.opts.Logger))
+	defer done(nil)
+	// What others wrote since this store last looked need not be stored again.
+	if err := done(s.rep.Refresh(gctx)); err != nil {
+		return nil, readError(ctx, op, s.files, err)
+	}
+	_, w, err := s.rep.NewDirectWriter(withLog(ctx, s.opts.Logger), kopiarepo.WriteSessionOptions{
+		Purpose:  "backup",
+		OnUpload: func(n int64) { ss.stored.Add(n) },
+	})
+	if err != nil {
+		return nil, storageError(op, s.files.root, err)
+	}
+	ss.w = w
+	return ss, nil
+}
+
+// session implements repository.Session.
+type session struct {
+	store  *Store
+	w      kopiarepo.DirectRepositoryWriter
+	stored atomic.Int64
+
+	mu    sync.Mutex
+	ended bool
+
+	// summaries of folders written by this session, so that their parents need
+	// not read them again. Bounded: it is emptied when full.
+	sumMu     sync.Mutex
+	summaries map[object.ID]*kopiafs.DirectorySummary
+}
+
+var _ repository.Session = (*session)(nil)
+
+// maxSummaries bounds session.summaries to some 15 MB.
+const maxSummaries = 100_000
+
+var errEnded = errors.New("backup session has ended")
+
+func (ss *session) live() error {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if ss.ended {
+		return errEnded
+	}
+	return nil
+}
+
+// StoredBytes implements repository.Session.
+func (ss *session) StoredBytes() int64 { return ss.stored.Load() }
+
+// Create implements core.TreeWriter.
+func (ss *session) Create(ctx context.Context, hint string) (core.FileWriter, error) {
+	if err := errors.Join(ss.live(), ctx.Err()); err != nil {
+		return nil, fmt.Errorf("store %s: %w", hint, err)
+	}
+	gctx, done := guard(withLog(ctx, ss.store.opts.Logger))
+	return &fileWriter{
+		session: ss, hint: hint, ctx: ctx, done: done,
+		out: ss.w.NewObjectWriter(gctx, object.WriterOptions{
+			Description: hint, Compressor: dataCompressor, MetadataCompressor: metadataCompressor,
+			AsyncWrites: asyncWrites,
+		}),
+	}, nil
+}
+
+// fileWriter implements core.FileWriter.
+type fileWriter struct {
+	session *session
+	hint    string
+	ctx     context.Context
+	done    func(error) error
+	out     object.Writer
+	size    int64
+	closed  bool
+	err     error // the first; nothing is written after it
+}
+
+func (f *fileWriter) check() error {
+	if f.err != nil {
+		return f.err
+	}
+	if f.closed {
+		return fmt.Errorf("store %s: file is closed", f.hint)
+	}
+	if err := errors.Join(f.session.live(), f.ctx.Err()); err != nil {
+		f.err = fmt.Errorf("store %s: %w", f.hint, err)
+	}
+	return f.err
+}
+
+func (f *fileWriter) Write(p []byte) (int, error) {
+	if err := f.check(); err != nil {
+		return 0, err
+	}
+	n, err := f.out.Write(p)
+	f.size += int64(n)
+	if err != nil {
+		f.err = storageError("store "+f.hint, f.session.store.files.root, err)
+	}
+	return n, f.err
+}
+
+func (f *fileWriter) Finish() (core.Object, error) {
+	if err := f.check(); err != nil {
+		return core.Object{}, err
+	}
+	id, err := f.out.Result()
+	if err != nil {
+		f.err = storageError("store "+f.hint, f.session.store.files.root, err)
+		return core.Object{}, f.err
+	}
+	f.err = fmt.Errorf("store %s: file is finished", f.hint)
+	return core.Object{ID: core.ObjectID(id.String()), Size: f.size}, nil
+}
+
+// Close hands the writer back. kopia keeps closed writers for use again, so it
+// must not see a second Close.
+func (f *fileWriter) Close() error {
+	if f.closed {
+		return nil
+	}
+	f.closed = true
+	defer f.done(nil)
+	if err := f.out.Close(); err != nil {
+		return fmt.Errorf("store %s: %w", f.hint, err)
+	}
+	return nil
+}
+
+// WriteDir implements core.TreeWriter.
+func (ss *session) WriteDir(ctx context.Context, entries []core.Entry) (_ core.Object, err error) {
+	const op = "store folder"
+	if err := errors.Join(ss.live(), ctx.Err()); err != nil {
+		return core.Object{}, fmt.Errorf("%s: %w", op, err)
+	}
+	gctx, done := guard(withLog(ctx, ss.store.opts.Logger))
+	defer done(nil)
+	list := make([]directoryEntry, 0, len(entries))
+	for _, e := range entries {
+		var sum *kopiafs.DirectorySummary
+		if e.Type == core.TypeDir {
+			if sum, err = ss.summary(gctx, e.Object.ID); err != nil {
+				return core.Object{}, storageError(op+" "+e.Name, ss.store.files.root, done(err))
+			}
+		}
+		de, err := newDirectoryEntry(e, sum)
+		if err != nil {
+			return core.Object{}, fmt.Errorf("%s: %w", op, err)
+		}
+		list = append(list, de)
+	}
+	d, err := newDirectory(list)
+	if err != nil {
+		return core.Object{}, fmt.Errorf("%s: %w", op, err)
+	}
+	w := ss.w.NewObjectWriter(gctx, object.WriterOptions{
+		Description: "folder", Prefix: "k", Compressor: metadataCompressor, MetadataCompressor: metadataCompressor,
+	})
+	defer func() { err = errors.Join(err, w.Close()) }()
+	if err := json.NewEncoder(w).Encode(d); err != nil {
+		return core.Object{}, storageError(op, ss.store.files.root, done(err))
+	}
+	id, err := w.Result()
+	if err != nil {
+		return core.Object{}, storageError(op, ss.store.files.root, done(err))
+	}
+	ss.remember(id, d.Summary)
+	return core.Object{ID: core.ObjectID(id.String()), Size: d.Summary.TotalFileSize}, nil
+}
+
+func (ss *session) remember(id object.ID, sum *kopiafs.DirectorySummary) {
+	ss.sumMu.Lock()
+	defer ss.sumMu.Unlock()
+	if len(ss.summaries) >= maxSummaries {
+		clear(ss.summaries)
+	}
+	ss.summaries[id] = sum
+}
+
+// summary returns the sums of a folder that was written by this session or is
+// in the repository already.
+func (ss *session) summary(ctx context.Context, dir core.ObjectID) (_ *kopiafs.DirectorySummary, err error) {
+	id, err := object.ParseID(string(dir))
+	if err != nil || id == object.EmptyID {
+		return nil, fmt.Errorf("%q is not an object of this repository", dir)
+	}
+	ss.sumMu.Lock()
+	sum := ss.summaries[id]
+	ss.sumMu.Unlock()
+	if sum != nil {
+		return sum, nil
+	}
+	r, err := openObject(ctx, ss.w, id)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	d, err := readDirectory(r)
+	if err != nil {
+		return nil, fmt.Errorf("read folder %s: %w", dir, err)
+	}
+	ss.remember(id, d.Summary)
+	return d.Summary, nil
+}
+
+// end marks the session as over; false when it was already.
+func (ss *session) end() bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	was := ss.ended
+	ss.ended = true
+	return !was
+}
+
+// asyncWrites is how many chunks of one file are compressed and encrypted at
+// once beside the goroutine that writes the file.
+const asyncWrites = 0
+
+// Abort implements repository.Session. Packs that were already written stay
+// behind, named by nothing, until maintenance removes them.
+func (ss *session) Abort() {
+	if !ss.end() {
+		return
+	}
+	ctx := withLog(context.Background(), ss.store.opts.Logger)
+	if err := ss.w.Close(ctx); err != nil {
+		ss.store.opts.Logger.Warn("close an abandoned backup session", "error", err)
+	}
+}
+
+// Commit implements repository.Session.
+//
+// Order: all objects and their index; then the snapshot manifest with its
+// index, which is the moment from which the backup exists; then the ledger
+// entry (see ledger.go). Every write is synced before the next begins.
+func (ss *session) Commit(ctx context.Context, root core.Object, backup core.Backup) (_ repository.Record, err error) {
+	op := "commit backup " + backup.ID
+	if err := errors.Join(ss.live(), ctx.Err()); err != nil {
+		return repository.Record{}, fmt.Errorf("%s: %w", op, err)
+	}
+	s := ss.store
+	defer func() {
+		if ss.end() {
+			err = errors.Join(err, ss.w.Close(withLog(context.WithoutCancel(ctx), s.opts.Logger)))
+		}
+	}()
+	if err := checkBackup(backup); err != nil {
+		return repository.Record{}, fmt.Errorf("%s: %w", op, err)
+	}
+	known, err := s.manifestsOf(ctx, backup.ID)
+	if err != nil {
+		return repository.Record{}, err
+	}
+	if len(known) > 0 {
+		return repository.Record{}, fmt.Errorf("%s: there is already a backup with this id", op)
+	}
+
+	gctx, done := guard(withLog(ctx, s.opts.Logger))
+	defer done(nil)
+	fail := func(err error) (repository.Record, error) {
+		return repository.Record{}, storageError(op, s.files.root, done(err))
+	}
+	sum, err := ss.summary(gctx, root.ID)
+	if err != nil {
+		return fail(err)
+	}
+	if err := ss.w.Flush(gctx); err != nil {
+		return fail(err)
+	}
+	backup.StoredBytes = ss.StoredBytes()
+	root.Size = sum.TotalFileSize
+	man, err := newSnapshot(root, sum, backup)
+	if err != nil {
+		return fail(err)
+	}
+	if err := ctx.Err(); err != nil {
+		return fail(err)
+	}
+	if _, err := snapshot.SaveSnapshot(gctx, ss.w, man); err != nil {
+		return fail(err)
+	}
+	// From here the backup exists or it does not: a cancellation between the
+	// write of the index and the end of Flush would make an error of a success.
+	last, lastDone := guard(withLog(context.WithoutCancel(ctx), s.opts.Logger))
+	if err := lastDone(ss.w.Flush(last)); err != nil {
+		s.takeBack(context.WithoutCancel(ctx), backup.ID)
+		return fail(err)
+	}
+	s.enterInLedger(context.WithoutCancel(ctx), backup)
+	return repository.Record{Backup: backup, Root: root}, nil
+}

@@ -1,0 +1,297 @@
+package kopia
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/kopia/kopia/repo/blob"
+	"github.com/kopia/kopia/repo/blob/sharded"
+)
+
+// storageType is the name under which fileStorage is known to kopia inside
+// this process. The folder is the one that kopia calls "filesystem".
+const storageType = "backstay-file"
+
+// fileStorage keeps blobs in a folder, laid out as kopia's own "filesystem"
+// storage lays them out, so that kopia's command line can use the folder too.
+// It differs from it in three ways. The folder is synced after a file was
+// renamed into it, without which a power cut can take back a finished PutBlob.
+// Errors come back at once: kopia's storage tries a permission error again for
+// minutes. And a folder that cannot be listed ends the operation (see guard)
+// where kopia would try for ever.
+type fileStorage struct {
+	sharded.Storage
+	blob.DefaultProviderImplementation
+	*folder
+}
+
+// fileConfig is what the connection file says about the storage.
+type fileConfig struct {
+	Path string `json:"path"`
+}
+
+var _ blob.Storage = (*fileStorage)(nil)
+
+func newFileStorage(root string) *fileStorage {
+	f := &folder{root: root}
+	return &fileStorage{
+		Storage: sharded.New(f, root, sharded.Options{DirectoryShards: []int{1, 3}}, false),
+		folder:  f,
+	}
+}
+
+// ConnectionInfo implements blob.Reader.
+func (s *fileStorage) ConnectionInfo() blob.ConnectionInfo {
+	return blob.ConnectionInfo{Type: storageType, Config: &fileConfig{Path: s.root}}
+}
+
+// DisplayName implements blob.Reader.
+func (s *fileStorage) DisplayName() string { return s.root }
+
+type storageKey struct{}
+
+// withStorage hands st to kopia's Open, which makes storages by type name only.
+func withStorage(ctx context.Context, st *fileStorage) context.Context {
+	registerStorage()
+	return context.WithValue(ctx, storageKey{}, st)
+}
+
+// registerStorage tells kopia of storageType, once: its registry is a plain map.
+var registerStorage = sync.OnceFunc(func() {
+	blob.AddSupportedStorage(storageType, fileConfig{},
+		func(ctx context.Context, c *fileConfig, _ bool) (blob.Storage, error) {
+			if st, ok := ctx.Value(storageKey{}).(*fileStorage); ok && st.root == c.Path {
+				return st, nil
+			}
+			return nil, fmt.Errorf("storage %s was not opened by this package", c.Path)
+		})
+})
+
+// folder implements sharded.Impl on a local folder.
+type folder struct {
+	root string
+	// onWrite, when set, is asked before a blob is written. Tests use it to
+	// make a full disk where no small file system can be mounted.
+	onWrite func(path string, size int64) error
+}
+
+var _ sharded.Impl = (*folder)(nil)
+
+// GetBlobFromPath implements sharded.Impl.
+func (f *folder) GetBlobFromPath(ctx context.Context, _, path string, offset, length int64, output blob.OutputBuffer) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	output.Reset()
+	in, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return blob.ErrBlobNotFound
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	if length < 0 {
+		_, err = io.Copy(output, in)
+		return err
+	}
+	n, err := io.Copy(output, io.NewSectionReader(in, offset, length))
+	if err != nil {
+		return err
+	}
+	if n != length {
+		return fmt.Errorf("%s ends early: %d of %d bytes at %d: %w", path, n, length, offset, blob.ErrInvalidRange)
+	}
+	return nil
+}
+
+// GetMetadataFromPath implements sharded.Impl.
+func (f *folder) GetMetadataFromPath(ctx context.Context, _, path string) (blob.Metadata, error) {
+	if err := ctx.Err(); err != nil {
+		return blob.Metadata{}, err
+	}
+	fi, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return blob.Metadata{}, blob.ErrBlobNotFound
+	}
+	if err != nil {
+		return blob.Metadata{}, err
+	}
+	return blob.Metadata{Length: fi.Size(), Timestamp: fi.ModTime()}, nil
+}
+
+// PutBlobInPath implements sharded.Impl. When it returns nil the blob survives
+// a power cut; when it fails nothing is left of it.
+func (f *folder) PutBlobInPath(ctx context.Context, dir, path string, data blob.Bytes, opts blob.PutOptions) error {
+	if opts.HasRetentionOptions() || opts.DoNotRecreate {
+		return blob.ErrUnsupportedPutBlobOption
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if f.onWrite != nil {
+		if err := f.onWrite(path, int64(data.Length())); err != nil {
+			return err
+		}
+	}
+	if err := f.makeDir(dir); err != nil {
+		return err
+	}
+	if err := writeFile(path, func(w io.Writer) error { _, err := data.WriteTo(w); return err }); err != nil {
+		return err
+	}
+	if t := opts.SetModTime; !t.IsZero() {
+		if err := os.Chtimes(path, t, t); err != nil {
+			return err
+		}
+	}
+	if opts.GetModTime != nil {
+		fi, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		*opts.GetModTime = fi.ModTime()
+	}
+	return nil
+}
+
+// makeDir makes dir and what is missing above it, but never the root: when
+// that is gone, so is the repository.
+func (f *folder) makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil || !errors.Is(err, fs.ErrNotExist) || dir == f.root {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := f.makeDir(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
+}
+
+// DeleteBlobInPath implements sharded.Impl. A blob that is not there is no error.
+func (f *folder) DeleteBlobInPath(ctx context.Context, _, path string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// ReadDir implements sharded.Impl.
+func (f *folder) ReadDir(ctx context.Context, dir string) ([]os.FileInfo, error) {
+	infos, err := readDir(ctx, dir)
+	if errors.Is(err, fs.ErrNotExist) && dir != f.root {
+		return nil, nil
+	}
+	if err != nil {
+		giveUp(ctx, err)
+	}
+	return infos, err
+}
+
+func readDir(ctx context.Context, dir string) ([]os.FileInfo, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	infos := make([]os.FileInfo, 0, len(entries))
+	for _, e := range entries {
+		fi, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed since the folder was read
+		}
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, fi)
+	}
+	return infos, nil
+}
+
+// tempInfix marks a file that is being written; kopia's own storage names its
+// temporary files the same way, and both ignore them.
+const tempInfix = ".tmp."
+
+// writeFile writes path whole or not at all, and durably.
+func writeFile(path string, write func(io.Writer) error) (err error) {
+	var random [8]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return err
+	}
+	temp := path + tempInfix + hex.EncodeToString(random[:])
+	out, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			if rmErr := os.Remove(temp); rmErr != nil && !errors.Is(rmErr, fs.ErrNotExist) {
+				err = errors.Join(err, rmErr)
+			}
+		}
+	}()
+	if err := errors.Join(write(out), out.Sync(), out.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes the names in dir durable. File systems that cannot sync a
+// folder say EINVAL or ENOTSUP, and then there is nothing to be done.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+		err = nil
+	}
+	return errors.Join(err, d.Close())
+}
+
+// byteBlob is a blob.Bytes over a slice.
+type byteBlob []byte
+
+var _ blob.Bytes = byteBlob(nil)
+
+func (b byteBlob) WriteTo(w io.Writer) (int64, error) {
+	n, err := w.Write(b)
+	return int64(n), err
+}
+
+func (b byteBlob) Length() int { return len(b) }
+
+func (b byteBlob) Reader() io.ReadSeekCloser { return nopCloser{bytes.NewReader(b)} }
+
+type nopCloser struct{ *bytes.Reader }
+
+func (nopCloser) Close() error { return nil }
+
+// blobBuffer is a blob.OutputBuffer.
+type blobBuffer struct{ bytes.Buffer }
+
+var _ blob.OutputBuffer = (*blobBuffer)(nil)
+
+func (b *blobBuffer) Length() int { return b.Len() }

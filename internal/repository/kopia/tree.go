@@ -1,0 +1,196 @@
+package kopia
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	kopiafs "github.com/kopia/kopia/fs"
+	"github.com/kopia/kopia/repo/object"
+	"github.com/kopia/kopia/snapshot"
+
+	"github.com/backstay/backstay/internal/core"
+)
+
+// directoryStream is what kopia writes at the start of a folder object.
+const directoryStream = "kopia:directory"
+
+// directory is a folder object: kopia's snapshot.DirManifest, with what that
+// cannot hold in fields that kopia ignores.
+type directory struct {
+	Stream  string                    `json:"stream"`
+	Entries []directoryEntry          `json:"entries"`
+	Summary *kopiafs.DirectorySummary `json:"summary"`
+}
+
+type directoryEntry struct {
+	*snapshot.DirEntry
+	// Seconds and Nanos are the modification time where kopia's count of
+	// nanoseconds in 64 bits (1678 to 2262) cannot hold it.
+	Seconds *int64 `json:"backstayMtimeSeconds,omitempty"`
+	Nanos   int64  `json:"backstayMtimeNanos,omitempty"`
+}
+
+var (
+	earliest = time.Unix(0, math.MinInt64)
+	latest   = time.Unix(0, math.MaxInt64)
+)
+
+// checkName refuses what cannot be one element of a path.
+func checkName(name string) error {
+	switch {
+	case name == "", name == ".", name == "..":
+		return fmt.Errorf("%q cannot name an entry", name)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("name %q is not UTF-8", name)
+	case strings.ContainsAny(name, "/\x00"):
+		return fmt.Errorf("name %q has a slash or a NUL", name)
+	}
+	return nil
+}
+
+// newDirectoryEntry returns e in kopia's form. summary is that of a folder's
+// object, nil for others.
+func newDirectoryEntry(e core.Entry, summary *kopiafs.DirectorySummary) (directoryEntry, error) {
+	if err := checkName(e.Name); err != nil {
+		return directoryEntry{}, err
+	}
+	oid, err := object.ParseID(string(e.Object.ID))
+	if err != nil || oid == object.EmptyID {
+		return directoryEntry{}, fmt.Errorf("entry %q has no valid object: %q", e.Name, e.Object.ID)
+	}
+	const modeBits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
+	if e.Mode&^modeBits != 0 {
+		return directoryEntry{}, fmt.Errorf("entry %q has mode %v, which is more than permissions", e.Name, e.Mode)
+	}
+	de := &snapshot.DirEntry{
+		Name:        e.Name,
+		Permissions: snapshot.Permissions(e.Mode),
+		UserID:      e.UID,
+		GroupID:     e.GID,
+		ObjectID:    oid,
+		DirSummary:  summary,
+	}
+	switch e.Type {
+	case core.TypeFile:
+		de.Type, de.FileSize = snapshot.EntryTypeFile, e.Object.Size
+	case core.TypeSymlink:
+		de.Type, de.FileSize = snapshot.EntryTypeSymlink, e.Object.Size
+	case core.TypeDir:
+		de.Type = snapshot.EntryTypeDirectory
+	default:
+		return directoryEntry{}, fmt.Errorf("entry %q has unknown type %q", e.Name, e.Type)
+	}
+	out := directoryEntry{DirEntry: de}
+	switch {
+	case e.ModTime.Before(earliest):
+		de.ModTime = math.MinInt64
+	case e.ModTime.After(latest):
+		de.ModTime = math.MaxInt64
+	default:
+		de.ModTime = kopiafs.UTCTimestampFromTime(e.ModTime)
+		return out, nil
+	}
+	seconds := e.ModTime.Unix()
+	out.Seconds, out.Nanos = &seconds, int64(e.ModTime.Nanosecond())
+	return out, nil
+}
+
+// entry is the reverse of newDirectoryEntry.
+func (d directoryEntry) entry() core.Entry {
+	e := core.Entry{
+		Name:    d.Name,
+		Mode:    fs.FileMode(d.Permissions),
+		UID:     d.UserID,
+		GID:     d.GroupID,
+		ModTime: d.ModTime.ToTime().UTC(),
+		Object:  core.Object{ID: core.ObjectID(d.ObjectID.String()), Size: d.FileSize},
+	}
+	if d.Seconds != nil {
+		e.ModTime = time.Unix(*d.Seconds, d.Nanos).UTC()
+	}
+	switch d.Type {
+	case snapshot.EntryTypeSymlink:
+		e.Type = core.TypeSymlink
+	case snapshot.EntryTypeDirectory:
+		e.Type = core.TypeDir
+		if d.DirSummary != nil {
+			e.Object.Size, e.Files = d.DirSummary.TotalFileSize, d.DirSummary.TotalFileCount
+		}
+	default:
+		e.Type = core.TypeFile
+	}
+	return e
+}
+
+// newDirectory sorts entries as kopia does, folders first, and sums them up.
+func newDirectory(entries []directoryEntry) (*directory, error) {
+	isFile := func(e directoryEntry) int {
+		if e.Type == snapshot.EntryTypeDirectory {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(entries, func(a, b directoryEntry) int {
+		return cmp.Or(cmp.Compare(isFile(a), isFile(b)), cmp.Compare(a.Name, b.Name))
+	})
+	seen := make(map[string]struct{}, len(entries))
+	sum := kopiafs.DirectorySummary{TotalDirCount: 1}
+	newest := func(t kopiafs.UTCTimestamp) {
+		if sum.MaxModTime == 0 || t.After(sum.MaxModTime) {
+			sum.MaxModTime = t
+		}
+	}
+	for _, e := range entries {
+		if _, twice := seen[e.Name]; twice {
+			return nil, fmt.Errorf("two entries are named %q", e.Name)
+		}
+		seen[e.Name] = struct{}{}
+		newest(e.ModTime)
+		switch e.Type {
+		case snapshot.EntryTypeSymlink:
+			sum.TotalSymlinkCount++
+		case snapshot.EntryTypeDirectory:
+			sum.TotalFileCount += e.DirSummary.TotalFileCount
+			sum.TotalFileSize += e.DirSummary.TotalFileSize
+			sum.TotalSymlinkCount += e.DirSummary.TotalSymlinkCount
+			sum.TotalDirCount += e.DirSummary.TotalDirCount
+			newest(e.DirSummary.MaxModTime)
+		default:
+			sum.TotalFileCount++
+			sum.TotalFileSize += e.FileSize
+		}
+	}
+	if entries == nil {
+		entries = []directoryEntry{}
+	}
+	return &directory{Stream: directoryStream, Entries: entries, Summary: &sum}, nil
+}
+
+// readDirectory decodes a folder object.
+func readDirectory(r io.Reader) (*directory, error) {
+	var d directory
+	if err := json.NewDecoder(r).Decode(&d); err != nil {
+		return nil, err
+	}
+	if d.Stream != directoryStream {
+		return nil, errors.New("object is not a folder")
+	}
+	if d.Summary == nil {
+		d.Summary = &kopiafs.DirectorySummary{}
+	}
+	for _, e := range d.Entries {
+		if e.DirEntry == nil {
+			return nil, errors.New("folder has an empty entry")
+		}
+	}
+	return &d, nil
+}
