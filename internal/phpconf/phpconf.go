@@ -8,6 +8,7 @@
 package phpconf
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -123,6 +124,8 @@ func Parse(src []byte) (f *File, err error) {
 			f, err = nil, unreadable("the PHP in it could not be parsed", fmt.Errorf("parser: %v", r))
 		}
 	}()
+	// The parser's lexer never comes back from text that ends in "<".
+	src = append(bytes.Clone(src), '\n')
 	root, err := parseSource(src)
 	if err != nil {
 		return nil, err

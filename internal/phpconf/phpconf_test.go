@@ -260,6 +260,7 @@ func TestHostileInput(t *testing.T) {
 		"unterminated string": "<?php $v = 'a",
 		"no PHP":              "db_host = localhost\n",
 		"empty":               "",
+		"ends in <":           "x<",
 		"empty heredoc":       "<?php $v = <<<E\nE;\n",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -328,6 +329,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(test.src))
 	}
 	f.Add([]byte("<?php $v = <<<E\nE;\n"))
+	f.Add([]byte("a<"))
 	f.Add([]byte("<?php $v = b'x'; include 'y'; $$z[1][] = &$a;"))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		file, err := Parse(src)
