@@ -1,0 +1,292 @@
+package profile
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/backstay/backstay/internal/core"
+)
+
+// Layout divides an app's files among the components, so that each path belongs
+// to one at most. A path that config takes is taken by neither files nor code;
+// one that files takes is not taken by code. Not safe for concurrent use.
+type Layout struct {
+	root    string
+	claims  []claim
+	exclude []glob
+}
+
+type claim struct {
+	component core.Component
+	place     string
+	path      core.Path
+}
+
+type glob struct {
+	component core.Component // "": all
+	place     string
+	pattern   string
+}
+
+// The places of core.FileSet.
+const (
+	placeApp    = "app"
+	placeSystem = "system"
+)
+
+// NewLayout returns a layout for the app in root, "" for an app without a
+// folder of its own.
+func NewLayout(root string) *Layout { return &Layout{root: root} }
+
+// Take gives a path below the root to a component. The path must be one that
+// Relative accepts, or ".".
+func (l *Layout) Take(c core.Component, p core.Path) {
+	l.claims = append(l.claims, claim{component: c, place: placeApp, path: p})
+}
+
+// Exclude leaves out what matches globs relative to the root; component "" is
+// all of them.
+func (l *Layout) Exclude(c core.Component, globs ...string) {
+	for _, g := range globs {
+		l.exclude = append(l.exclude, glob{component: c, place: placeApp, pattern: g})
+	}
+}
+
+// Add takes what backstay.yaml gives beyond the profile: files, config and
+// exclusions. Paths are absolute or relative to the root. A path that is a link
+// to a folder is followed: it was named on purpose.
+func (l *Layout) Add(app App) error {
+	for i, f := range app.Files {
+		what := fmt.Sprintf("files[%d].path", i)
+		p, place, err := l.locate(f.Path)
+		if err != nil {
+			return wrongPath(app, what, f.Path, err)
+		}
+		l.claims = append(l.claims, claim{core.ComponentFiles, place, core.Path{Path: p, Follow: true}})
+		l.include(core.ComponentFiles, place, p)
+		for _, g := range f.Exclude {
+			if p != "." {
+				g = EscapeGlob(p) + "/" + strings.TrimPrefix(g, "/")
+			}
+			l.exclude = append(l.exclude, glob{core.ComponentFiles, place, g})
+		}
+	}
+	for i, c := range app.Config {
+		p, place, err := l.locate(c)
+		if err != nil {
+			return wrongPath(app, fmt.Sprintf("config[%d]", i), c, err)
+		}
+		l.claims = append(l.claims, claim{core.ComponentConfig, place, core.Path{Path: p, Follow: true}})
+		l.include(core.ComponentConfig, place, p)
+	}
+	for i, g := range app.Exclude {
+		// An absolute glob is for what lies outside the root.
+		if !strings.HasPrefix(g, "/") {
+			l.Exclude("", g)
+			continue
+		}
+		if rest, ok := strings.CutPrefix(g, EscapeGlob(l.root)+"/"); ok && l.root != "" {
+			l.Exclude("", rest)
+			continue
+		}
+		if path.Clean(g) != g {
+			return wrongPath(app, fmt.Sprintf("exclude[%d]", i), g, fmt.Errorf("it is not a plain absolute pattern"))
+		}
+		l.exclude = append(l.exclude, glob{"", placeSystem, strings.TrimPrefix(g, "/")})
+	}
+	return nil
+}
+
+// include takes back the exclusion of exactly this path: who names it wants it.
+func (l *Layout) include(c core.Component, place, p string) {
+	l.exclude = slices.DeleteFunc(l.exclude, func(g glob) bool {
+		return g.place == place && (g.component == "" || g.component == c) && (g.pattern == EscapeGlob(p) || g.pattern == EscapeGlob(p)+"/**")
+	})
+}
+
+func wrongPath(app App, setting, value string, err error) error {
+	return &core.Error{
+		Code: core.CodeConfig, Op: fmt.Sprintf("read %s of app %s in backstay.yaml", setting, app.Name), Message: fmt.Sprintf("%q", value), Err: err,
+		Hint: "give an absolute path, or one relative to the app's root without \"..\"",
+	}
+}
+
+// locate returns where a path given by a person lies.
+func (l *Layout) locate(given string) (rel, place string, err error) {
+	if strings.ContainsRune(given, 0) || given == "" {
+		return "", "", fmt.Errorf("it is empty or holds a NUL")
+	}
+	if !filepath.IsAbs(given) {
+		if l.root == "" {
+			return "", "", fmt.Errorf("it is relative, and the app has no root")
+		}
+		rel, err := Relative(given)
+		return rel, placeApp, err
+	}
+	clean := filepath.Clean(given)
+	if l.root != "" {
+		if rel, ok := below(l.root, clean); ok {
+			return rel, placeApp, nil
+		}
+		// The same file by its real name.
+		realRoot, rootErr := filepath.EvalSymlinks(l.root)
+		realDir, dirErr := filepath.EvalSymlinks(filepath.Dir(clean))
+		if rootErr == nil && dirErr == nil {
+			if rel, ok := below(realRoot, filepath.Join(realDir, filepath.Base(clean))); ok {
+				return rel, placeApp, nil
+			}
+		}
+	}
+	if clean == "/" {
+		return "", "", fmt.Errorf("it is the whole file system")
+	}
+	return strings.TrimPrefix(clean, "/"), placeSystem, nil
+}
+
+// below returns p relative to dir when it is dir or lies below it.
+func below(dir, p string) (string, bool) {
+	if p == dir {
+		return ".", true
+	}
+	rest, ok := strings.CutPrefix(p, strings.TrimSuffix(dir, "/")+"/")
+	return rest, ok
+}
+
+// Relative checks a path that should lie below the app's root and returns it
+// clean: no leading or trailing "/", no "." elements. Absolute paths and ".."
+// are errors.
+func Relative(p string) (string, error) {
+	switch {
+	case p == "" || strings.ContainsRune(p, 0):
+		return "", fmt.Errorf("it is empty or holds a NUL")
+	case strings.HasPrefix(p, "/"):
+		return "", fmt.Errorf("it is absolute")
+	}
+	for element := range strings.SplitSeq(p, "/") {
+		if element == ".." {
+			return "", fmt.Errorf("it leads out of the folder")
+		}
+	}
+	return path.Clean(p), nil
+}
+
+// EscapeGlob returns a pattern that matches p and nothing else.
+func EscapeGlob(p string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, "]", `\]`, "{", `\{`, "}", `\}`, "!", `\!`, "^", `\^`).Replace(p)
+}
+
+// rank orders the components: the lower takes a path from the higher.
+func rank(c core.Component) int {
+	switch c {
+	case core.ComponentConfig:
+		return 0
+	case core.ComponentFiles:
+		return 1
+	}
+	return 2
+}
+
+// FileSets returns the division, config first.
+func (l *Layout) FileSets() []core.FileSet {
+	var sets []core.FileSet
+	for _, place := range []string{placeApp, placeSystem} {
+		for _, c := range []core.Component{core.ComponentConfig, core.ComponentFiles, core.ComponentCode} {
+			if set, ok := l.fileSet(c, place); ok {
+				sets = append(sets, set)
+			}
+		}
+	}
+	return sets
+}
+
+func (l *Layout) fileSet(c core.Component, place string) (core.FileSet, bool) {
+	set := core.FileSet{Component: c, Place: place, Root: l.root}
+	if place == placeSystem {
+		set.Root = "/"
+	}
+	excluded := map[string]bool{}
+	leaveOut := func(pattern string) {
+		if !excluded[pattern] {
+			excluded[pattern] = true
+			set.Exclude = append(set.Exclude, pattern)
+		}
+	}
+	for i, own := range l.claims {
+		if own.component != c || own.place != place || l.taken(i) {
+			continue
+		}
+		set.Include = append(set.Include, own.path)
+		for _, other := range l.claims {
+			if other.place == place && rank(other.component) < rank(c) && contains(own.path.Path, other.path.Path) {
+				leaveOut(EscapeGlob(other.path.Path))
+			}
+		}
+		// A folder outside that holds the app's root: what lies in the root is
+		// divided among the sets of the root.
+		if place == placeSystem && l.root != "" && contains(own.path.Path, strings.TrimPrefix(l.root, "/")) {
+			leaveOut(EscapeGlob(strings.TrimPrefix(l.root, "/")))
+		}
+	}
+	for _, g := range l.exclude {
+		if g.place == place && (g.component == "" || g.component == c) {
+			leaveOut(g.pattern)
+		}
+	}
+	return set, len(set.Include) > 0
+}
+
+// taken says whether claim i is covered by another one: of a component that
+// goes before it, or of its own.
+func (l *Layout) taken(i int) bool {
+	own := l.claims[i]
+	for j, other := range l.claims {
+		if i == j || other.place != own.place || !contains(other.path.Path, own.path.Path) {
+			continue
+		}
+		switch {
+		case rank(other.component) < rank(own.component):
+			return true
+		case other.component != own.component:
+		case other.path.Path == own.path.Path:
+			if j < i {
+				return true
+			}
+		case !own.path.Follow:
+			return true
+		}
+	}
+	return false
+}
+
+// contains says whether p is dir or lies below it.
+func contains(dir, p string) bool {
+	return dir == "." || p == dir || strings.HasPrefix(p, dir+"/")
+}
+
+// CheckRoot says whether root can be an app's root folder.
+func CheckRoot(app App) error {
+	fail := func(message string, err error, hint string) error {
+		return &core.Error{Code: core.CodeApplication, Op: "open the root folder of app " + app.Name, Message: message, Err: err, Hint: hint}
+	}
+	fix := "correct root: of app " + app.Name + " in backstay.yaml; `backstay detect` lists what is installed here"
+	if app.Root == "" {
+		return fail("no root folder is given", nil, "write root: /path/to/the/application for app "+app.Name+" in backstay.yaml")
+	}
+	if !filepath.IsAbs(app.Root) {
+		return fail(fmt.Sprintf("%q is not an absolute path", app.Root), nil, fix)
+	}
+	info, err := os.Stat(app.Root)
+	switch {
+	case os.IsPermission(err):
+		return fail("", err, "run backstay as root or as the web server's user")
+	case err != nil:
+		return fail("", err, fix)
+	case !info.IsDir():
+		return fail(app.Root+" is not a folder", nil, fix)
+	}
+	return nil
+}
