@@ -1,0 +1,308 @@
+package files
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay/internal/core"
+)
+
+// saved sends a cache through its file.
+func saved(t *testing.T, c *Cache) *Cache {
+	t.Helper()
+	path := t.TempDir() + "/cache"
+	c.BackupID, c.Repository = "backup-1", "repository-1"
+	ok(t, c.Save(path))
+	got, err := LoadCache(path)
+	ok(t, err)
+	if got.BackupID != "backup-1" || got.Repository != "repository-1" || got.Len() != c.Len() {
+		t.Fatalf("loaded %q %q with %d files, saved %d", got.BackupID, got.Repository, got.Len(), c.Len())
+	}
+	return got
+}
+
+func TestUnchangedFilesAreNotRead(t *testing.T) {
+	root := t.TempDir() + "/tree"
+	hostileTree(t, root)
+	m := newMemStore()
+	first := capture1(t, m, CaptureOptions{Clock: laterClock{}}, appSet(root))
+	before := stored(t, m, first)
+	// Only links and extra.jsonl may be written again; a file that is opened
+	// for reading calls Create.
+	m.creates = nil
+	second := capture1(t, m, CaptureOptions{Clock: laterClock{}, Cache: saved(t, first.Cache)}, appSet(root))
+	for _, hint := range m.created() {
+		if e := before[hint]; e.Type != core.TypeSymlink && hint != "files.extra.jsonl" {
+			t.Errorf("%q was read again", hint)
+		}
+	}
+	after := stored(t, m, second)
+	for _, all := range []map[string]core.Entry{before, after} {
+		for path, e := range all {
+			if e.Type == core.TypeDir { // folders are stored anew and may have another id
+				e.Object.ID = ""
+				all[path] = e
+			}
+		}
+	}
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Error(diff)
+	}
+	firstExtra, err := ReadExtra(t.Context(), m, first.Extra.ID)
+	ok(t, err)
+	secondExtra, err := ReadExtra(t.Context(), m, second.Extra.ID)
+	ok(t, err)
+	if diff := cmp.Diff(firstExtra, secondExtra); diff != "" {
+		t.Error(diff)
+	}
+	tree := second.Trees[0]
+	// Further names of a file are counted with the file, not as reused.
+	if links := countLinks(firstExtra); tree.Reused != tree.Files-links {
+		t.Errorf("%d files, %d of them reused, %d links", tree.Files, tree.Reused, links)
+	}
+	if second.Cache.Len() != first.Cache.Len() {
+		t.Errorf("cache shrank from %d to %d", first.Cache.Len(), second.Cache.Len())
+	}
+}
+
+func countLinks(extras map[string]Extra) (n int64) {
+	for _, x := range extras {
+		if x.Link != "" {
+			n++
+		}
+	}
+	return n
+}
+
+func TestChangedFilesAreReadAgain(t *testing.T) {
+	for name, change := range map[string]func(t *testing.T, path string){
+		"content, same size and mtime": func(t *testing.T, path string) {
+			info, err := os.Stat(path)
+			ok(t, err)
+			ok(t, os.WriteFile(path, []byte("CONTENT"), 0o644))
+			setTime(t, path, info.ModTime())
+		},
+		"mtime": func(t *testing.T, path string) { setTime(t, path, time.Unix(1, 0)) },
+		"mode":  func(t *testing.T, path string) { ok(t, os.Chmod(path, 0o600)) },
+		"replaced": func(t *testing.T, path string) {
+			write(t, path+".new", "CONTENT")
+			ok(t, os.Rename(path+".new", path))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			path := write(t, root+"/file", "content")
+			write(t, root+"/other", "o")
+			m := newMemStore()
+			first := capture1(t, m, CaptureOptions{Clock: laterClock{}}, appSet(root))
+			waitForTick(t)
+			change(t, path)
+			m.creates = nil
+			second := capture1(t, m, CaptureOptions{Clock: laterClock{}, Cache: first.Cache}, appSet(root))
+			if diff := cmp.Diff([]string{"app/file"}, m.created()); diff != "" {
+				t.Error(diff)
+			}
+			content, err := os.ReadFile(path)
+			ok(t, err)
+			if got := m.read(t, stored(t, m, second)["app/file"].Object.ID); got != string(content) {
+				t.Errorf("stored %q, the file has %q", got, content)
+			}
+		})
+	}
+}
+
+// waitForTick returns when a change of a file gives it a newer ctime than one
+// before the call: the kernel's clock for that moves in steps of some milliseconds.
+func waitForTick(t *testing.T) {
+	t.Helper()
+	probe := write(t, t.TempDir()+"/probe", "")
+	ctime := func() unix.Timespec {
+		ok(t, os.Chmod(probe, 0o600))
+		var st unix.Stat_t
+		ok(t, unix.Lstat(probe, &st))
+		return st.Ctim
+	}
+	for start := ctime(); ctime() == start; {
+		runtime.Gosched()
+	}
+}
+
+// clockAt says when a capture takes place.
+type clockAt time.Time
+
+func (c clockAt) Now() time.Time { return time.Time(c) }
+
+// A file that changed just before it was read could change again without a
+// trace in its times.
+func TestRacilyCleanFilesAreReadAgain(t *testing.T) {
+	root := t.TempDir()
+	path := write(t, root+"/file", "f")
+	var st unix.Stat_t
+	ok(t, unix.Lstat(path, &st))
+	changed := time.Unix(st.Ctim.Unix())
+	for after, cached := range map[time.Duration]int{
+		-time.Hour: 0, 0: 0, settled - 1: 0, settled: 1, time.Hour: 1,
+	} {
+		got := capture1(t, newMemStore(), CaptureOptions{Clock: clockAt(changed.Add(after))}, appSet(root))
+		if got.Cache.Len() != cached {
+			t.Errorf("%v after its change: %d files in the cache, want %d", after, got.Cache.Len(), cached)
+		}
+	}
+}
+
+func TestDamagedCacheIsEmpty(t *testing.T) {
+	root := t.TempDir()
+	for i := range 20 {
+		write(t, fmt.Sprintf("%s/%d", root, i), "x")
+	}
+	c := capture1(t, newMemStore(), CaptureOptions{Clock: laterClock{}}, appSet(root)).Cache
+	c.BackupID = "b"
+	path := t.TempDir() + "/cache"
+	ok(t, c.Save(path))
+	whole, err := os.ReadFile(path)
+	ok(t, err)
+	load := func(content []byte) (*Cache, error) {
+		ok(t, os.WriteFile(path, content, 0o600))
+		return LoadCache(path)
+	}
+	if got, err := load(whole); err != nil || got.Len() != 20 {
+		t.Fatalf("%v, %d files", err, got.Len())
+	}
+	for i := range whole {
+		flipped := bytes.Clone(whole)
+		flipped[i] ^= 0x40
+		if got, err := load(flipped); err == nil || got == nil || got.Len() != 0 || got.BackupID != "" {
+			t.Fatalf("byte %d flipped: %v, %+v", i, err, got)
+		}
+	}
+	for i := range whole {
+		if got, err := load(whole[:i]); err == nil || got == nil || got.Len() != 0 {
+			t.Fatalf("cut at %d: %v, %+v", i, err, got)
+		}
+	}
+	other := bytes.Replace(whole, []byte("cache 1"), []byte("cache 2"), 1)
+	if got, err := load(other); err == nil || got.Len() != 0 {
+		t.Errorf("other version: %v, %+v", err, got)
+	}
+	if got, err := LoadCache(path + ".gone"); err != nil || got == nil || got.Len() != 0 {
+		t.Errorf("missing: %v, %+v", err, got)
+	}
+	if got, err := LoadCache(t.TempDir()); err == nil || got == nil || got.Len() != 0 {
+		t.Errorf("a folder: %v, %+v", err, got)
+	}
+}
+
+func TestCacheIsReplacedWholeOrNot(t *testing.T) {
+	dir := t.TempDir()
+	path := dir + "/cache"
+	c := newCache()
+	c.BackupID = "first"
+	ok(t, c.Save(path))
+	c.BackupID = "second"
+	ok(t, c.Save(path))
+	info, err := os.Stat(path)
+	ok(t, err)
+	if info.Mode() != 0o600 {
+		t.Errorf("mode %v", info.Mode())
+	}
+	c.BackupID = "third"
+	ok(t, os.Mkdir(dir+"/taken", 0o700))
+	write(t, dir+"/taken/x", "x")
+	if err := c.Save(dir + "/taken"); err == nil {
+		t.Error("saved over a folder")
+	}
+	if err := c.Save(dir + "/gone/cache"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	names, err := filepath.Glob(dir + "/.*")
+	ok(t, err)
+	if len(names) > 0 {
+		t.Errorf("left behind: %v", names)
+	}
+	if got, err := LoadCache(path); err != nil || got.BackupID != "second" {
+		t.Errorf("%v %+v", err, got)
+	}
+}
+
+// Two caches of a million files each, the old and the new one, must leave most
+// of a small server's memory alone.
+func TestCacheMemory(t *testing.T) {
+	const n = 1_000_000
+	heap := func() uint64 {
+		runtime.GC()
+		var s runtime.MemStats
+		runtime.ReadMemStats(&s)
+		return s.HeapAlloc
+	}
+	before := heap()
+	id := strings.Repeat("0123456789abcdef", 4)
+	fill := func() *Cache {
+		c := newCache()
+		for i := range n {
+			st := unix.Stat_t{Ino: uint64(i), Size: 1}
+			key := cacheKey{byte(i >> 16), byte(i >> 8), byte(i)}
+			ok(t, c.add(key, &st, content{object: core.Object{ID: core.ObjectID(id), Size: 1}}))
+		}
+		return c
+	}
+	old, fresh := fill(), fill()
+	old.sort()
+	used := heap() - before
+	if used > 400<<20 {
+		t.Errorf("%d MiB for two caches", used>>20)
+	}
+	t.Logf("%d MiB for two caches of a million files", used>>20)
+	if got, found := old.lookup(cacheKey{1, 2, 3}, &unix.Stat_t{Ino: 0x010203, Size: 1}); !found || string(got.object.ID) != id {
+		t.Errorf("%+v %v", got, found)
+	}
+	runtime.KeepAlive(fresh)
+}
+
+func TestCacheKeepsFilesWithUnreadableXattrsOut(t *testing.T) {
+	c := &capture{fresh: newCache(), clock: laterClock{}, uids: map[uint32]bool{}, gids: map[uint32]bool{}}
+	f := &folder{place: &place{}, path: "app"}
+	var st unix.Stat_t
+	ok(t, c.storeFile(job{in: f, name: "a", stored: "a"}, cacheKey{1}, &st, content{partial: true}, time.Now()))
+	ok(t, c.storeFile(job{in: f, name: "b", stored: "b"}, cacheKey{2}, &st, content{}, time.Now()))
+	if c.fresh.Len() != 1 || !slices.ContainsFunc(c.fresh.records, func(r cacheRecord) bool { return r.Key == cacheKey{2} }) {
+		t.Errorf("%+v", c.fresh.records)
+	}
+}
+
+func FuzzLoadCache(f *testing.F) {
+	dir := f.TempDir()
+	c := newCache()
+	c.BackupID = "b"
+	st := unix.Stat_t{Ino: 1, Size: 1}
+	if err := c.add(cacheKey{1}, &st, content{object: core.Object{ID: "id", Size: 1}, sparse: true}); err != nil {
+		f.Fatal(err)
+	}
+	if err := c.Save(dir + "/seed"); err != nil {
+		f.Fatal(err)
+	}
+	seed, err := os.ReadFile(dir + "/seed")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(seed)
+	f.Add([]byte(cacheMagic))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		path := t.TempDir() + "/cache"
+		ok(t, os.WriteFile(path, b, 0o600))
+		c, err := LoadCache(path)
+		if c == nil || (err != nil && c.Len() > 0) {
+			t.Errorf("%+v %v", c, err)
+		}
+	})
+}
