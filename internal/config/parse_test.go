@@ -1,6 +1,7 @@
 package config
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -342,12 +343,20 @@ func TestAppByName(t *testing.T) {
 	}
 }
 
+var update = flag.Bool("update", false, "write the generated files anew")
+
 func TestSchemaFileIsCurrent(t *testing.T) {
+	const file = "../../docs/backstay.schema.json"
 	want, err := Schema()
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := os.ReadFile("../../docs/backstay.schema.json")
+	if *update {
+		if err := os.WriteFile(file, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

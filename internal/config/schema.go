@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-//go:generate go run ./schemagen ../../docs/backstay.schema.json
+//go:generate go test -count=1 -run ^TestSchemaFileIsCurrent$ . -update
 
 // Schema returns the JSON schema of backstay.yaml, for editors. It is made from
 // the same fields that Parse reads with.

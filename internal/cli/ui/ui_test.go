@@ -177,15 +177,15 @@ func TestErrorsOfStdoutAreKept(t *testing.T) {
 
 func TestClean(t *testing.T) {
 	for in, want := range map[string]string{
-		"":                            "",
+		"": "",
 		"plain é 漢字 👩\u200d👩\u200d👧": "plain é 漢字 👩\u200d👩\u200d👧",
-		"\x00\a\b\t\n\r\x1b\x7f":      `\x00\x07\x08\t\n\r\x1b\x7f`,
-		"\u0085\u009b":                `\u0085\u009b`,
-		"a\u202eb\u2066\u200f\ufeff":  `a\u202eb\u2066\u200f\ufeff`,
-		"\u2028\u2029":                `\u2028\u2029`,
-		"\U000e0041":                  `\U000e0041`,
-		"\xff\xc3":                    `\xff\xc3`,
-		"\ufffd":                      "\ufffd",
+		"\x00\a\b\t\n\r\x1b\x7f":     `\x00\x07\x08\t\n\r\x1b\x7f`,
+		"\u0085\u009b":               `\u0085\u009b`,
+		"a\u202eb\u2066\u200f\ufeff": `a\u202eb\u2066\u200f\ufeff`,
+		"\u2028\u2029":               `\u2028\u2029`,
+		"\U000e0041":                 `\U000e0041`,
+		"\xff\xc3":                   `\xff\xc3`,
+		"\ufffd":                     "\ufffd",
 	} {
 		if got := Clean(in); got != want {
 			t.Errorf("Clean(%q) is %q, want %q", in, got, want)
