@@ -1,0 +1,105 @@
+package archtest
+
+// room is a package, with the packages below it, and what it may import of the
+// others. Every room may import itself.
+type room struct {
+	mayImport []string // rooms; "*" is all
+	reason    string
+}
+
+// rooms are the packages below internal. A package that has a row of its own
+// is a room apart from the one that it lies in.
+func rooms() map[string]room {
+	leaf := func(why string) room {
+		return room{[]string{"core"}, why + "; what needs two leaves belongs in engine"}
+	}
+	return map[string]room{
+		"core":       {nil, "it is what all others speak in"},
+		"config":     leaf("it reads a file and knows of no server"),
+		"files":      leaf("it walks trees and knows of no application"),
+		"mysql":      leaf("it speaks to servers and knows of no repository"),
+		"phpconf":    leaf("it reads PHP and knows of no application"),
+		"repository": leaf("it stores what it is given"),
+		"profile":    {[]string{"core", "phpconf"}, "it says what an application consists of, and leaves it to the engine to fetch it; phpconf reads the applications' configuration for it"},
+		"engine":     {[]string{"core", "files", "mysql", "phpconf", "profile", "repository"}, "it composes the leaves; configuration and output are the commands' business"},
+		"demo":       {[]string{"config", "core", "engine", "files", "mysql", "phpconf", "profile", "repository"}, "it is a customer of the engine as the commands are"},
+		"cli/ui":     {[]string{"core"}, "it knows how things look, not what they are"},
+		"cli":        {[]string{"*"}, "it wires the program together"},
+		"archtest":   {nil, "it reads source text"},
+	}
+}
+
+// wiring names the packages that only some may import.
+func wiring() []struct {
+	pkg    string
+	only   []string
+	reason string
+} {
+	return []struct {
+		pkg    string
+		only   []string
+		reason string
+	}{
+		{"internal/repository/kopia", []string{"internal/repository/kopia", "internal/cli"}, "the engine sees repository.Store; which one it is is decided in cli"},
+		{"internal/repository/memory", []string{"internal/repository"}, "it is for tests"},
+		{"internal/repository/faulty", []string{"internal/repository"}, "it is for tests"},
+		{"internal/mysql/localserver", []string{"internal/mysql", "internal/demo", "internal/cli"}, "backups use the application's own server; only the demo and drills start one"},
+		{"internal/cli", []string{"internal/cli", "cmd/backstay"}, "nothing lies above the commands but main"},
+	}
+}
+
+// libraries names the libraries that only some packages may import, tests too
+// unless said otherwise.
+func libraries() []struct {
+	library string
+	only    []string
+	tests   bool // tests may import it everywhere
+	reason  string
+} {
+	return []struct {
+		library string
+		only    []string
+		tests   bool
+		reason  string
+	}{
+		{"github.com/kopia", []string{"internal/repository/kopia"}, false, "kopia is behind the Store seam; see its hazards in docs/adr"},
+		{"go.uber.org/zap", []string{"internal/repository/kopia"}, false, "it is kopia's logger; ours is slog"},
+		{"github.com/go-mysql-org", []string{"internal/mysql"}, false, "the SQL driver is behind package mysql"},
+		{"github.com/go-sql-driver", []string{"internal/mysql"}, false, "the SQL driver is behind package mysql"},
+		{"database/sql", []string{"internal/mysql", "internal/state"}, false, "the SQL driver is behind package mysql"},
+		{"github.com/goccy/go-yaml", []string{"internal/config"}, false, "YAML is read in one place, strictly"},
+		{"github.com/VKCOM/php-parser", []string{"internal/phpconf"}, false, "PHP is read in one place"},
+		{"github.com/vbauerster/mpb", []string{"internal/cli/ui"}, false, "packages report to core.Progress; ui draws"},
+		{"github.com/mattn/go-runewidth", []string{"internal/cli/ui"}, false, "only ui knows how wide text is"},
+		{"github.com/spf13/cobra", []string{"internal/cli"}, false, "commands are in cli"},
+		{"golang.org/x/term", []string{"internal/cli"}, false, "only the commands meet a terminal"},
+		{"github.com/google/go-cmp", nil, true, "go-cmp panics on what it does not know and is for tests"},
+		{"github.com/rogpeppe/go-internal", nil, true, "testscript is for tests"},
+		{"testing", nil, true, "what is for tests is not part of the program"},
+		{"log", nil, false, "it writes to a global; take a *slog.Logger"},
+	}
+}
+
+// symbols names what of the standard library only some packages may use.
+func symbols() []struct {
+	names  []string
+	only   []string
+	tests  bool // tests may use it everywhere
+	reason string
+} {
+	return []struct {
+		names  []string
+		only   []string
+		tests  bool
+		reason string
+	}{
+		{[]string{"os.Exit"}, []string{"cmd/backstay"}, true, "only main may end the process: elsewhere it skips what is deferred"},
+		{[]string{"time.Now", "time.Since", "time.Until"}, []string{"internal/core"}, true, "take a core.Clock, so that tests can choose the time"},
+		{[]string{"log/slog.SetDefault", "log/slog.Default"}, nil, false, "take a *slog.Logger: the default is a global"},
+	}
+}
+
+// vagueNames are names that say nothing of what a package owns.
+func vagueNames() []string {
+	return []string{"util", "utils", "common", "helper", "helpers", "misc", "models", "types", "base", "shared", "lib"}
+}
