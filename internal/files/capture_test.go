@@ -410,6 +410,43 @@ func TestFileReplacedBeforeItIsRead(t *testing.T) {
 	}
 }
 
+func TestFolderReplacedBeforeItIsOpened(t *testing.T) {
+	outside := t.TempDir()
+	write(t, outside+"/file", "must not be captured")
+	for name, c := range map[string]struct {
+		replace  func(t *testing.T, path string)
+		want     []string
+		warnings []string
+	}{
+		"link": {func(t *testing.T, path string) { symlink(t, outside, path) }, []string{"app", "app/folder"}, nil},
+		"file": {func(t *testing.T, path string) { write(t, path, "f") }, []string{"app", "app/folder"}, nil},
+		"none": {func(*testing.T, string) {}, []string{"app"}, []string{"vanished"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			write(t, root+"/folder/file", "f")
+			p := hook{f: func(name string) {
+				if name == root+"/folder/" {
+					ok(t, os.RemoveAll(name))
+					c.replace(t, root+"/folder")
+				}
+			}}
+			m := newMemStore()
+			got := capture1(t, m, CaptureOptions{Progress: p}, appSet(root))
+			all := stored(t, m, got)
+			if diff := cmp.Diff(c.want, paths(all)); diff != "" {
+				t.Error(diff)
+			}
+			if name == "link" && m.read(t, all["app/folder"].Object.ID) != outside {
+				t.Errorf("%+v", all)
+			}
+			if len(got.Warnings) != len(c.warnings) || (len(c.warnings) == 1 && got.Warnings[0].Code != c.warnings[0]) {
+				t.Errorf("warnings %v", got.Warnings)
+			}
+		})
+	}
+}
+
 // TestFolderSwappedForLink captures while a folder and a link to a folder
 // outside change places all the time.
 func TestFolderSwappedForLink(t *testing.T) {

@@ -59,7 +59,6 @@ func (c *capture) enter(f, parent *folder, stored string, st *unix.Stat_t, rel s
 	if err := c.ctx.Err(); err != nil {
 		return err
 	}
-	c.progress.Item(f.real + "/")
 	names := sc.named()
 	if sc.whole() {
 		listed, err := listDir(f.fd)
@@ -192,6 +191,7 @@ func (c *capture) checkWay(v visit, st *unix.Stat_t) error {
 
 // visitDir opens a folder and walks it.
 func (c *capture) visitDir(v visit, attempt int) error {
+	c.progress.Item(v.real() + "/")
 	open := openDirAt
 	if !v.scope.whole() {
 		open = func(dir int, name string) (int, error) { return openWay(dir, name, unix.O_NOFOLLOW) }

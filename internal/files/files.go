@@ -17,8 +17,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sort"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -66,6 +68,34 @@ func walkStored(ctx context.Context, r core.TreeReader, at string, dir core.Entr
 		}
 	}
 	return nil
+}
+
+// Lookup returns the entry at path, relative to the stored folder dir and as
+// stored; "" is dir itself. The error has core.CodeNotFound when there is none.
+func Lookup(ctx context.Context, r core.TreeReader, dir core.Entry, path string) (core.Entry, error) {
+	e, at := dir, ""
+	for _, name := range strings.Split(path, "/") {
+		if name == "" {
+			continue
+		}
+		missing := &core.Error{
+			Code: core.CodeNotFound, Op: "look up " + quote(path), Message: fmt.Sprintf("there is no %s in %s", quote(name), quote(join(dir.Name, at))),
+			Hint: "see what there is with `backstay ls BACKUP " + quote(join(dir.Name, at)) + "`",
+		}
+		if e.Type != core.TypeDir {
+			return core.Entry{}, missing
+		}
+		entries, err := readStoredDir(ctx, r, at, e)
+		if err != nil {
+			return core.Entry{}, err
+		}
+		i := slices.IndexFunc(entries, func(e core.Entry) bool { return e.Name == name })
+		if i < 0 {
+			return core.Entry{}, missing
+		}
+		e, at = entries[i], join(at, name)
+	}
+	return e, nil
 }
 
 // readStoredDir returns the entries of a stored folder in byte order. What

@@ -212,34 +212,6 @@ func (o *restore) prepare(ctx context.Context, entry core.Entry) error {
 	return nil
 }
 
-// Lookup returns the entry at path, relative to the stored folder dir and as
-// stored; "" is dir itself. The error has core.CodeNotFound when there is none.
-func Lookup(ctx context.Context, r core.TreeReader, dir core.Entry, path string) (core.Entry, error) {
-	e, at := dir, ""
-	for _, name := range strings.Split(path, "/") {
-		if name == "" {
-			continue
-		}
-		missing := &core.Error{
-			Code: core.CodeNotFound, Op: "look up " + quote(path), Message: fmt.Sprintf("there is no %s in %s", quote(name), quote(join(dir.Name, at))),
-			Hint: "see what there is with `backstay ls BACKUP " + quote(join(dir.Name, at)) + "`",
-		}
-		if e.Type != core.TypeDir {
-			return core.Entry{}, missing
-		}
-		entries, err := readStoredDir(ctx, r, at, e)
-		if err != nil {
-			return core.Entry{}, err
-		}
-		i := slices.IndexFunc(entries, func(e core.Entry) bool { return e.Name == name })
-		if i < 0 {
-			return core.Entry{}, missing
-		}
-		e, at = entries[i], join(at, name)
-	}
-	return e, nil
-}
-
 // selected says whether the path is restored: with all that is below it, or
 // only as a folder on the way.
 func (o *restore) selected(path string) (whole, way bool) {
