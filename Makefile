@@ -35,7 +35,7 @@ test: setup ## run all tests, on private database servers
 
 .PHONY: lint
 lint: ## check format, vet, staticcheck, modules and generated files
-	@unformatted=$$(gofmt -l cmd internal test); \
+	@unformatted=$$(gofmt -l .); \
 	if [ -n "$$unformatted" ]; then printf 'not gofmt-ed:\n%s\n' "$$unformatted" >&2; exit 1; fi
 	go vet ./...
 	go tool staticcheck ./...
