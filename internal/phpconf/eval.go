@@ -417,7 +417,7 @@ func (in *interpreter) constant(n *ast.ExprConstFetch) Value {
 	case "DIRECTORY_SEPARATOR":
 		return Value{kind: String, text: "/"}
 	}
-	if v, ok := in.constants[name]; ok && in.opaque == nil {
+	if v, ok := in.constants[name]; ok {
 		return in.shared(v)
 	}
 	if name == "" {

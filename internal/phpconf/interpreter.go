@@ -136,11 +136,16 @@ func (in *interpreter) expression(e ast.Vertex) {
 	}
 }
 
-// define sets a constant; PHP keeps the first value.
+// define sets a constant; PHP keeps the first value. What an included file may
+// have defined before is not known.
 func (in *interpreter) define(name string, v Value) {
-	if _, exists := in.constants[name]; !exists && name != "" {
-		in.constants[name] = v
+	if _, exists := in.constants[name]; exists || name == "" {
+		return
 	}
+	if in.opaque != nil {
+		v = *in.opaque
+	}
+	in.constants[name] = v
 }
 
 // assignment runs `$x = …`, `$x['k'] = …` and chains of them, and returns the

@@ -250,6 +250,20 @@ func TestConstantAndVariables(t *testing.T) {
 	}
 }
 
+func TestConstantsBesideIncludes(t *testing.T) {
+	f, err := Parse([]byte(`<?php define("A", "before"); include 'x.php'; define("A", "late"); define("B", "after"); $a = A; $b = B;`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		v, _ := f.Variable(name)
+		c, _ := f.Constant(strings.ToUpper(name))
+		if known := name == "a"; v.IsLiteral() != known || c.IsLiteral() != known || (known && v.Text() != "before") {
+			t.Errorf("%s: got %v and %v", name, show(v), show(c))
+		}
+	}
+}
+
 func TestHostileInput(t *testing.T) {
 	for name, src := range map[string]string{
 		"too large":           "<?php $v = '" + strings.Repeat("x", MaxSize) + "';",

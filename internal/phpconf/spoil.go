@@ -254,12 +254,11 @@ func rootVariable(n ast.Vertex) (string, bool) {
 	}
 }
 
-// becomeOpaque forgets everything: from here on any variable may have any
-// value, until the file sets it.
+// becomeOpaque forgets all variables: from here on any may have any value, until
+// the file sets it. Constants that were defined keep their value.
 func (in *interpreter) becomeOpaque(n ast.Vertex, why string) { in.becomeOpaqueFor(in.unknown(n, why)) }
 
 func (in *interpreter) becomeOpaqueFor(why Value) {
 	in.opaque = &why
 	clear(in.variables)
-	clear(in.constants)
 }
