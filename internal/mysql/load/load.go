@@ -129,7 +129,9 @@ func (l *loader) session(ctx context.Context) (*mysql.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.Exec(ctx, "SET foreign_key_checks=0, unique_checks=0, sql_mode='"+rowMode+"'"); err != nil {
+	// unique_checks stays on: off, MariaDB's bulk insert locks whole tables and
+	// was seen (10.11) to spin for ever on rows of some 30 MB.
+	if _, err := c.Exec(ctx, "SET foreign_key_checks=0, sql_mode='"+rowMode+"'"); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	// Tables made under laxer rules must come back; not every account may ask
