@@ -7,6 +7,7 @@ package repository
 
 import (
 	"context"
+	"regexp"
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
@@ -72,3 +73,9 @@ type Mark struct {
 
 // ManifestName is the name of the manifest in a backup's root folder.
 const ManifestName = "manifest.json"
+
+var validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+
+// ValidID says whether id can name a backup: letters, digits, dot, dash and
+// underscore, at most 128, the first a letter or digit.
+func ValidID(id string) bool { return validID.MatchString(id) }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"time"
 
 	kopiafs "github.com/kopia/kopia/fs"
@@ -24,11 +23,9 @@ const (
 	tagRecord = "backstay-record"
 )
 
-var validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
-
 func checkBackup(b core.Backup) error {
 	switch {
-	case !validID.MatchString(b.ID):
+	case !repository.ValidID(b.ID):
 		return fmt.Errorf("%q cannot be a backup's id: letters, digits, dot, dash and underscore, at most 128", b.ID)
 	case b.App == "":
 		return errors.New("backup names no app")
