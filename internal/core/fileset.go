@@ -15,7 +15,7 @@ type FileSet struct {
 type Path struct {
 	Path     string
 	Optional bool // when it is not there, there is nothing to say
-	Follow   bool // when it is a symlink to a folder, capture the folder in its place and note it
+	Follow   bool // when it is a symlink, capture the folder or file it points to in its place and note it; also for links on the way to it
 }
 
 // Application is what a profile found of an app: all that a backup of it takes.

@@ -143,6 +143,7 @@ type Tree struct {
 	Root      string    `json:"root"`  // the absolute folder it was captured from
 	Include   []string  `json:"include"`
 	Exclude   []string  `json:"exclude,omitempty"`
+	Followed  []string  `json:"followed,omitempty"` // paths below the root that were links; what they pointed to was captured in their place
 	Files     int64     `json:"files"`
 	Dirs      int64     `json:"dirs"`
 	Symlinks  int64     `json:"symlinks"`
@@ -160,23 +161,23 @@ type Owners struct {
 
 // Backup is a backup as lists show it, and the JSON object of the contract.
 type Backup struct {
-	ID            string                      `json:"id"`
-	App           string                      `json:"app"`
-	Profile       string                      `json:"profile"`
-	Host          string                      `json:"host"`
-	Time          time.Time                   `json:"time"`
-	Trigger       string                      `json:"trigger"`
-	Note          string                      `json:"note,omitempty"`
-	Consistency   Consistency                 `json:"consistency"`
-	FreezeMS      int64                       `json:"freeze_ms"`
-	DurationMS    int64                       `json:"duration_ms"`
-	LogicalBytes  int64                       `json:"logical_bytes"`
-	StoredBytes   int64                       `json:"stored_bytes"` // what this backup added to the repository
-	Components    map[Component]ComponentSize `json:"components"`
-	Warnings      []Warning                   `json:"warnings"`
-	Pinned        bool                        `json:"pinned"`
-	Verified      *time.Time                  `json:"verified"` // when it was last read back whole and found intact
-	Drilled       *time.Time                  `json:"drilled"`
+	ID           string                      `json:"id"`
+	App          string                      `json:"app"`
+	Profile      string                      `json:"profile"`
+	Host         string                      `json:"host"`
+	Time         time.Time                   `json:"time"`
+	Trigger      string                      `json:"trigger"`
+	Note         string                      `json:"note,omitempty"`
+	Consistency  Consistency                 `json:"consistency"`
+	FreezeMS     int64                       `json:"freeze_ms"`
+	DurationMS   int64                       `json:"duration_ms"`
+	LogicalBytes int64                       `json:"logical_bytes"`
+	StoredBytes  int64                       `json:"stored_bytes"` // what this backup added to the repository
+	Components   map[Component]ComponentSize `json:"components"`
+	Warnings     []Warning                   `json:"warnings"`
+	Pinned       bool                        `json:"pinned"`
+	Verified     *time.Time                  `json:"verified"` // when it was last read back whole and found intact
+	Drilled      *time.Time                  `json:"drilled"`
 }
 
 // ComponentSize counts a component. Database fields are 0 for trees and the
