@@ -106,6 +106,9 @@ func Capture(ctx context.Context, sets []core.FileSet, w core.TreeWriter, opt Ca
 	sort.Strings(captured.Notes)
 	c.fresh.sort()
 	for _, p := range places {
+		if c.extra != nil {
+			p.tree.Extra = ExtraName(c.component)
+		}
 		captured.Trees = append(captured.Trees, p.tree)
 	}
 	return captured, nil
@@ -356,7 +359,7 @@ func (c *capture) writeExtras(extras []Extra) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.extraWriter == nil {
-		w, err := c.writer.Create(c.ctx, string(c.component)+".extra.jsonl")
+		w, err := c.writer.Create(c.ctx, ExtraName(c.component))
 		if err != nil {
 			return fmt.Errorf("store extra.jsonl: %w", err)
 		}

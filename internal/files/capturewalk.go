@@ -274,7 +274,7 @@ func (c *capture) followLink(v visit) error {
 			Hint:    "mount or restore what it points to, or correct the link; what lies behind it would be missing from the backup",
 		}
 	}
-	c.note("%s is a symbolic link to %s; what it points to was captured in its place", quote(v.real()), quote(target))
+	c.followed(v, target)
 	return c.visitOpen(v, fd)
 }
 
@@ -294,8 +294,13 @@ func (c *capture) followToFile(v visit, target string) error {
 		c.warn("skipped", v.real(), "not stored: it is a symbolic link to a "+kindName(kindOf(&st)))
 		return nil
 	}
-	c.note("%s is a symbolic link to %s; what it points to was captured in its place", quote(v.real()), quote(target))
+	c.followed(v, target)
 	return c.visitFile(v, st, true)
+}
+
+func (c *capture) followed(v visit, target string) {
+	c.note("%s is a symbolic link to %s; what it points to was captured in its place", quote(v.real()), quote(target))
+	c.count(v.in.place, func(t *core.Tree) { t.Followed = append(t.Followed, v.rel) })
 }
 
 // visitFile hands a file to the workers, unless it is another name of a file

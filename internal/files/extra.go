@@ -23,6 +23,9 @@ type Extra struct {
 	Sparse bool              `json:"sparse,omitempty"` // the file had holes
 }
 
+// ExtraName is the name of a component's extra.jsonl in the root of a backup.
+func ExtraName(c core.Component) string { return string(c) + ".extra.jsonl" }
+
 func (x *Extra) empty() bool {
 	return x.Name == nil && len(x.Xattrs) == 0 && x.Link == "" && !x.Sparse
 }

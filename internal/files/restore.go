@@ -37,6 +37,10 @@ type RestoreOptions struct {
 	// Kept are the manifest's warnings: what could not be captured is not in
 	// the backup and yet not superfluous.
 	Kept []core.Warning
+	// Follow are paths in the component, as stored, at which the target may have a
+	// link to a folder, which is then filled instead of being replaced by a
+	// folder. The caller vouches for where these links lead.
+	Follow []string
 	// Verify reads each file again from the disk before it takes its place.
 	Verify bool
 
@@ -356,6 +360,9 @@ func (o *restore) folder(in *openFolder, e core.Entry, x Extra, name, path strin
 	f.set = f.owned.whole() && whole
 	for attempt := 1; ; attempt++ {
 		fd, err := openDirAt(in.fd, name)
+		if isErrno(err, unix.ENOTDIR, unix.ELOOP) && slices.Contains(o.opt.Follow, path) {
+			fd, err = openAt(in.fd, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		}
 		if err == nil {
 			f.fd = fd
 			return o.fill(f)
@@ -373,8 +380,12 @@ func (o *restore) folder(in *openFolder, e core.Entry, x Extra, name, path strin
 					Hint:    "restore to another folder with --to-dir, or put a folder there",
 				}
 			}
+			target, linkErr := readlinkAt(in.fd, name)
 			if err := unix.Unlinkat(in.fd, name, 0); err != nil && !isErrno(err, unix.ENOENT, unix.EISDIR) {
 				return writeFailed("remove", f.real, err)
+			}
+			if linkErr == nil {
+				o.warn("replaced", f.real, "it was a symbolic link to "+quote(target)+" and is now the folder that was captured; nothing was restored to where the link led")
 			}
 		case isErrno(err, unix.EACCES) && f.set:
 			if err := unlockDir(in.fd, name); err != nil {

@@ -76,8 +76,8 @@ func TestRestoreOverDamagedTree(t *testing.T) {
 
 	got, err := restoreTo(t, m, c, root)
 	ok(t, err)
-	if len(got.Warnings) > 0 || got.Removed != 0 {
-		t.Errorf("%+v", got)
+	if diff := cmp.Diff([]string{"replaced " + root + "/sticky"}, codes(got.Warnings)); diff != "" || got.Removed != 0 {
+		t.Errorf("%+v\n%s", got, diff)
 	}
 	if diff := cmp.Diff(want, describe(t, root)); diff != "" {
 		t.Errorf("-captured +restored:\n%s", diff)
@@ -86,6 +86,35 @@ func TestRestoreOverDamagedTree(t *testing.T) {
 		t.Error(diff)
 	}
 	noTempFiles(t, root)
+}
+
+// A link to another disk may be meant to stay one.
+func TestRestoreFollowsWhereItIsTold(t *testing.T) {
+	base := t.TempDir()
+	root := mkdir(t, base+"/root")
+	write(t, base+"/disk/a", "a")
+	symlink(t, base+"/disk", root+"/uploads")
+	s := appSet(root)
+	s.Include = append(s.Include, core.Path{Path: "uploads", Follow: true})
+	m := newMemStore()
+	c := capture1(t, m, CaptureOptions{}, s)
+	if diff := cmp.Diff([]string{"uploads"}, c.Trees[0].Followed); diff != "" {
+		t.Error(diff)
+	}
+	ok(t, os.Remove(base+"/disk/a"))
+	got, err := restoreTo(t, m, c, root, func(o *RestoreOptions) { o.Follow = []string{"app/uploads"} })
+	ok(t, err)
+	if diff := cmp.Diff([]string{".", "disk", "disk/a", "root", "root/uploads"}, names(t, base)); diff != "" || len(got.Warnings) > 0 {
+		t.Errorf("%v %s", got.Warnings, diff)
+	}
+	got, err = restoreTo(t, m, c, root)
+	ok(t, err)
+	if diff := cmp.Diff([]string{".", "disk", "disk/a", "root", "root/uploads", "root/uploads/a"}, names(t, base)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"replaced " + root + "/uploads"}, codes(got.Warnings)); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func names(t *testing.T, root string) []string {
