@@ -1,12 +1,15 @@
 package profile
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/backstay/backstay/internal/core"
 )
@@ -24,12 +27,14 @@ type claim struct {
 	component core.Component
 	place     string
 	path      core.Path
+	named     bool // a person named it: the profile's own exclusions do not hide it
 }
 
 type glob struct {
 	component core.Component // "": all
 	place     string
 	pattern   string
+	firm      bool // a person excluded it for the whole app: it is left out whatever takes it
 }
 
 // The places of core.FileSet.
@@ -46,6 +51,12 @@ func NewLayout(root string) *Layout { return &Layout{root: root} }
 // Relative accepts, or ".".
 func (l *Layout) Take(c core.Component, p core.Path) {
 	l.claims = append(l.claims, claim{component: c, place: placeApp, path: p})
+}
+
+// TakeNamed is Take for a path that a person named, in the application's
+// configuration: it is taken also when it lies in what Exclude leaves out.
+func (l *Layout) TakeNamed(c core.Component, p core.Path) {
+	l.claims = append(l.claims, claim{component: c, place: placeApp, path: p, named: true})
 }
 
 // Exclude leaves out what matches globs relative to the root; component "" is
@@ -66,13 +77,15 @@ func (l *Layout) Add(app App) error {
 		if err != nil {
 			return wrongPath(app, what, f.Path, err)
 		}
-		l.claims = append(l.claims, claim{core.ComponentFiles, place, core.Path{Path: p, Follow: true}})
-		l.include(core.ComponentFiles, place, p)
-		for _, g := range f.Exclude {
+		l.claims = append(l.claims, claim{core.ComponentFiles, place, core.Path{Path: p, Follow: true}, true})
+		for j, g := range f.Exclude {
+			if err := checkGlob(g); err != nil {
+				return wrongPath(app, fmt.Sprintf("files[%d].exclude[%d]", i, j), g, err)
+			}
 			if p != "." {
 				g = EscapeGlob(p) + "/" + strings.TrimPrefix(g, "/")
 			}
-			l.exclude = append(l.exclude, glob{core.ComponentFiles, place, g})
+			l.exclude = append(l.exclude, glob{core.ComponentFiles, place, g, false})
 		}
 	}
 	for i, c := range app.Config {
@@ -80,32 +93,51 @@ func (l *Layout) Add(app App) error {
 		if err != nil {
 			return wrongPath(app, fmt.Sprintf("config[%d]", i), c, err)
 		}
-		l.claims = append(l.claims, claim{core.ComponentConfig, place, core.Path{Path: p, Follow: true}})
-		l.include(core.ComponentConfig, place, p)
+		l.claims = append(l.claims, claim{core.ComponentConfig, place, core.Path{Path: p, Follow: true}, true})
 	}
 	for i, g := range app.Exclude {
+		if err := checkGlob(g); err != nil {
+			return wrongPath(app, fmt.Sprintf("exclude[%d]", i), g, err)
+		}
 		// An absolute glob is for what lies outside the root.
-		if !strings.HasPrefix(g, "/") {
-			l.Exclude("", g)
-			continue
+		rest, inRoot := strings.CutPrefix(g, EscapeGlob(l.root)+"/")
+		switch {
+		case !strings.HasPrefix(g, "/"):
+			l.exclude = append(l.exclude, glob{"", placeApp, g, true})
+		case inRoot && l.root != "":
+			l.exclude = append(l.exclude, glob{"", placeApp, rest, true})
+		default:
+			l.exclude = append(l.exclude, glob{"", placeSystem, strings.TrimPrefix(g, "/"), true})
 		}
-		if rest, ok := strings.CutPrefix(g, EscapeGlob(l.root)+"/"); ok && l.root != "" {
-			l.Exclude("", rest)
-			continue
-		}
-		if path.Clean(g) != g {
-			return wrongPath(app, fmt.Sprintf("exclude[%d]", i), g, fmt.Errorf("it is not a plain absolute pattern"))
-		}
-		l.exclude = append(l.exclude, glob{"", placeSystem, strings.TrimPrefix(g, "/")})
 	}
 	return nil
 }
 
-// include takes back the exclusion of exactly this path: who names it wants it.
-func (l *Layout) include(c core.Component, place, p string) {
-	l.exclude = slices.DeleteFunc(l.exclude, func(g glob) bool {
-		return g.place == place && (g.component == "" || g.component == c) && (g.pattern == EscapeGlob(p) || g.pattern == EscapeGlob(p)+"/**")
-	})
+// checkGlob says what is wrong with a pattern.
+func checkGlob(g string) error {
+	switch {
+	case strings.Trim(g, "/") == "" || strings.ContainsRune(g, 0):
+		return errors.New("it is empty or holds a NUL")
+	case slices.Contains(strings.Split(g, "/"), ".."):
+		return errors.New("it leads out of the folder")
+	case !doublestar.ValidatePattern(g):
+		return errors.New("it is not a valid pattern")
+	}
+	return nil
+}
+
+// hides says whether g leaves out p itself or a folder that p lies in.
+func (g glob) hides(p string) bool {
+	pattern := strings.TrimSuffix(g.pattern, "/")
+	if strings.HasSuffix(pattern, "/**") {
+		pattern += "/*" // doublestar would match the folder itself
+	}
+	for ; p != "." && p != "/"; p = path.Dir(p) {
+		if doublestar.MatchUnvalidated(pattern, p) {
+			return true
+		}
+	}
+	return false
 }
 
 func wrongPath(app App, setting, value string, err error) error {
@@ -190,53 +222,71 @@ func rank(c core.Component) int {
 	return 2
 }
 
-// FileSets returns the division, config first.
+// FileSets returns the division, config first. What a person named inside of
+// what the profile leaves out is in a set of its own.
 func (l *Layout) FileSets() []core.FileSet {
 	var sets []core.FileSet
 	for _, place := range []string{placeApp, placeSystem} {
 		for _, c := range []core.Component{core.ComponentConfig, core.ComponentFiles, core.ComponentCode} {
-			if set, ok := l.fileSet(c, place); ok {
-				sets = append(sets, set)
+			var together, apart []claim
+			for i, own := range l.claims {
+				switch {
+				case own.component != c || own.place != place || l.taken(i):
+				case own.named && slices.ContainsFunc(l.exclude, func(g glob) bool { return g.concerns(own) && !g.firm && g.hides(own.path.Path) }):
+					apart = append(apart, own)
+				default:
+					together = append(together, own)
+				}
+			}
+			if len(together) > 0 {
+				sets = append(sets, l.fileSet(together, false))
+			}
+			for _, own := range apart {
+				sets = append(sets, l.fileSet([]claim{own}, true))
 			}
 		}
 	}
 	return sets
 }
 
-func (l *Layout) fileSet(c core.Component, place string) (core.FileSet, bool) {
-	set := core.FileSet{Component: c, Place: place, Root: l.root}
-	if place == placeSystem {
+// concerns says whether g is about the component and place of own.
+func (g glob) concerns(own claim) bool {
+	return g.place == own.place && (g.component == "" || g.component == own.component)
+}
+
+// fileSet makes a set of claims of one component and place. A set for a claim
+// that is apart is without the exclusions that would hide it.
+func (l *Layout) fileSet(claims []claim, apart bool) core.FileSet {
+	first := claims[0]
+	set := core.FileSet{Component: first.component, Place: first.place, Root: l.root}
+	if first.place == placeSystem {
 		set.Root = "/"
 	}
-	excluded := map[string]bool{}
 	leaveOut := func(pattern string) {
-		if !excluded[pattern] {
-			excluded[pattern] = true
+		if !slices.Contains(set.Exclude, pattern) {
 			set.Exclude = append(set.Exclude, pattern)
 		}
 	}
-	for i, own := range l.claims {
-		if own.component != c || own.place != place || l.taken(i) {
-			continue
-		}
+	root := strings.TrimPrefix(l.root, "/")
+	for _, own := range claims {
 		set.Include = append(set.Include, own.path)
 		for _, other := range l.claims {
-			if other.place == place && rank(other.component) < rank(c) && contains(own.path.Path, other.path.Path) {
+			if other.place == own.place && rank(other.component) < rank(own.component) && contains(own.path.Path, other.path.Path) {
 				leaveOut(EscapeGlob(other.path.Path))
 			}
 		}
 		// A folder outside that holds the app's root: what lies in the root is
 		// divided among the sets of the root.
-		if place == placeSystem && l.root != "" && contains(own.path.Path, strings.TrimPrefix(l.root, "/")) {
-			leaveOut(EscapeGlob(strings.TrimPrefix(l.root, "/")))
+		if own.place == placeSystem && root != "" && contains(own.path.Path, root) {
+			leaveOut(EscapeGlob(root))
 		}
 	}
 	for _, g := range l.exclude {
-		if g.place == place && (g.component == "" || g.component == c) {
+		if g.concerns(first) && (!apart || g.firm || !g.hides(first.path.Path)) {
 			leaveOut(g.pattern)
 		}
 	}
-	return set, len(set.Include) > 0
+	return set
 }
 
 // taken says whether claim i is covered by another one: of a component that
@@ -255,7 +305,7 @@ func (l *Layout) taken(i int) bool {
 			if j < i {
 				return true
 			}
-		case !own.path.Follow:
+		case !own.path.Follow && !own.named:
 			return true
 		}
 	}

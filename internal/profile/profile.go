@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/backstay/backstay/internal/core"
 )
@@ -154,4 +156,13 @@ func Warn(found *core.Application, code, object, format string, args ...any) {
 // Note adds a decision worth knowing.
 func Note(found *core.Application, format string, args ...any) {
 	found.Notes = append(found.Notes, fmt.Sprintf(format, args...))
+}
+
+// maxVersion is how many bytes a version may have that goes into a manifest.
+const maxVersion = 100
+
+// ValidVersion says whether s, which the application gave, can stand as a
+// version: not empty, short, on one line and printable.
+func ValidVersion(s string) bool {
+	return s != "" && len(s) <= maxVersion && utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
 }
