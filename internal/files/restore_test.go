@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -465,7 +466,7 @@ func TestTargetSwappedForLink(t *testing.T) {
 	before := describe(t, base+"/outside")
 	ctx, stop := context.WithCancel(t.Context())
 	var swapper sync.WaitGroup
-	swaps := 0
+	var swaps atomic.Int64
 	swapper.Go(func() {
 		for i := 0; ctx.Err() == nil; i++ {
 			// Whatever the restore made of the two, put a link into the way again.
@@ -474,11 +475,11 @@ func TestTargetSwappedForLink(t *testing.T) {
 				continue
 			}
 			if os.Symlink(base+"/outside", target+"/folder") == nil {
-				swaps++
+				swaps.Add(1)
 			}
 		}
 	})
-	for i := 0; i < 5000 && (i < 50 || swaps < 20); i++ {
+	for i := 0; i < 5000 && (i < 50 || swaps.Load() < 20); i++ {
 		// It may fail, because its folders disappear, but it must not go outside.
 		_, err := restoreTo(t, m, c, target, func(o *RestoreOptions) { o.Delete = i%2 == 0 })
 		if err != nil && i == 0 {
@@ -487,6 +488,9 @@ func TestTargetSwappedForLink(t *testing.T) {
 	}
 	stop()
 	swapper.Wait()
+	if swaps.Load() < 20 {
+		t.Errorf("%d swaps: the test proves nothing", swaps.Load())
+	}
 	if diff := cmp.Diff(before, describe(t, base+"/outside")); diff != "" {
 		t.Errorf("the restore was led outside:\n%s", diff)
 	}
