@@ -164,7 +164,11 @@ func LoadCache(path string) (*Cache, error) {
 	if err != nil {
 		return newCache(), fmt.Errorf("read file cache: %w", err)
 	}
-	c, err := readCache(f)
+	var c *Cache
+	info, err := f.Stat()
+	if err == nil {
+		c, err = readCache(f, uint64(info.Size()))
+	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
@@ -174,13 +178,10 @@ func LoadCache(path string) (*Cache, error) {
 	return c, nil
 }
 
-func readCache(f *os.File) (*Cache, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
+// readCache reads a cache of limit bytes.
+func readCache(f io.Reader, limit uint64) (*Cache, error) {
 	sum := sha256.New()
-	file := bufio.NewReaderSize(f, bufferSize)
+	file := bufio.NewReader(f)
 	r := io.TeeReader(file, sum)
 	magic := make([]byte, len(cacheMagic))
 	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != cacheMagic {
@@ -190,7 +191,6 @@ func readCache(f *os.File) (*Cache, error) {
 	if err := binary.Read(r, binary.LittleEndian, &h); err != nil {
 		return nil, err
 	}
-	limit := uint64(info.Size())
 	if h.BackupID > maxCacheText || h.Repository > maxCacheText || h.Records > limit/cacheRecordSize || h.Values > limit {
 		return nil, errors.New("it is damaged: impossible lengths")
 	}

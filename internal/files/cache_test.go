@@ -182,14 +182,17 @@ func TestDamagedCacheIsEmpty(t *testing.T) {
 	for i := range whole {
 		flipped := bytes.Clone(whole)
 		flipped[i] ^= 0x40
-		if got, err := load(flipped); err == nil || got == nil || got.Len() != 0 || got.BackupID != "" {
+		if got, err := readCache(bytes.NewReader(flipped), uint64(len(flipped))); err == nil || got != nil {
 			t.Fatalf("byte %d flipped: %v, %+v", i, err, got)
 		}
 	}
 	for i := range whole {
-		if got, err := load(whole[:i]); err == nil || got == nil || got.Len() != 0 {
+		if got, err := readCache(bytes.NewReader(whole[:i]), uint64(i)); err == nil || got != nil {
 			t.Fatalf("cut at %d: %v, %+v", i, err, got)
 		}
+	}
+	if got, err := load(whole[:len(whole)/2]); err == nil || got == nil || got.Len() != 0 || got.BackupID != "" {
+		t.Errorf("half: %v, %+v", err, got)
 	}
 	other := bytes.Replace(whole, []byte("cache 1"), []byte("cache 2"), 1)
 	if got, err := load(other); err == nil || got.Len() != 0 {
