@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"sort"
+	"syscall"
 
 	"github.com/VKCOM/php-parser/pkg/ast"
 	"github.com/VKCOM/php-parser/pkg/conf"
@@ -86,7 +87,8 @@ func ReadFile(path string) (*File, error) {
 }
 
 func read(path string) (src []byte, err error) {
-	file, err := os.Open(path)
+	// Not blocking: a FIFO in its place would hold us up for ever.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		hint := "check the path"
 		if errors.Is(err, os.ErrPermission) {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -322,8 +323,13 @@ func TestReadFileErrors(t *testing.T) {
 	if err := os.WriteFile(broken, []byte("<?php\n\n$a = ;"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	fifo := filepath.Join(dir, "fifo.php")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for path, want := range map[string]string{
 		filepath.Join(dir, "missing.php"): "no such file",
+		fifo:                              "not a regular file",
 		dir:                               "not a regular file",
 		broken:                            "line 3: PHP syntax error",
 	} {
