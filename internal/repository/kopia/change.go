@@ -2,11 +2,13 @@ package kopia
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	kopiarepo "github.com/kopia/kopia/repo"
+	"github.com/kopia/kopia/repo/blob"
 	"github.com/kopia/kopia/repo/manifest"
 
 	"github.com/backstay/backstay/internal/core"
@@ -121,11 +123,20 @@ func (s *Store) Mark(ctx context.Context, id string, change repository.Mark) err
 	if err != nil {
 		return err
 	}
+	if change.Pinned != nil && !*change.Pinned {
+		if err := s.files.DeleteBlob(ctx, pinBlob(id)); err != nil {
+			return storageError(op, s.files.root, err)
+		}
+	}
 	now := marks[id].with(change)
-	return s.change(ctx, op, old, func(ctx context.Context, m *manifest.Manager) error {
+	err = s.change(ctx, op, old, func(ctx context.Context, m *manifest.Manager) error {
 		_, err := m.Put(ctx, map[string]string{manifest.TypeLabelKey: markType, labelID: id}, now)
 		return err
 	})
+	if err == nil && change.Pinned != nil && *change.Pinned {
+		err = storageError(op, s.files.root, s.files.PutBlob(ctx, pinBlob(id), byteBlob(nil), blob.PutOptions{}))
+	}
+	return err
 }
 
 // Delete implements repository.Store.
@@ -156,7 +167,8 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	if err := s.change(ctx, op, slices.Concat(snapshots, marks), nil); err != nil {
 		return err
 	}
-	return storageError(op, s.files.root, s.files.DeleteBlob(context.WithoutCancel(ctx), ledgerBlob(id)))
+	ctx = context.WithoutCancel(ctx)
+	return storageError(op, s.files.root, errors.Join(s.files.DeleteBlob(ctx, pinBlob(id)), s.files.DeleteBlob(ctx, ledgerBlob(id))))
 }
 
 func notFound(op, id string) error {

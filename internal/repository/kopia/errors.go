@@ -11,7 +11,6 @@ import (
 
 	"github.com/kopia/kopia/repo/blob"
 	"github.com/kopia/kopia/repo/content"
-	"github.com/kopia/kopia/repo/format"
 	"github.com/kopia/kopia/repo/object"
 
 	"github.com/backstay/backstay/internal/core"
@@ -152,51 +151,12 @@ func damage(op string, err error) error {
 }
 
 // wrongKey is the error for a key that does not open the repository. A format
-// blob whose bytes were changed looks the same, but every pack holds a copy of
-// it to compare with.
-func wrongKey(ctx context.Context, op string, st *fileStorage, path string) error {
-	if same, err := formatMatchesCopies(ctx, st); err == nil && !same {
-		return &core.Error{
-			Code: core.CodeDamage, Op: op,
-			Message: fmt.Sprintf("%s/%s%s differs from the copies kept in the repository", path, format.KopiaRepositoryBlobID, blobSuffix),
-			Hint:    "restore the file from a copy, or let kopia rebuild it: kopia repository repair filesystem --path=" + path,
-		}
-	}
+// blob whose bytes were changed looks the same.
+func wrongKey(op, path string) error {
 	return &core.Error{
 		Code: core.CodeWrongKey, Op: op,
 		Message: fmt.Sprintf("the key does not open the repository in %s", path),
-		Hint:    "check password_file: it must be the key that `backstay init` made for this repository",
+		Hint: fmt.Sprintf("check password_file: it must be the key that `backstay init` made for this repository; "+
+			"if it is, %s there is damaged: put it back from a copy", formatFile),
 	}
-}
-
-// formatMatchesCopies compares the format blob with the copies at the start of
-// a few packs. True also when there is no pack to compare with.
-func formatMatchesCopies(ctx context.Context, st *fileStorage) (bool, error) {
-	var current blobBuffer
-	if err := st.GetBlob(ctx, format.KopiaRepositoryBlobID, 0, -1, &current); err != nil {
-		return false, err
-	}
-	const enough = 3
-	seen := 0
-	errEnough := errors.New("enough")
-	same := true
-	err := st.ListBlobs(ctx, content.PackBlobIDPrefixSpecial, func(m blob.Metadata) error {
-		kept, err := format.RecoverFormatBlob(ctx, st, m.BlobID, m.Length)
-		if err != nil {
-			return nil //nolint:nilerr // a damaged pack has no copy to compare with
-		}
-		if string(kept) == current.String() {
-			same = true
-			return errEnough
-		}
-		same = false
-		if seen++; seen == enough {
-			return errEnough
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, errEnough) {
-		return false, err
-	}
-	return same, nil
 }

@@ -22,6 +22,9 @@ const (
 	// creatingName is there while Create works, so that a crash in it is
 	// recognised and two at once do not mix.
 	creatingName = "backstay.creating"
+	// formatFile is what makes a folder a repository. Nothing in the
+	// repository can replace it.
+	formatFile = string(format.KopiaRepositoryBlobID) + blobSuffix
 )
 
 // folderState says what is in a folder that should hold a repository.
@@ -51,7 +54,6 @@ func inspect(path string) (state folderState, found []string, why string, err er
 			names = append(names, e.Name())
 		}
 	}
-	const formatFile = string(format.KopiaRepositoryBlobID) + blobSuffix
 	switch {
 	case len(names) == 0:
 		return stateEmpty, nil, "", nil
@@ -115,7 +117,7 @@ func halfHint(path, why string) string {
 	if strings.Contains(why, "creation") {
 		return fmt.Sprintf("nothing was ever stored in it: remove %s and run `backstay init` again", path)
 	}
-	return "put the file back from a copy (the recovery kit has one), or let kopia rebuild it: kopia repository repair filesystem --path=" + path
+	return fmt.Sprintf("put %s back from a copy of the repository", formatFile)
 }
 
 // folderGone returns the error of mustBeRepository when the folder itself is
@@ -137,7 +139,9 @@ func some(names []string) string {
 }
 
 // writable says whether this process may make files in path.
-func writable(path string) bool { return unix.Access(path, unix.W_OK|unix.X_OK) == nil }
+func writable(path string) bool {
+	return unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK|unix.X_OK, unix.AT_EACCESS) == nil
+}
 
 // claim is a folder that Create has to itself.
 type claim struct {

@@ -230,7 +230,7 @@ func open(ctx context.Context, opts Options, loc location, st *fileStorage) (s *
 	})
 	if err != nil {
 		if errors.Is(err, kopiarepo.ErrInvalidPassword) {
-			return nil, wrongKey(ctx, op, st, loc.path)
+			return nil, wrongKey(op, loc.path)
 		}
 		return nil, readError(ctx, op, st, done(err))
 	}

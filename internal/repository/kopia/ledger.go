@@ -24,9 +24,16 @@ import (
 //
 // An entry is made after its backup was committed. If that fails, the backup
 // stands; it is entered at the next opportunity (reconcile).
-const ledgerPrefix = "backstay.backup."
+//
+// A pin has an empty blob of its own too, so that it does not go with an index
+// blob: what somebody wanted kept must not be pruned because the wish was lost.
+const (
+	ledgerPrefix = "backstay.backup."
+	pinPrefix    = "backstay.pinned."
+)
 
 func ledgerBlob(id string) blob.ID { return blob.ID(ledgerPrefix + id) }
+func pinBlob(id string) blob.ID    { return blob.ID(pinPrefix + id) }
 
 // ledgerEntry is what a ledger blob holds, encrypted.
 type ledgerEntry struct {
@@ -35,14 +42,19 @@ type ledgerEntry struct {
 	Time time.Time `json:"time"`
 }
 
-// ledgerIDs returns the ids in the ledger.
+// ledgerIDs returns the ids of the backups in the ledger.
 func (s *Store) ledgerIDs(ctx context.Context) (map[string]bool, error) {
+	return s.idsOf(ctx, ledgerPrefix)
+}
+
+// idsOf returns what follows prefix in the names of the blobs that have it.
+func (s *Store) idsOf(ctx context.Context, prefix blob.ID) (map[string]bool, error) {
 	if err := mustBeRepository(s.files.root); err != nil {
 		return nil, err
 	}
 	ids := map[string]bool{}
-	err := s.files.ListBlobs(ctx, ledgerPrefix, func(m blob.Metadata) error {
-		ids[strings.TrimPrefix(string(m.BlobID), ledgerPrefix)] = true
+	err := s.files.ListBlobs(ctx, prefix, func(m blob.Metadata) error {
+		ids[strings.TrimPrefix(string(m.BlobID), string(prefix))] = true
 		return nil
 	})
 	return ids, err

@@ -36,6 +36,10 @@ func (s *Store) List(ctx context.Context) ([]repository.Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	pinned, err := s.idsOf(ctx, pinPrefix)
+	if err != nil {
+		return nil, readError(ctx, op, s.files, err)
+	}
 	records := make([]repository.Record, 0, len(found))
 	have := make(map[string]bool, len(found))
 	var broken []string
@@ -51,6 +55,7 @@ func (s *Store) List(ctx context.Context) ([]repository.Record, error) {
 			continue
 		}
 		marks[id].apply(&r.Backup)
+		r.Pinned = r.Pinned || pinned[id]
 		records = append(records, r)
 	}
 	slices.SortFunc(records, func(a, b repository.Record) int {

@@ -46,11 +46,14 @@ func (s *Store) Begin(ctx context.Context) (repository.Session, error) {
 
 // session implements repository.Session.
 type session struct {
-	store  *Store
-	w      kopiarepo.DirectRepositoryWriter
-	stored atomic.Int64
+	store     *Store
+	w         kopiarepo.DirectRepositoryWriter
+	stored    atomic.Int64
+	unindexed unindexed
 
-	mu    sync.Mutex
+	// mu is held for reading by whatever writes, and for writing by Commit and
+	// Abort: what they remove or make visible must not change meanwhile.
+	mu    sync.RWMutex
 	ended bool
 
 	// summaries of folders written by this session, so that their parents need
@@ -66,13 +69,25 @@ const maxSummaries = 100_000
 
 var errEnded = errors.New("backup session has ended")
 
-func (ss *session) live() error {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
+// enter begins a write; leave must be called when it returns nil.
+func (ss *session) enter(ctx context.Context, op string) error {
+	ss.mu.RLock()
+	err := ctx.Err()
 	if ss.ended {
-		return errEnded
+		err = errors.Join(errEnded, err)
 	}
-	return nil
+	if err == nil {
+		return nil
+	}
+	ss.mu.RUnlock()
+	return fmt.Errorf("%s: %w", op, err)
+}
+
+func (ss *session) leave() { ss.mu.RUnlock() }
+
+// context returns ctx as kopia needs it, and the function to end it with.
+func (ss *session) context(ctx context.Context) (context.Context, func(error) error) {
+	return guard(withUnindexed(withLog(ctx, ss.store.opts.Logger), &ss.unindexed))
 }
 
 // StoredBytes implements repository.Session.
@@ -80,15 +95,15 @@ func (ss *session) StoredBytes() int64 { return ss.stored.Load() }
 
 // Create implements core.TreeWriter.
 func (ss *session) Create(ctx context.Context, hint string) (core.FileWriter, error) {
-	if err := errors.Join(ss.live(), ctx.Err()); err != nil {
-		return nil, fmt.Errorf("store %s: %w", hint, err)
+	if err := ss.enter(ctx, "store "+hint); err != nil {
+		return nil, err
 	}
-	gctx, done := guard(withLog(ctx, ss.store.opts.Logger))
+	defer ss.leave()
+	gctx, done := ss.context(ctx)
 	return &fileWriter{
 		session: ss, hint: hint, ctx: ctx, done: done,
 		out: ss.w.NewObjectWriter(gctx, object.WriterOptions{
 			Description: hint, Compressor: dataCompressor, MetadataCompressor: metadataCompressor,
-			AsyncWrites: asyncWrites,
 		}),
 	}, nil
 }
@@ -105,23 +120,22 @@ type fileWriter struct {
 	err     error // the first; nothing is written after it
 }
 
-func (f *fileWriter) check() error {
-	if f.err != nil {
-		return f.err
+// enter begins a write; session.leave must be called when it returns nil.
+func (f *fileWriter) enter() error {
+	if f.err == nil && f.closed {
+		f.err = fmt.Errorf("store %s: file is closed", f.hint)
 	}
-	if f.closed {
-		return fmt.Errorf("store %s: file is closed", f.hint)
-	}
-	if err := errors.Join(f.session.live(), f.ctx.Err()); err != nil {
-		f.err = fmt.Errorf("store %s: %w", f.hint, err)
+	if f.err == nil {
+		f.err = f.session.enter(f.ctx, "store "+f.hint)
 	}
 	return f.err
 }
 
 func (f *fileWriter) Write(p []byte) (int, error) {
-	if err := f.check(); err != nil {
+	if err := f.enter(); err != nil {
 		return 0, err
 	}
+	defer f.session.leave()
 	n, err := f.out.Write(p)
 	f.size += int64(n)
 	if err != nil {
@@ -131,9 +145,10 @@ func (f *fileWriter) Write(p []byte) (int, error) {
 }
 
 func (f *fileWriter) Finish() (core.Object, error) {
-	if err := f.check(); err != nil {
+	if err := f.enter(); err != nil {
 		return core.Object{}, err
 	}
+	defer f.session.leave()
 	id, err := f.out.Result()
 	if err != nil {
 		f.err = storageError("store "+f.hint, f.session.store.files.root, err)
@@ -160,10 +175,11 @@ func (f *fileWriter) Close() error {
 // WriteDir implements core.TreeWriter.
 func (ss *session) WriteDir(ctx context.Context, entries []core.Entry) (_ core.Object, err error) {
 	const op = "store folder"
-	if err := errors.Join(ss.live(), ctx.Err()); err != nil {
-		return core.Object{}, fmt.Errorf("%s: %w", op, err)
+	if err := ss.enter(ctx, op); err != nil {
+		return core.Object{}, err
 	}
-	gctx, done := guard(withLog(ctx, ss.store.opts.Logger))
+	defer ss.leave()
+	gctx, done := ss.context(ctx)
 	defer done(nil)
 	list := make([]directoryEntry, 0, len(entries))
 	for _, e := range entries {
@@ -233,29 +249,29 @@ func (ss *session) summary(ctx context.Context, dir core.ObjectID) (_ *kopiafs.D
 	return d.Summary, nil
 }
 
-// end marks the session as over; false when it was already.
-func (ss *session) end() bool {
+// Abort implements repository.Session.
+func (ss *session) Abort() {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	was := ss.ended
-	ss.ended = true
-	return !was
+	if err := ss.end(context.Background()); err != nil {
+		ss.store.opts.Logger.Warn("clean up after a backup that was not committed", "error", err)
+	}
 }
 
-// asyncWrites is how many chunks of one file are compressed and encrypted at
-// once beside the goroutine that writes the file.
-const asyncWrites = 0
-
-// Abort implements repository.Session. Packs that were already written stay
-// behind, named by nothing, until maintenance removes them.
-func (ss *session) Abort() {
-	if !ss.end() {
-		return
+// end ends the session, if it has not ended, and removes what it wrote that is
+// in no index: nobody can use that, and on a full disk nothing could be done
+// before maintenance dares to remove it. ss.mu is held for writing.
+func (ss *session) end(ctx context.Context) error {
+	if ss.ended {
+		return nil
 	}
-	ctx := withLog(context.Background(), ss.store.opts.Logger)
-	if err := ss.w.Close(ctx); err != nil {
-		ss.store.opts.Logger.Warn("close an abandoned backup session", "error", err)
+	ss.ended = true
+	ctx = withLog(context.WithoutCancel(ctx), ss.store.opts.Logger)
+	err := ss.w.Close(ctx)
+	for _, id := range ss.unindexed.take() {
+		err = errors.Join(err, ss.store.files.DeleteBlob(ctx, id))
 	}
+	return err
 }
 
 // Commit implements repository.Session.
@@ -265,13 +281,22 @@ func (ss *session) Abort() {
 // entry (see ledger.go). Every write is synced before the next begins.
 func (ss *session) Commit(ctx context.Context, root core.Object, backup core.Backup) (_ repository.Record, err error) {
 	op := "commit backup " + backup.ID
-	if err := errors.Join(ss.live(), ctx.Err()); err != nil {
-		return repository.Record{}, fmt.Errorf("%s: %w", op, err)
+	if err := ss.enter(ctx, op); err != nil {
+		return repository.Record{}, err
+	}
+	ss.leave()
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if ss.ended {
+		return repository.Record{}, fmt.Errorf("%s: %w", op, errEnded)
 	}
 	s := ss.store
 	defer func() {
-		if ss.end() {
-			err = errors.Join(err, ss.w.Close(withLog(context.WithoutCancel(ctx), s.opts.Logger)))
+		switch endErr := ss.end(ctx); {
+		case err != nil:
+			err = errors.Join(err, endErr)
+		case endErr != nil: // the backup exists
+			s.opts.Logger.WarnContext(ctx, "end backup session", "error", endErr)
 		}
 	}()
 	if err := checkBackup(backup); err != nil {
@@ -285,7 +310,7 @@ func (ss *session) Commit(ctx context.Context, root core.Object, backup core.Bac
 		return repository.Record{}, fmt.Errorf("%s: there is already a backup with this id", op)
 	}
 
-	gctx, done := guard(withLog(ctx, s.opts.Logger))
+	gctx, done := ss.context(ctx)
 	defer done(nil)
 	fail := func(err error) (repository.Record, error) {
 		return repository.Record{}, storageError(op, s.files.root, done(err))
@@ -311,7 +336,7 @@ func (ss *session) Commit(ctx context.Context, root core.Object, backup core.Bac
 	}
 	// From here the backup exists or it does not: a cancellation between the
 	// write of the index and the end of Flush would make an error of a success.
-	last, lastDone := guard(withLog(context.WithoutCancel(ctx), s.opts.Logger))
+	last, lastDone := ss.context(context.WithoutCancel(ctx))
 	if err := lastDone(ss.w.Flush(last)); err != nil {
 		s.takeBack(context.WithoutCancel(ctx), backup.ID)
 		return fail(err)
