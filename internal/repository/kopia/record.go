@@ -17,9 +17,10 @@ import (
 
 // The tags of our snapshots. A tag survives every change that kopia's command
 // line makes to a snapshot's manifest (pins, descriptions, fixes), which a
-// field of our own in it would not.
+// field of our own in it would not. With "tag:" before it kopia's command line
+// can search for it.
 const (
-	tagID     = "backstay-id"
+	tagID     = "tag:backstay-id"
 	tagRecord = "backstay-record"
 )
 

@@ -71,6 +71,12 @@ func newDirectoryEntry(e core.Entry, summary *kopiafs.DirectorySummary) (directo
 	if e.Mode&^modeBits != 0 {
 		return directoryEntry{}, fmt.Errorf("entry %q has mode %v, which is more than permissions", e.Name, e.Mode)
 	}
+	if summary != nil {
+		// kopia's restore gives a folder this time, not that of its entry.
+		sum := *summary
+		sum.MaxModTime = timestamp(e.ModTime)
+		summary = &sum
+	}
 	de := &snapshot.DirEntry{
 		Name:        e.Name,
 		Permissions: snapshot.Permissions(e.Mode),
@@ -89,19 +95,24 @@ func newDirectoryEntry(e core.Entry, summary *kopiafs.DirectorySummary) (directo
 	default:
 		return directoryEntry{}, fmt.Errorf("entry %q has unknown type %q", e.Name, e.Type)
 	}
+	de.ModTime = timestamp(e.ModTime)
 	out := directoryEntry{DirEntry: de}
-	switch {
-	case e.ModTime.Before(earliest):
-		de.ModTime = math.MinInt64
-	case e.ModTime.After(latest):
-		de.ModTime = math.MaxInt64
-	default:
-		de.ModTime = kopiafs.UTCTimestampFromTime(e.ModTime)
-		return out, nil
+	if !de.ModTime.ToTime().Equal(e.ModTime) {
+		seconds := e.ModTime.Unix()
+		out.Seconds, out.Nanos = &seconds, int64(e.ModTime.Nanosecond())
 	}
-	seconds := e.ModTime.Unix()
-	out.Seconds, out.Nanos = &seconds, int64(e.ModTime.Nanosecond())
 	return out, nil
+}
+
+// timestamp returns t in kopia's form, or what comes nearest.
+func timestamp(t time.Time) kopiafs.UTCTimestamp {
+	switch {
+	case t.Before(earliest):
+		return math.MinInt64
+	case t.After(latest):
+		return math.MaxInt64
+	}
+	return kopiafs.UTCTimestampFromTime(t)
 }
 
 // entry is the reverse of newDirectoryEntry.

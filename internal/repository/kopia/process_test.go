@@ -1,0 +1,194 @@
+package kopia_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/repository/kopia"
+	"github.com/backstay/backstay/internal/repository/repositorytest"
+)
+
+// childVar, when set, makes this test binary another process on a repository:
+// "write FROM TO", "maintain", or "hang" (in the middle of a backup).
+const childVar = "BACKSTAY_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if job := os.Getenv(childVar); job != "" {
+		if err := child(context.Background(), strings.Fields(job), os.Getenv("BACKSTAY_TEST_URL")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func child(ctx context.Context, job []string, url string) (err error) {
+	s, err := kopia.Open(ctx, kopia.Options{URL: url, Password: core.NewSecret("correct horse"), Hostname: "child"})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close(ctx)) }()
+	switch job[0] {
+	case "write":
+		from, err := strconv.Atoi(job[1])
+		if err != nil {
+			return err
+		}
+		to, err := strconv.Atoi(job[2])
+		if err != nil {
+			return err
+		}
+		for n := from; n < to; n++ {
+			r, err := store(ctx, s, n)
+			if err != nil {
+				return fmt.Errorf("backup %d: %w", n, err)
+			}
+			if n%2 == 1 {
+				if err := s.Delete(ctx, r.ID); err != nil {
+					return fmt.Errorf("delete %d: %w", n, err)
+				}
+			}
+		}
+	case "maintain":
+		return s.Maintain(ctx)
+	case "hang":
+		ss, err := s.Begin(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err := repositorytest.Put(ctx, ss, "f", repositorytest.Random(77, 50<<20)); err != nil {
+			return err
+		}
+		fmt.Println("written")
+		_, err = io.Copy(io.Discard, os.Stdin) // until killed
+		return err
+	}
+	return nil
+}
+
+func start(t *testing.T, opts kopia.Options, job string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), childVar+"="+job, "BACKSTAY_TEST_URL="+opts.URL)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// TestManyProcesses lets processes write, delete and maintain at once.
+func TestManyProcesses(t *testing.T) {
+	opts := create(t)
+	s := mustOpen(t, opts)
+	defer mustClose(t, s)
+	const processes, each = 3, 6
+	var wg sync.WaitGroup
+	for i := range processes {
+		cmd := start(t, opts, fmt.Sprintf("write %d %d", i*each, (i+1)*each))
+		wg.Go(func() {
+			if err := cmd.Run(); err != nil {
+				t.Errorf("writer %d: %v", i, err)
+			}
+		})
+	}
+	for range 3 {
+		if err := s.Maintain(t.Context()); err != nil {
+			t.Errorf("maintain: %v", err)
+		}
+		if _, err := s.List(t.Context()); err != nil {
+			t.Errorf("list: %v", err)
+		}
+	}
+	wg.Wait()
+	cmd := start(t, opts, "maintain")
+	if err := cmd.Run(); err != nil {
+		t.Errorf("maintain in another process: %v", err)
+	}
+	records, err := s.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(records) != processes*each/2 {
+		t.Fatalf("%d backups, want %d", len(records), processes*each/2)
+	}
+	for i, r := range records {
+		if err := read(t, s, r, 2*i); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestKilled kills a process in the middle of a backup.
+func TestKilled(t *testing.T) {
+	opts := create(t)
+	s := mustOpen(t, opts)
+	defer mustClose(t, s)
+	first := mustStore(t, s, 1)
+	cmd := start(t, opts, "hang")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "written\n" {
+		t.Fatalf("child said %q, %v", line, err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Fatal("the child ended by itself")
+	}
+	check := func(want int) {
+		t.Helper()
+		records, err := s.List(t.Context())
+		if err != nil || len(records) != want {
+			t.Fatalf("%d backups, %v; want %d", len(records), err, want)
+		}
+		if err := read(t, s, first, 1); err != nil {
+			t.Error(err)
+		}
+	}
+	check(1)
+	mustStore(t, s, 2)
+	if err := s.Maintain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check(2)
+}
+
+func TestMaintainTwiceAtOnce(t *testing.T) {
+	opts := create(t)
+	stores := []*kopia.Store{mustOpen(t, opts), mustOpen(t, opts)}
+	mustStore(t, stores[0], 1)
+	errs := make([]error, 2)
+	var wg sync.WaitGroup
+	for i, s := range stores {
+		wg.Go(func() { errs[i] = s.Maintain(t.Context()) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil { // unless one was over before the other began
+			wantError(t, err, core.CodeLocked, "is being maintained by process "+strconv.Itoa(os.Getpid()), "testhost")
+		}
+	}
+	for _, s := range stores {
+		mustClose(t, s)
+	}
+}
