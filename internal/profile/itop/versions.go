@@ -60,13 +60,13 @@ func (Profile) Versions(ctx context.Context, q profile.Querier, found *core.Appl
 	if err != nil || rows == nil {
 		return err
 	}
-	if len(rows) == 0 {
+	id := int64(0)
+	if len(rows) > 0 {
+		id, err = strconv.ParseInt(profile.Text(rows[0], 0), 10, 64)
+	}
+	if len(rows) == 0 || err != nil {
 		profile.Warn(found, "version", found.Database.Prefix+"priv_module_install", "the database does not say which version of iTop it belongs to: iTop's setup never ended there")
 		return nil
-	}
-	id, err := strconv.ParseInt(profile.Text(rows[0], 0), 10, 64)
-	if err != nil {
-		return fmt.Errorf("read iTop's version: the id of its row: %w", err)
 	}
 	if v := profile.Text(rows[0], 1); profile.ValidVersion(v) {
 		found.Versions[VersionSchema] = v
