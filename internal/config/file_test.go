@@ -304,7 +304,7 @@ func TestTemplate(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, data)
 	}
-	if c.Repository.URL != in.RepositoryURL || c.Repository.PasswordFile != in.KeyFile || c.StateDir != defaultStateDir() {
+	if c.Repository.URL != in.RepositoryURL || c.Repository.PasswordFile != in.KeyFile || c.StateDir != DefaultStateDir() {
 		t.Errorf("got %+v", c)
 	}
 	wantNames := []string{"itop-3", "itop-3-2", "true", "itop", strings.Repeat("n", 63), strings.Repeat("n", 61) + "-2"}

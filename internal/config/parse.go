@@ -19,7 +19,7 @@ func Parse(name string, data []byte) (*Config, error) {
 	if err := r.err(); err != nil {
 		return nil, err
 	}
-	c := &Config{StateDir: defaultStateDir()}
+	c := &Config{StateDir: DefaultStateDir()}
 	var defaults, apps *entry
 	top := topFields(c, &defaults, &apps)
 	at := map[string]position{}
@@ -69,8 +69,8 @@ func topFields(c *Config, defaults, apps **entry) []field {
 	}
 }
 
-// defaultStateDir is where root, and where an ordinary user, may write.
-func defaultStateDir() string {
+// DefaultStateDir is where root, and where an ordinary user, may write.
+func DefaultStateDir() string {
 	if os.Geteuid() != 0 {
 		if home, err := os.UserHomeDir(); err == nil && strings.HasPrefix(home, "/") {
 			return home + "/.local/state/backstay"

@@ -19,6 +19,8 @@ type Install struct {
 	Profile string // one of Profiles
 	Root    string // absolute
 	Name    string // what to call the app; "" or an invalid name: made from Root
+	// Environment is iTop's; "": the profile's default.
+	Environment string
 }
 
 // TemplateInput is what a new configuration begins with.
@@ -34,7 +36,7 @@ type TemplateInput struct {
 // written in a configuration, which holds only UTF-8.
 func Template(in TemplateInput) ([]byte, error) {
 	if in.StateDir == "" {
-		in.StateDir = defaultStateDir()
+		in.StateDir = DefaultStateDir()
 	}
 	for _, text := range append([]string{in.RepositoryURL, in.KeyFile, in.StateDir}, roots(in.Installs)...) {
 		if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
@@ -149,6 +151,9 @@ apps:
   - name: {{printf "%q" .Name}}
     profile: {{.Profile}}
     root: {{yaml .Root}}
+{{- if .Environment}}
+    environment: {{printf "%q" .Environment}}
+{{- end}}
     # The database is found in the application's own configuration. A field
     # given here wins, such as an account with more privileges:
     #database: {user: backup, password_file: /etc/backstay/{{.Name}}.password}

@@ -47,6 +47,43 @@ func ParseRowSum(text string) (RowSum, error) {
 	return s, nil
 }
 
+// RowSummer sums the rows of a chunk that is read back. Its zero value is
+// ready.
+type RowSummer struct {
+	sum  RowSum
+	rows int64
+	open *xxh3.Hasher // the row that is under way
+	busy bool
+}
+
+// Write takes the next piece of a chunk; end is true when it ends a row.
+func (s *RowSummer) Write(piece []byte, end bool) {
+	if end && !s.busy {
+		s.sum.AddRow(piece)
+		s.rows++
+		return
+	}
+	if s.open == nil {
+		s.open = xxh3.New()
+	}
+	if !s.busy {
+		s.open.Reset()
+	}
+	s.busy = !end
+	_, _ = s.open.Write(piece) // a hash takes everything
+	if end {
+		s.sum.addHash(s.open.Sum128())
+		s.rows++
+	}
+}
+
+// Rows returns how many rows have ended. A row that has not ended counts in
+// neither Rows nor Sum.
+func (s *RowSummer) Rows() int64 { return s.rows }
+
+// Sum returns the checksum of the rows that have ended.
+func (s *RowSummer) Sum() RowSum { return s.sum }
+
 // RowSink takes encoded rows. Lines come whole but for large rows, which come
 // in pieces; end is true for the piece that ends a row, which the Encoder has
 // counted by then.

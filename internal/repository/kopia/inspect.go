@@ -143,6 +143,28 @@ func writable(path string) bool {
 	return unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK|unix.X_OK, unix.AT_EACCESS) == nil
 }
 
+// occupied says why no repository can be made in a folder; nil when one can.
+func occupied(path string, state folderState, found []string, why string) error {
+	const op = "create repository"
+	switch state {
+	case stateRepository:
+		return &core.Error{
+			Code: core.CodeFailed, Op: op, Message: fmt.Sprintf("there is already a repository in %s", path),
+			Hint: "use it as it is (its key is needed), or choose another folder", Err: ErrExists,
+		}
+	case stateForeign:
+		return &core.Error{
+			Code: core.CodeFailed, Op: op, Message: fmt.Sprintf("%s is not empty: it holds %s", path, some(found)),
+			Hint: "choose a folder that is empty or does not exist yet",
+		}
+	case stateHalf:
+		return &core.Error{
+			Code: core.CodeNoRepository, Op: op, Message: halfMessage(path, found, why), Hint: halfHint(path, why),
+		}
+	}
+	return nil
+}
+
 // claim is a folder that Create has to itself.
 type claim struct {
 	path string
@@ -156,23 +178,11 @@ func claimFolder(path string) (*claim, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := occupied(path, state, found, why); err != nil {
+		return nil, err
+	}
 	c := &claim{path: path, made: state == stateMissing}
-	switch state {
-	case stateRepository:
-		return nil, &core.Error{
-			Code: core.CodeFailed, Op: op, Message: fmt.Sprintf("there is already a repository in %s", path),
-			Hint: "use it as it is (its key is needed), or choose another folder", Err: ErrExists,
-		}
-	case stateForeign:
-		return nil, &core.Error{
-			Code: core.CodeFailed, Op: op, Message: fmt.Sprintf("%s is not empty: it holds %s", path, some(found)),
-			Hint: "choose a folder that is empty or does not exist yet",
-		}
-	case stateHalf:
-		return nil, &core.Error{
-			Code: core.CodeNoRepository, Op: op, Message: halfMessage(path, found, why), Hint: halfHint(path, why),
-		}
-	case stateMissing:
+	if c.made {
 		if err := os.MkdirAll(path, 0o700); err != nil {
 			return nil, diskError(op, path, err)
 		}

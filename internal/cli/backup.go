@@ -1,0 +1,175 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backstay/backstay/internal/cli/ui"
+	"github.com/backstay/backstay/internal/config"
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine"
+)
+
+func (s *session) backupCommand() *cobra.Command {
+	var only []string
+	var dryRun, noWait, pin bool
+	var note string
+	cmd := s.command("backup [APP…]", "Back up apps, all of them when none is named", cobra.ArbitraryArgs, func(ctx context.Context, args []string) error {
+		components, err := parseComponents(only)
+		if err != nil {
+			return err
+		}
+		opt := engine.BackupOptions{Only: components, Wait: !noWait, Trigger: "manual", Note: note, Pin: pin}
+		return s.withEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
+			chosen, err := apps(cfg, args)
+			if err != nil {
+				return err
+			}
+			if dryRun {
+				return s.previewBackups(ctx, e, chosen, opt)
+			}
+			return s.backupAll(ctx, e, chosen, opt)
+		})
+	})
+	f := cmd.Flags()
+	f.StringSliceVar(&only, "only", nil, "only these components: config, database, files, code")
+	f.BoolVar(&dryRun, "dry-run", false, "say what would be captured, and change nothing")
+	f.BoolVar(&noWait, "no-wait", false, "fail when another operation works on the app, instead of waiting")
+	f.BoolVar(&pin, "pin", false, "never let retention delete this backup")
+	f.StringVar(&note, "note", "", "a note to keep with the backup")
+	return cmd
+}
+
+// backupAll backs up one app after the other. An app that fails does not keep
+// the others from being backed up.
+func (s *session) backupAll(ctx context.Context, e *engine.Engine, chosen []*config.App, opt engine.BackupOptions) error {
+	var done []core.Backup
+	var failures []error
+	for _, app := range chosen {
+		b, err := s.backupOne(ctx, e, app, opt)
+		if err != nil {
+			err = fmt.Errorf("back up app %s: %w", app.Name, err)
+			failures = append(failures, err)
+			if ctx.Err() != nil {
+				break
+			}
+			if len(chosen) > 1 {
+				s.logger().Error(err.Error(), "hint", core.HintOf(err))
+			}
+			continue
+		}
+		done = append(done, b)
+	}
+	if len(done) > 0 {
+		if err := s.printBackups(done, failures); err != nil {
+			return err
+		}
+	}
+	switch {
+	case len(failures) == 0 && !anyWarnings(done):
+		return nil
+	case len(failures) == 0:
+		return outcome(core.CodeWarnings.ExitCode())
+	case len(done) > 0 && ctx.Err() == nil: // some apps are backed up, some are not
+		return outcome(core.CodeWarnings.ExitCode())
+	case len(failures) == 1:
+		return failures[0]
+	default:
+		return errors.Join(failures...)
+	}
+}
+
+func (s *session) backupOne(ctx context.Context, e *engine.Engine, app *config.App, opt engine.BackupOptions) (core.Backup, error) {
+	t, err := s.target(app)
+	if err != nil {
+		return core.Backup{}, err
+	}
+	return e.Backup(ctx, t, opt)
+}
+
+func anyWarnings(backups []core.Backup) bool {
+	for _, b := range backups {
+		if len(b.Warnings) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+type jsonFailure struct {
+	Code    core.Code `json:"code"`
+	Message string    `json:"message"`
+	Hint    string    `json:"hint"`
+}
+
+func (s *session) printBackups(done []core.Backup, failures []error) error {
+	result := struct {
+		Backups []core.Backup `json:"backups"`
+		Errors  []jsonFailure `json:"errors,omitempty"`
+	}{Backups: done}
+	for _, err := range failures {
+		result.Errors = append(result.Errors, jsonFailure{core.CodeOf(err), err.Error(), core.HintOf(err)})
+	}
+	return s.printer.Result(result, func() {
+		for _, b := range done {
+			s.printer.Printf("%s: backup %s of %s, %s read, %s stored, in %s\n", b.App, shortID(b.ID), s.printer.Time(b.Time),
+				ui.Size(b.LogicalBytes), ui.Size(b.StoredBytes), ui.Duration(time.Duration(b.DurationMS)*time.Millisecond))
+			for _, c := range core.Components() {
+				if size, ok := b.Components[c]; ok {
+					s.printer.Printf("  %-9s %s\n", string(c), describeSize(c, size))
+				}
+			}
+			if b.Consistency.Method != "" && b.Consistency.Method != "none" {
+				s.printer.Printf("  one instant by %s, %d connection(s), writes waited %s\n", b.Consistency.Method, b.Consistency.Connections,
+					ui.Duration(time.Duration(b.FreezeMS)*time.Millisecond))
+				if b.Consistency.Connections == 1 && b.Consistency.Why != "" {
+					s.printer.Printf("  one connection only: %s\n", b.Consistency.Why)
+				}
+			}
+			for _, w := range b.Warnings {
+				s.printer.Warn(w)
+			}
+		}
+	})
+}
+
+func describeSize(c core.Component, size core.ComponentSize) string {
+	if c == core.ComponentDatabase {
+		return fmt.Sprintf("%d tables, %s rows, %s", size.Tables, ui.Count(size.Rows), ui.Size(size.Bytes))
+	}
+	text := fmt.Sprintf("%s files, %s", ui.Count(size.Files), ui.Size(size.Bytes))
+	if size.FilesReused > 0 {
+		text += fmt.Sprintf(" (%s unchanged, not read again)", ui.Count(size.FilesReused))
+	}
+	return text
+}
+
+func (s *session) previewBackups(ctx context.Context, e *engine.Engine, chosen []*config.App, opt engine.BackupOptions) error {
+	previews := []engine.Preview{}
+	for _, app := range chosen {
+		t, err := s.target(app)
+		if err != nil {
+			return err
+		}
+		p, err := e.PreviewBackup(ctx, t, opt)
+		if err != nil {
+			return fmt.Errorf("app %s: %w", app.Name, err)
+		}
+		previews = append(previews, *p)
+	}
+	return s.printer.Result(map[string]any{"previews": previews}, func() {
+		for _, p := range previews {
+			s.printer.Printf("%s would capture:\n", p.App)
+			for _, line := range p.Takes {
+				s.printer.Printf("  %s\n", line)
+			}
+			for _, w := range p.Warnings {
+				s.printer.Warn(w)
+			}
+		}
+	})
+}

@@ -1,0 +1,389 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backstay/backstay/internal/cli/ui"
+	"github.com/backstay/backstay/internal/config"
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine"
+)
+
+func (s *session) listCommand() *cobra.Command {
+	return s.command("list [APP]", "List backups, newest last", cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
+		return s.withEngine(ctx, func(e *engine.Engine, _ *config.Config) error {
+			app := ""
+			if len(args) > 0 {
+				app = args[0]
+			}
+			records, err := e.List(ctx, app)
+			if err != nil {
+				return err
+			}
+			backups := []core.Backup{}
+			for _, r := range records {
+				backups = append(backups, r.Backup)
+			}
+			return s.printer.Result(map[string]any{"backups": backups}, func() { s.printList(backups) })
+		})
+	})
+}
+
+func (s *session) printList(backups []core.Backup) {
+	if len(backups) == 0 {
+		s.printer.Infof("there are no backups yet; backstay backup makes one")
+		return
+	}
+	t := ui.NewTable(ui.Column{Title: "ID"}, ui.Column{Title: "APP"}, ui.Column{Title: "TIME"}, ui.Column{Title: "COMPONENTS"},
+		ui.Column{Title: "SIZE", Right: true}, ui.Column{Title: "STORED", Right: true}, ui.Column{Title: "VERIFIED"}, ui.Column{Title: ""})
+	for _, b := range backups {
+		var components, remarks []string
+		for _, c := range core.Components() {
+			if _, ok := b.Components[c]; ok {
+				components = append(components, string(c))
+			}
+		}
+		if b.Pinned {
+			remarks = append(remarks, "pinned")
+		}
+		if n := len(b.Warnings); n > 0 {
+			remarks = append(remarks, fmt.Sprintf("%d warning(s)", n))
+		}
+		if b.Note != "" {
+			remarks = append(remarks, b.Note)
+		}
+		verified := "-"
+		if b.Verified != nil {
+			verified = s.printer.Time(*b.Verified)
+		}
+		t.Row(shortID(b.ID), b.App, s.printer.Time(b.Time), strings.Join(components, ","), ui.Size(b.LogicalBytes), ui.Size(b.StoredBytes), verified, strings.Join(remarks, ", "))
+	}
+	s.printer.Table(t)
+}
+
+// withBackup finds a backup and opens it.
+func (s *session) withBackup(ctx context.Context, ref string, do func(e *engine.Engine, o *engine.Open) error) error {
+	return s.withEngine(ctx, func(e *engine.Engine, _ *config.Config) error {
+		o, err := openRef(ctx, e, ref)
+		if err != nil {
+			return err
+		}
+		return do(e, o)
+	})
+}
+
+func openRef(ctx context.Context, e *engine.Engine, ref string) (*engine.Open, error) {
+	rec, err := e.Find(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return e.OpenBackup(ctx, rec)
+}
+
+func (s *session) showCommand() *cobra.Command {
+	return s.command("show BACKUP", "Show what a backup holds: versions, consistency, components, tables", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		return s.withBackup(ctx, args[0], func(_ *engine.Engine, o *engine.Open) error {
+			result := struct {
+				Backup   core.Backup        `json:"backup"`
+				Manifest core.Manifest      `json:"manifest"`
+				Database core.DatabaseIndex `json:"database"`
+			}{o.Record.Backup, o.Manifest, o.Index}
+			return s.printer.Result(result, func() { s.printShow(o) })
+		})
+	})
+}
+
+func (s *session) printShow(o *engine.Open) {
+	m, p := o.Manifest, s.printer
+	line := func(name, format string, args ...any) { p.Printf("%-13s "+format+"\n", append([]any{name}, args...)...) }
+	line("backup", "%s", m.ID)
+	line("app", "%s (%s) on %s", m.App, m.Profile, m.Host)
+	line("time", "%s", p.Time(m.Time))
+	line("taken", "in %s, %s", ui.Duration(m.Finished.Sub(m.Started)), m.Trigger)
+	if m.Note != "" {
+		line("note", "%s", m.Note)
+	}
+	if v := o.Record.Verified; v != nil {
+		line("verified", "%s", p.Time(*v))
+	}
+	for _, k := range slices.Sorted(keys(m.Versions)) {
+		line(k, "%s", m.Versions[k])
+	}
+	if len(m.Modules) > 0 {
+		line("modules", "%d", len(m.Modules))
+	}
+	line("consistency", "%s, %s, %d connection(s), writes waited %s", m.Consistency.Mode, m.Consistency.Method, m.Consistency.Connections,
+		ui.Duration(time.Duration(m.Consistency.FreezeMS)*time.Millisecond))
+	if m.Consistency.Why != "" {
+		line("", "%s", m.Consistency.Why)
+	}
+	for _, c := range core.Components() {
+		if size, ok := o.Record.Components[c]; ok {
+			line(string(c), "%s", describeSize(c, size))
+		}
+	}
+	for _, n := range m.Notes {
+		line("note", "%s", n)
+	}
+	for _, w := range m.Warnings {
+		line("warning", "%s", w)
+	}
+	if m.Database == nil {
+		return
+	}
+	line("database", "%s on %s %s, %s %s", m.Database.Name, m.Database.Server.Vendor, m.Database.Server.Version, m.Database.Charset, m.Database.Collation)
+	p.Printf("\n")
+	t := ui.NewTable(ui.Column{Title: "TABLE"}, ui.Column{Title: "ENGINE"}, ui.Column{Title: "ROWS", Right: true}, ui.Column{Title: "SIZE", Right: true})
+	for _, tb := range o.Index.Tables {
+		t.Row(tb.Name, tb.Engine, ui.Count(tb.Rows), ui.Size(tb.Bytes))
+	}
+	for _, obj := range o.Index.Objects {
+		t.Row(obj.Name, obj.Kind, "", "")
+	}
+	p.Table(t)
+}
+
+func keys(m map[string]string) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+type jsonEntry struct {
+	Name    string         `json:"name"`
+	Type    core.EntryType `json:"type"`
+	Mode    string         `json:"mode"`
+	UID     uint32         `json:"uid"`
+	GID     uint32         `json:"gid"`
+	Size    int64          `json:"size"`
+	ModTime time.Time      `json:"mtime"`
+}
+
+func (s *session) lsCommand() *cobra.Command {
+	return s.command("ls BACKUP [PATH]", "List a folder of a backup", cobra.RangeArgs(1, 2), func(ctx context.Context, args []string) error {
+		return s.withBackup(ctx, args[0], func(_ *engine.Engine, o *engine.Open) error {
+			at := ""
+			if len(args) > 1 {
+				at = args[1]
+			}
+			dir, err := o.Lookup(ctx, at)
+			if err != nil {
+				return err
+			}
+			entries := []core.Entry{dir}
+			if dir.Type == core.TypeDir {
+				if entries, err = o.ReadDir(ctx, dir); err != nil {
+					return err
+				}
+			}
+			out := []jsonEntry{}
+			for _, e := range entries {
+				out = append(out, jsonEntry{e.Name, e.Type, modeText(e), e.UID, e.GID, e.Object.Size, e.ModTime.UTC()})
+			}
+			return s.printer.Result(map[string]any{"entries": out}, func() {
+				t := ui.NewTable(ui.Column{}, ui.Column{}, ui.Column{Right: true}, ui.Column{}, ui.Column{})
+				for _, e := range entries {
+					name := e.Name
+					if e.Type == core.TypeDir {
+						name += "/"
+					}
+					t.Row(modeText(e), fmt.Sprintf("%s:%s", owner(o.Manifest.Owners.Users, e.UID), owner(o.Manifest.Owners.Groups, e.GID)),
+						ui.Size(e.Object.Size), s.printer.Time(e.ModTime), name)
+				}
+				s.printer.Table(t)
+			})
+		})
+	})
+}
+
+func owner(names map[string]string, id uint32) string {
+	key := fmt.Sprint(id)
+	if n, ok := names[key]; ok {
+		return n
+	}
+	return key
+}
+
+func modeText(e core.Entry) string {
+	m := e.Mode
+	switch e.Type {
+	case core.TypeDir:
+		m |= fs.ModeDir
+	case core.TypeSymlink:
+		m |= fs.ModeSymlink
+	}
+	return m.String()
+}
+
+func (s *session) catCommand() *cobra.Command {
+	return s.command("cat BACKUP PATH", "Print a file of a backup", cobra.ExactArgs(2), func(ctx context.Context, args []string) error {
+		return s.withBackup(ctx, args[0], func(_ *engine.Engine, o *engine.Open) error {
+			return o.Cat(ctx, args[1], s.env.Stdout)
+		})
+	})
+}
+
+func (s *session) diffCommand() *cobra.Command {
+	return s.command("diff BACKUP BACKUP", "Show what changed from one backup to another", cobra.ExactArgs(2), func(ctx context.Context, args []string) error {
+		return s.withEngine(ctx, func(e *engine.Engine, _ *config.Config) error {
+			a, err := openRef(ctx, e, args[0])
+			if err != nil {
+				return err
+			}
+			b, err := openRef(ctx, e, args[1])
+			if err != nil {
+				return err
+			}
+			changes, err := e.Diff(ctx, a, b)
+			if err != nil {
+				return err
+			}
+			if changes == nil {
+				changes = []engine.Change{}
+			}
+			return s.printer.Result(map[string]any{"from": a.Manifest.ID, "to": b.Manifest.ID, "changes": changes}, func() {
+				if len(changes) == 0 {
+					s.printer.Printf("no differences\n")
+				}
+				for _, c := range changes {
+					sign := map[string]string{"added": "+", "removed": "-", "changed": "~"}[c.Kind]
+					text := c.Object
+					if detail := strings.Trim(c.Before+" → "+c.After, " →"); detail != "" {
+						if c.Before != "" && c.After != "" {
+							detail = c.Before + " → " + c.After
+						}
+						text += " (" + detail + ")"
+					}
+					s.printer.Printf("%s %s\n", sign, text)
+				}
+			})
+		})
+	})
+}
+
+func (s *session) verifyCommand() *cobra.Command {
+	var all bool
+	cmd := s.command("verify [BACKUP|APP]", "Read back every object of a backup and compare every checksum", cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
+		return s.withEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
+			ref := ""
+			if len(args) > 0 {
+				ref = args[0]
+			}
+			records, err := e.Choose(ctx, ref, all)
+			if err != nil {
+				return err
+			}
+			results := []*engine.Verified{}
+			damaged := false
+			for _, r := range records {
+				v, err := e.Verify(ctx, r)
+				if err != nil {
+					return err
+				}
+				results = append(results, v)
+				damaged = damaged || len(v.Damaged) > 0
+			}
+			err = s.printer.Result(map[string]any{"verified": results}, func() {
+				for _, v := range results {
+					state := "whole"
+					if n := len(v.Damaged); n > 0 {
+						state = fmt.Sprintf("DAMAGED: %d object(s)", n)
+					}
+					s.printer.Printf("%s %s: %s; %s objects, %s rows, %s read back\n", shortID(v.ID), v.App, state, ui.Count(v.Files), ui.Count(v.Rows), ui.Size(v.Bytes))
+					for _, d := range v.Damaged {
+						what := d.Path
+						if d.Table != "" {
+							what = "table " + d.Table + ", " + d.Path
+						}
+						s.printer.Printf("  %s: %s\n", what, d.Message)
+					}
+				}
+			})
+			if err == nil && damaged {
+				err = outcome(core.CodeDamage.ExitCode())
+			}
+			return err
+		})
+	})
+	cmd.Flags().BoolVar(&all, "all", false, "all backups, of the app or of all apps")
+	return cmd
+}
+
+func (s *session) deleteCommand() *cobra.Command {
+	var yes, reclaim bool
+	cmd := s.command("delete BACKUP…", "Delete backups", cobra.MinimumNArgs(1), func(ctx context.Context, args []string) error {
+		return s.withEngine(ctx, func(e *engine.Engine, _ *config.Config) error {
+			var ids []string
+			for _, ref := range args {
+				rec, err := e.Find(ctx, ref)
+				if err != nil {
+					return err
+				}
+				what := fmt.Sprintf("backup %s of app %s, %s, will be deleted for ever", rec.ID, rec.App, s.printer.Time(rec.Time))
+				if !yes {
+					if err := s.printer.Confirm(ctx, rec.App, what); err != nil {
+						return err
+					}
+				}
+				if err := e.Delete(ctx, rec); err != nil {
+					return err
+				}
+				ids = append(ids, rec.ID)
+			}
+			if reclaim {
+				if err := e.Store.Maintain(ctx); err != nil {
+					return err
+				}
+			}
+			return s.printer.Result(map[string]any{"deleted": ids}, func() {
+				for _, id := range ids {
+					s.printer.Printf("deleted %s\n", shortID(id))
+				}
+				s.printer.Infof("the space comes back with the repository's maintenance, a day or more later; --reclaim runs it now")
+			})
+		})
+	})
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&reclaim, "reclaim", false, "run the repository's maintenance afterwards")
+	return cmd
+}
+
+func (s *session) pinCommand(pin bool) *cobra.Command {
+	use, short := "pin BACKUP", "Keep a backup whatever retention says"
+	if !pin {
+		use, short = "unpin BACKUP", "Let retention delete a backup again"
+	}
+	return s.command(use, short, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		return s.withEngine(ctx, func(e *engine.Engine, _ *config.Config) error {
+			rec, err := e.Find(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if err := e.Pin(ctx, rec, pin); err != nil {
+				return err
+			}
+			return s.printer.Result(map[string]any{"id": rec.ID, "pinned": pin}, func() {
+				s.printer.Printf("%s %s\n", map[bool]string{true: "pinned", false: "unpinned"}[pin], shortID(rec.ID))
+			})
+		})
+	})
+}
+
+func (s *session) versionCommand() *cobra.Command {
+	return s.command("version", "Print the version", cobra.NoArgs, func(context.Context, []string) error {
+		return s.printer.Result(map[string]any{"version": s.env.Version, "layout": core.ManifestSchema}, func() {
+			s.printer.Printf("backstay %s, backup layout %d\n", s.env.Version, core.ManifestSchema)
+		})
+	})
+}

@@ -1,0 +1,291 @@
+// Package cli is backstay's command line: one file a command. It is for
+// cmd/backstay. It wires the concrete parts together, turns flags and
+// backstay.yaml into requests to the engine, and prints what comes back: the
+// result to stdout, all else to stderr. It promises the exit codes and the JSON
+// that docs/commands.md states.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backstay/backstay/internal/cli/ui"
+	"github.com/backstay/backstay/internal/config"
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/profile"
+	"github.com/backstay/backstay/internal/profile/generic"
+	"github.com/backstay/backstay/internal/profile/itflow"
+	"github.com/backstay/backstay/internal/profile/itop"
+	"github.com/backstay/backstay/internal/repository"
+	"github.com/backstay/backstay/internal/repository/kopia"
+)
+
+// Environment is what a command sees of the world.
+type Environment struct {
+	Stdin   io.Reader
+	Stdout  io.Writer
+	Stderr  io.Writer
+	Getenv  func(string) string
+	Clock   core.Clock
+	Version string
+}
+
+const exitCodes = `Exit codes: 0 ok, 1 failed, 3 finished with warnings or in part, 4 damage or an implausible
+backup, 10 no repository, 11 locked, 12 wrong key, 64 usage, 130 cancelled.`
+
+// Main runs the command line and returns the exit code.
+func Main(ctx context.Context, args []string, env Environment) int {
+	s := &session{env: env}
+	root := s.rootCommand()
+	root.SetArgs(args)
+	root.SetIn(env.Stdin)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	err := root.ExecuteContext(ctx)
+	if s.printer == nil { // the flags were not even parsed
+		s.printer = s.newPrinter()
+	}
+	if err != nil && !s.ran {
+		err = usageError(err)
+	}
+	var out outcome
+	if errors.As(err, &out) {
+		err = nil
+	}
+	s.printer.Error(err)
+	if perr := s.printer.Err(); perr != nil && err == nil {
+		fmt.Fprintln(env.Stderr, "backstay: error: write the result:", perr)
+		return core.CodeFailed.ExitCode()
+	}
+	if err != nil {
+		return core.CodeOf(err).ExitCode()
+	}
+	return int(out)
+}
+
+// outcome ends a command with an exit code and no error message: what there is
+// to say has been printed.
+type outcome int
+
+func (o outcome) Error() string { return fmt.Sprintf("exit code %d", int(o)) }
+
+func usageError(err error) error {
+	var e *core.Error
+	if errors.As(err, &e) {
+		return err
+	}
+	return &core.Error{Code: core.CodeUsage, Message: err.Error(), Hint: "backstay --help lists the commands, backstay COMMAND --help their flags"}
+}
+
+// session is one run of the command line.
+type session struct {
+	env     Environment
+	printer *ui.Printer
+	ran     bool // a command began; errors from now on are not about usage
+
+	configPath                            string
+	json, quiet, verbose, noProgress      bool
+	repositoryURL, passwordFile, stateDir string // of restore on a bare machine
+}
+
+func (s *session) newPrinter() *ui.Printer {
+	return ui.New(ui.Options{
+		Stdout: s.env.Stdout, Stderr: s.env.Stderr, Stdin: s.env.Stdin, Clock: s.env.Clock,
+		JSON: s.json, Quiet: s.quiet, Verbose: s.verbose, NoProgress: s.noProgress,
+	})
+}
+
+func (s *session) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "backstay",
+		Short: "Back up and restore self-hosted business applications",
+		Long: "backstay backs up a self-hosted application - database, files, configuration, code - as one\n" +
+			"consistent whole into an encrypted, deduplicated repository, and restores it.\n\n" + exitCodes,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRun: func(*cobra.Command, []string) {
+			s.printer = s.newPrinter()
+		},
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&s.configPath, "config", "", "configuration file (default: $BACKSTAY_CONFIG, ~/.config/backstay/backstay.yaml, /etc/backstay/backstay.yaml)")
+	f.BoolVar(&s.json, "json", false, "print the result as JSON")
+	f.BoolVar(&s.quiet, "quiet", false, "print the result, warnings and errors only")
+	f.BoolVar(&s.verbose, "verbose", false, "say more about what is done")
+	f.BoolVar(&s.noProgress, "no-progress", false, "do not show progress")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
+	root.AddCommand(
+		s.initCommand(), s.detectCommand(), s.doctorCommand(), s.backupCommand(), s.listCommand(), s.showCommand(),
+		s.lsCommand(), s.catCommand(), s.diffCommand(), s.verifyCommand(), s.restoreCommand(), s.deleteCommand(),
+		s.pinCommand(true), s.pinCommand(false), s.demoCommand(), s.versionCommand(),
+	)
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Long == "" {
+			c.Long = c.Short + "."
+		}
+		c.Long += "\n\n" + exitCodes
+	}
+	return root
+}
+
+// command makes a cobra command whose errors are not about usage once it runs.
+func (s *session) command(use, short string, args cobra.PositionalArgs, run func(ctx context.Context, args []string) error) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: args,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s.ran = true
+			return run(cmd.Context(), args)
+		},
+	}
+}
+
+// registry wires the profiles.
+func registry() profile.Registry {
+	return profile.NewRegistry(itop.Profile{}, itflow.Profile{}, generic.Profile{})
+}
+
+// loadConfig reads the configuration and says what in it has no effect.
+func (s *session) loadConfig() (*config.Config, error) {
+	path, err := config.Find(s.configPath, s.env.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range cfg.Warnings {
+		s.printer.Warn(w)
+	}
+	return cfg, nil
+}
+
+// withEngine opens the repository that the configuration, or the flags of a
+// bare machine, name, calls do, and closes it. cfg is empty on a bare machine.
+func (s *session) withEngine(ctx context.Context, do func(e *engine.Engine, cfg *config.Config) error) (err error) {
+	cfg := &config.Config{StateDir: s.stateDir}
+	if s.repositoryURL == "" {
+		if cfg, err = s.loadConfig(); err != nil {
+			return err
+		}
+	} else {
+		cfg.Repository = config.Repository{URL: s.repositoryURL, SecretSource: config.SecretSource{PasswordFile: s.passwordFile}}
+		if cfg.StateDir == "" {
+			cfg.StateDir = config.DefaultStateDir()
+		}
+	}
+	store, err := s.openStore(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := store.Close(context.WithoutCancel(ctx)); cerr != nil && err == nil {
+			err = cerr
+		}
+	}()
+	progress := s.printer.Progress()
+	e, err := s.newEngine(store, cfg, progress)
+	if err != nil {
+		return err
+	}
+	defer func() { progress.Close(err == nil) }()
+	return do(e, cfg)
+}
+
+func (s *session) newEngine(store repository.Store, cfg *config.Config, progress core.Progress) (*engine.Engine, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("ask for the host name: %w", err)
+	}
+	return &engine.Engine{
+		Store: store, Repository: cfg.Repository.URL, Profiles: registry(), StateDir: cfg.StateDir, Clock: s.env.Clock,
+		Progress: progress, Log: s.logger(), Version: s.env.Version, Host: host,
+	}, nil
+}
+
+func (s *session) logger() *slog.Logger { return s.printer.Logger() }
+
+func (s *session) lookupEnv(name string) (string, bool) {
+	v := s.env.Getenv(name)
+	return v, v != ""
+}
+
+func (s *session) openStore(ctx context.Context, cfg *config.Config) (repository.Store, error) {
+	key, err := config.ResolveSecret(cfg.Repository.SecretSource, "the repository", s.lookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	return kopia.Open(ctx, s.storeOptions(cfg, key))
+}
+
+func (s *session) storeOptions(cfg *config.Config, key core.Secret) kopia.Options {
+	return kopia.Options{URL: cfg.Repository.URL, Password: key, Clock: s.env.Clock, Logger: s.logger()}
+}
+
+// target turns an app of the configuration into what the engine works on.
+func (s *session) target(app *config.App) (engine.Target, error) {
+	password, err := config.ResolveSecret(app.Database.SecretSource, "the database of app "+app.Name, s.lookupEnv)
+	if err != nil {
+		return engine.Target{}, err
+	}
+	d := app.Database
+	t := engine.Target{
+		Profile: app.Profile, Consistency: app.Consistency, Connections: d.Connections,
+		App: profile.App{
+			Name: app.Name, Root: app.Root, Environment: app.Environment, Config: app.Config, Exclude: app.Exclude,
+			Database: profile.Database{Host: d.Host, Port: d.Port, Socket: d.Socket, User: d.User, Password: password, Name: d.Name, Prefix: d.Prefix, TLS: d.TLS},
+			Hooks:    profile.Hooks(app.Hooks),
+		},
+	}
+	for _, f := range app.Files {
+		t.App.Files = append(t.App.Files, profile.Files(f))
+	}
+	return t, nil
+}
+
+// apps returns the apps named, or all.
+func apps(cfg *config.Config, names []string) ([]*config.App, error) {
+	var out []*config.App
+	for _, n := range names {
+		a, err := cfg.App(n)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, a)
+	}
+	if len(names) == 0 {
+		for i := range cfg.Apps {
+			out = append(out, &cfg.Apps[i])
+		}
+	}
+	if len(out) == 0 {
+		return nil, &core.Error{
+			Code: core.CodeConfig, Op: "choose apps", Message: "the configuration has no app",
+			Hint: "add one under apps:, or let backstay init --detect find them",
+		}
+	}
+	return out, nil
+}
+
+func parseComponents(names []string) ([]core.Component, error) {
+	var out []core.Component
+	for _, n := range names {
+		c, err := core.ParseComponent(n)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// shortID is as much of an id as lists show.
+func shortID(id string) string { return id[:min(8, len(id))] }

@@ -1,0 +1,282 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backstay/backstay/internal/cli/ui"
+	"github.com/backstay/backstay/internal/config"
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/demo"
+	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/localserver"
+	"github.com/backstay/backstay/internal/profile"
+	"github.com/backstay/backstay/internal/profile/generic"
+	"github.com/backstay/backstay/internal/repository/kopia"
+)
+
+func (s *session) demoCommand() *cobra.Command {
+	var size int64
+	var keep bool
+	cmd := s.command("demo", "Show it all on a throwaway helpdesk: backup, damage, restore, comparison", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+		return s.demo(ctx, size<<20, keep)
+	})
+	cmd.Long = `Show it all on a throwaway helpdesk: backup, damage, restore, comparison.
+
+It starts a private database server in a temporary folder, with its own socket, and touches no
+server, folder or configuration that is there already. Nothing is left behind unless --keep.`
+	cmd.Flags().Int64Var(&size, "size", demo.DefaultSize>>20, "size of the helpdesk in MiB")
+	cmd.Flags().BoolVar(&keep, "keep", false, "keep the repository, the files and a configuration to explore them with")
+	return cmd
+}
+
+// demonstration is a demo under way.
+type demonstration struct {
+	s      *session
+	dir    string // everything but the database
+	server *localserver.Server
+	conn   *mysql.Conn
+	cfg    config.Config
+	key    core.Secret
+	engine *engine.Engine
+	target engine.Target
+	report demoReport
+}
+
+// demoReport is the demo's result as JSON.
+type demoReport struct {
+	Backups     []core.Backup    `json:"backups"`
+	Damage      []string         `json:"damage"`
+	Restored    *engine.Restored `json:"restored"`
+	Tables      int              `json:"tables_compared"`
+	Rows        int              `json:"rows_compared"`
+	Files       int              `json:"files_compared"`
+	Differences []string         `json:"differences"`
+	DurationMS  int64            `json:"duration_ms"`
+}
+
+func (s *session) demo(ctx context.Context, size int64, keep bool) (err error) {
+	d := &demonstration{s: s}
+	start := s.env.Clock.Now()
+	d.say("starting a private database server…")
+	if d.server, err = localserver.Start(ctx, localserver.Options{Name: "demo", Log: s.logger(), BufferPool: 256 << 20, LogFile: 128 << 20}); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.server.Close()) }()
+	// The server's folder goes with the server, also after a crash of this process.
+	d.dir = filepath.Join(d.server.Dir, "demo")
+	if keep {
+		if d.dir, err = os.MkdirTemp("", "backstay-demo-"); err != nil {
+			return fmt.Errorf("make folder for the demo: %w", err)
+		}
+	} else if err := os.Mkdir(d.dir, 0o700); err != nil {
+		return fmt.Errorf("make folder for the demo: %w", err)
+	}
+	if err := d.prepare(ctx, size); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.conn.Close()) }()
+	if err := d.play(ctx); err != nil {
+		return err
+	}
+	d.report.DurationMS = s.env.Clock.Now().Sub(start).Milliseconds()
+	if err := d.finish(keep); err != nil {
+		return err
+	}
+	if len(d.report.Differences) > 0 {
+		return &core.Error{Code: core.CodeDamage, Op: "demo", Message: fmt.Sprintf("the restored helpdesk differs from the original in %d places", len(d.report.Differences))}
+	}
+	return nil
+}
+
+func (d *demonstration) say(format string, args ...any) {
+	if !d.s.printer.JSON() {
+		d.s.printer.Printf(format+"\n", args...)
+	}
+}
+
+const demoDatabase = "helpdesk"
+
+// prepare makes the helpdesk, the key and what a configuration would say.
+func (d *demonstration) prepare(ctx context.Context, size int64) error {
+	s := d.s
+	cfg := mysql.Config{Socket: d.server.Socket, User: d.server.User}
+	conn, err := mysql.Connect(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, "CREATE DATABASE "+demoDatabase+" CHARACTER SET utf8mb4")
+	if err = errors.Join(err, conn.Close()); err != nil {
+		return err
+	}
+	cfg.Database = demoDatabase
+	if d.conn, err = mysql.Connect(ctx, cfg); err != nil {
+		return err
+	}
+	d.say("making a helpdesk of about %s…", ui.Size(size))
+	root := filepath.Join(d.dir, "helpdesk")
+	progress := s.printer.Progress()
+	made, err := demo.Generate(ctx, d.conn, root, demo.Options{Size: size, Seed: 1, Progress: progress})
+	progress.Close(err == nil)
+	if err != nil {
+		return err
+	}
+	d.say("  %s tickets with %s messages and %s attachments, %s uploaded files\n",
+		ui.Count(int64(made.Tickets)), ui.Count(int64(made.Messages)), ui.Count(int64(made.Attachments)), ui.Count(int64(made.Files)))
+	d.cfg = config.Config{StateDir: filepath.Join(d.dir, "state"), Repository: config.Repository{URL: "file://" + filepath.Join(d.dir, "repository")}}
+	d.target = engine.Target{
+		Profile: generic.Name, Consistency: config.Online,
+		App: profile.App{
+			Name: demoDatabase, Root: root,
+			Database: profile.Database{Socket: d.server.Socket, User: d.server.User, Name: demoDatabase},
+			Files:    []profile.Files{{Path: filepath.Join(root, demo.UploadsDir)}},
+			Config:   []string{filepath.Join(root, demo.ConfigFile)},
+		},
+	}
+	if d.key, err = config.GenerateKey(); err != nil {
+		return err
+	}
+	d.say("creating an encrypted repository…")
+	return kopia.Create(ctx, s.storeOptions(&d.cfg, d.key))
+}
+
+func (d *demonstration) play(ctx context.Context) (err error) {
+	s := d.s
+	store, err := kopia.Open(ctx, s.storeOptions(&d.cfg, d.key))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close(context.WithoutCancel(ctx))) }()
+	if d.engine, err = s.newEngine(store, &d.cfg, core.NoProgress{}); err != nil {
+		return err
+	}
+	d.say("first backup:")
+	if err := d.backup(ctx); err != nil {
+		return err
+	}
+	work, err := demo.Touch(ctx, d.conn, d.target.App.Root)
+	if err != nil {
+		return err
+	}
+	d.say("a day's work: %s", list(work))
+	d.say("second backup:")
+	if err := d.backup(ctx); err != nil {
+		return err
+	}
+	first, second := d.report.Backups[0], d.report.Backups[1]
+	d.say("  of %s it had to store only %s (%.1f %% of the first): the rest was there already\n",
+		ui.Size(second.LogicalBytes), ui.Size(second.StoredBytes), 100*float64(second.StoredBytes)/float64(max(1, first.StoredBytes)))
+	before, err := demo.TakeFingerprint(ctx, d.conn, d.target.App.Root)
+	if err != nil {
+		return err
+	}
+	if d.report.Damage, err = demo.Damage(ctx, d.conn, d.target.App.Root); err != nil {
+		return err
+	}
+	d.say("a bad day:")
+	for _, what := range d.report.Damage {
+		d.say("  %s", what)
+	}
+	if err := d.restore(ctx); err != nil {
+		return err
+	}
+	after, err := demo.TakeFingerprint(ctx, d.conn, d.target.App.Root)
+	if err != nil {
+		return err
+	}
+	d.report.Tables, d.report.Rows, d.report.Files = before.Count()
+	d.report.Differences = demo.Compare(before, after)
+	return nil
+}
+
+func (d *demonstration) backup(ctx context.Context) error {
+	progress := d.s.printer.Progress()
+	d.engine.Progress = progress
+	b, err := d.engine.Backup(ctx, d.target, engine.BackupOptions{Trigger: "demo"})
+	progress.Close(err == nil)
+	if err != nil {
+		return err
+	}
+	d.report.Backups = append(d.report.Backups, b)
+	took := time.Duration(b.DurationMS) * time.Millisecond
+	d.say("  %s read, %s stored, in %s (%s); writes waited %s", ui.Size(b.LogicalBytes), ui.Size(b.StoredBytes), ui.Duration(took),
+		ui.Rate(b.LogicalBytes, took), ui.Duration(time.Duration(b.FreezeMS)*time.Millisecond))
+	return nil
+}
+
+func (d *demonstration) restore(ctx context.Context) error {
+	d.say("\nrestore:")
+	rec, err := d.engine.Find(ctx, demoDatabase+"@latest")
+	if err != nil {
+		return err
+	}
+	start := d.s.env.Clock.Now()
+	progress := d.s.printer.Progress()
+	d.engine.Progress = progress
+	r, err := d.engine.PlanRestore(ctx, engine.RestoreRequest{Target: d.target, Record: rec})
+	if err == nil {
+		d.report.Restored, err = r.Run(ctx)
+	}
+	progress.Close(err == nil)
+	if err != nil {
+		return err
+	}
+	got := d.report.Restored
+	d.say("  %d tables with %s rows and %s files are back, in %s", got.Tables, ui.Count(got.Rows), ui.Count(got.Files),
+		ui.Duration(d.s.env.Clock.Now().Sub(start)))
+	return nil
+}
+
+func (d *demonstration) finish(keep bool) error {
+	r := d.report
+	if err := d.s.printer.Result(r, func() {
+		d.say("\ncompared with the helpdesk before the damage: %d tables, %s rows, %s files", r.Tables, ui.Count(int64(r.Rows)), ui.Count(int64(r.Files)))
+		if len(r.Differences) == 0 {
+			d.say("  no difference. Done in %s.", ui.Duration(time.Duration(r.DurationMS)*time.Millisecond))
+		}
+		for _, diff := range r.Differences {
+			d.say("  DIFFERENT: %s", diff)
+		}
+	}); err != nil {
+		return err
+	}
+	if !keep {
+		return nil
+	}
+	return d.keep()
+}
+
+// keep leaves a configuration with which the repository can be explored.
+func (d *demonstration) keep() error {
+	keyFile, cfgFile := filepath.Join(d.dir, "repository.key"), filepath.Join(d.dir, "backstay.yaml")
+	if err := config.WriteKeyFile(keyFile, d.key); err != nil {
+		return err
+	}
+	text, err := config.Template(config.TemplateInput{RepositoryURL: d.cfg.Repository.URL, KeyFile: keyFile, StateDir: d.cfg.StateDir})
+	if err != nil {
+		return err
+	}
+	if err := config.WriteFile(cfgFile, text); err != nil {
+		return err
+	}
+	d.s.printer.Infof("kept in %s; explore it with: backstay --config %s list\nremove it with: rm -r %s", d.dir, cfgFile, d.dir)
+	return nil
+}
+
+func list(items []string) string {
+	text := ""
+	for i, item := range items {
+		if i > 0 {
+			text += ", "
+		}
+		text += item
+	}
+	return text
+}

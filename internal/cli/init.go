@@ -1,0 +1,291 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backstay/backstay/internal/cli/ui"
+	"github.com/backstay/backstay/internal/config"
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/profile"
+	"github.com/backstay/backstay/internal/repository/kopia"
+)
+
+func (s *session) initCommand() *cobra.Command {
+	var url string
+	var detect bool
+	cmd := s.command("init [--repository URL] [--detect [DIR…]]", "Write a configuration and create the repository", cobra.ArbitraryArgs, func(ctx context.Context, args []string) error {
+		if len(args) > 0 && !detect {
+			return &core.Error{Code: core.CodeUsage, Op: "init", Message: "folders are for --detect", Hint: "backstay init --detect DIR…"}
+		}
+		return s.initialise(ctx, url, detect, args)
+	})
+	cmd.Long = `Write a configuration and create the repository.
+
+With a configuration already there it creates the repository that this names, with the key in
+password_file when that file exists, and with a new key when not. It never overwrites a
+configuration, a key or a repository.`
+	cmd.Flags().StringVar(&url, "repository", "", "where the repository is to be (default: file:// in the state folder)")
+	cmd.Flags().BoolVar(&detect, "detect", false, "look for iTop and ITFlow in the folders given, or in the usual web roots, and list them in the configuration")
+	return cmd
+}
+
+// initialised is what init did.
+type initialised struct {
+	Config        string   `json:"config"`
+	ConfigCreated bool     `json:"config_created"`
+	Repository    string   `json:"repository"`
+	KeyFile       string   `json:"key_file"`
+	KeyCreated    bool     `json:"key_created"`
+	Apps          []string `json:"apps"`
+}
+
+func (s *session) initialise(ctx context.Context, url string, detect bool, dirs []string) error {
+	path := s.configPath
+	if path == "" {
+		found, err := config.Find("", s.env.Getenv)
+		if err == nil {
+			path = found
+		} else {
+			path = config.DefaultPath(s.env.Getenv)
+		}
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	done := initialised{Config: path, Apps: []string{}}
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		if err := s.writeConfig(ctx, path, url, detect, dirs); err != nil {
+			return err
+		}
+		done.ConfigCreated = true
+	} else if err != nil {
+		return &core.Error{Code: core.CodeConfig, Op: "init", Err: err}
+	}
+	cfg, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	if !done.ConfigCreated && url != "" && url != cfg.Repository.URL {
+		return &core.Error{
+			Code: core.CodeUsage, Op: "init", Message: path + " is there already and names the repository " + cfg.Repository.URL,
+			Hint: "change repository.url there, or give another file with --config",
+		}
+	}
+	done.Repository = cfg.Repository.URL
+	for _, a := range cfg.Apps {
+		done.Apps = append(done.Apps, a.Name)
+	}
+	if err := s.createRepository(ctx, cfg, &done); err != nil {
+		if done.ConfigCreated {
+			s.printer.Infof("the configuration %s was written; correct it and run backstay init again", path)
+		}
+		return err
+	}
+	return s.printer.Result(done, func() { s.printInitialised(done) })
+}
+
+func (s *session) writeConfig(ctx context.Context, path, url string, detect bool, dirs []string) error {
+	state := config.DefaultStateDir()
+	if url == "" {
+		url = "file://" + filepath.Join(state, "repository")
+	}
+	in := config.TemplateInput{RepositoryURL: url, KeyFile: filepath.Join(filepath.Dir(path), "repository.key"), StateDir: state}
+	if detect {
+		found, err := s.find(ctx, dirs)
+		if err != nil {
+			return err
+		}
+		for _, f := range found {
+			in.Installs = append(in.Installs, config.Install{Profile: f.Profile, Root: f.Root, Name: f.Name, Environment: f.Environment})
+		}
+	}
+	text, err := config.Template(in)
+	if err != nil {
+		return err
+	}
+	return config.WriteFile(path, text)
+}
+
+// createRepository makes the key where there is none, then the repository. A
+// key that was made for a repository that could not be created stays: it may
+// be used by the next try, and it protects nothing yet.
+func (s *session) createRepository(ctx context.Context, cfg *config.Config, done *initialised) error {
+	source := cfg.Repository.SecretSource
+	done.KeyFile = source.PasswordFile
+	if source.PasswordFile != "" {
+		if _, err := os.Lstat(source.PasswordFile); errors.Is(err, os.ErrNotExist) {
+			if err := kopia.Vacant(cfg.Repository.URL); err != nil {
+				return err // a new key would not open what is there
+			}
+			key, err := config.GenerateKey()
+			if err != nil {
+				return err
+			}
+			if err := config.WriteKeyFile(source.PasswordFile, key); err != nil {
+				return err
+			}
+			done.KeyCreated = true
+		}
+	}
+	if !source.Given() {
+		return &core.Error{
+			Code: core.CodeConfig, Op: "init", Message: "the configuration names no key for the repository",
+			Hint: "add password_file: /etc/backstay/repository.key under repository:, and run backstay init again to make it",
+		}
+	}
+	key, err := config.ResolveSecret(source, "the repository", s.lookupEnv)
+	if err != nil {
+		return err
+	}
+	return kopia.Create(ctx, s.storeOptions(cfg, key))
+}
+
+func (s *session) printInitialised(d initialised) {
+	p := s.printer
+	if d.ConfigCreated {
+		p.Printf("wrote the configuration %s\n", d.Config)
+	}
+	p.Printf("created the repository %s\n", d.Repository)
+	if d.KeyCreated {
+		p.Printf("wrote its key to %s\n\n", d.KeyFile)
+		p.Printf("Keep a copy of this key somewhere else too, on paper or in a password safe. Whoever has\n" +
+			"lost it has lost every backup: nothing else opens the repository.\n\n")
+	}
+	if len(d.Apps) == 0 {
+		p.Printf("next: describe your apps in %s, then run backstay doctor\n", d.Config)
+		return
+	}
+	for _, a := range d.Apps {
+		p.Printf("app %s\n", a)
+	}
+	p.Printf("next: backstay doctor, then backstay backup\n")
+}
+
+// find looks for installations and says where it could not look.
+func (s *session) find(ctx context.Context, dirs []string) ([]profile.Installation, error) {
+	found, warnings, err := registry().Detect(ctx, dirs)
+	for _, w := range warnings {
+		s.printer.Warn(w)
+	}
+	return found, err
+}
+
+func (s *session) detectCommand() *cobra.Command {
+	return s.command("detect [DIR…]", "Find iTop and ITFlow on this machine", cobra.ArbitraryArgs, func(ctx context.Context, args []string) error {
+		found, err := s.find(ctx, args)
+		if err != nil {
+			return err
+		}
+		type install struct {
+			Profile string `json:"profile"`
+			Root    string `json:"root"`
+			Name    string `json:"name"`
+			Version string `json:"version,omitempty"`
+		}
+		out := []install{}
+		for _, f := range found {
+			out = append(out, install{f.Profile, f.Root, f.Name, f.Version})
+		}
+		return s.printer.Result(map[string]any{"installations": out}, func() {
+			if len(out) == 0 {
+				s.printer.Printf("found no installation\n")
+				return
+			}
+			t := ui.NewTable(ui.Column{Title: "PROFILE"}, ui.Column{Title: "VERSION"}, ui.Column{Title: "ROOT"})
+			for _, f := range out {
+				t.Row(f.Profile, f.Version, f.Root)
+			}
+			s.printer.Table(t)
+			s.printer.Infof("backstay init --detect writes a configuration for them")
+		})
+	})
+}
+
+func (s *session) doctorCommand() *cobra.Command {
+	return s.command("doctor [APP]", "See whether apps can be backed up and restored", cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
+		cfg, err := s.loadConfig()
+		if err != nil {
+			return err
+		}
+		chosen, err := apps(cfg, args)
+		if err != nil {
+			return err
+		}
+		checks := s.doctorRepository(ctx, cfg)
+		e, err := s.newEngine(nil, cfg, core.NoProgress{})
+		if err != nil {
+			return err
+		}
+		for _, app := range chosen {
+			t, err := s.target(app)
+			if err != nil {
+				checks = append(checks, engine.Check{App: app.Name, Name: "configuration", Health: engine.Broken, Message: err.Error(), Hint: core.HintOf(err)})
+				continue
+			}
+			checks = append(checks, e.Doctor(ctx, t)...)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return s.printChecks(checks)
+	})
+}
+
+// doctorRepository opens the repository and writes nothing into it but what
+// opening takes.
+func (s *session) doctorRepository(ctx context.Context, cfg *config.Config) []engine.Check {
+	store, err := s.openStore(ctx, cfg)
+	if err != nil {
+		return []engine.Check{{Name: "repository", Health: engine.Broken, Message: err.Error(), Hint: core.HintOf(err)}}
+	}
+	list, err := store.List(ctx)
+	if cerr := store.Close(ctx); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = kopia.Writable(cfg.Repository.URL)
+	}
+	if err != nil {
+		return []engine.Check{{Name: "repository", Health: engine.Broken, Message: err.Error(), Hint: core.HintOf(err)}}
+	}
+	checks := []engine.Check{{Name: "repository", Health: engine.Healthy, Message: cfg.Repository.URL + ", " + ui.Count(int64(len(list))) + " backup(s)"}}
+	if dir, ok := kopia.LocalPath(cfg.Repository.URL); ok {
+		checks = append(checks, engine.CheckSpace("repository space", dir))
+	}
+	return checks
+}
+
+func (s *session) printChecks(checks []engine.Check) error {
+	worst := core.Code("")
+	for _, c := range checks {
+		switch {
+		case c.Health == engine.Broken:
+			worst = core.CodeFailed
+		case c.Health == engine.Caution && worst == "":
+			worst = core.CodeWarnings
+		}
+	}
+	err := s.printer.Result(map[string]any{"checks": checks}, func() {
+		for _, c := range checks {
+			name := c.Name
+			if c.App != "" {
+				name = c.App + ": " + name
+			}
+			s.printer.Printf("%-8s %s: %s\n", string(c.Health), name, c.Message)
+			if c.Hint != "" {
+				s.printer.Printf("%-8s   %s\n", "", c.Hint)
+			}
+		}
+	})
+	if err == nil && worst != "" {
+		return outcome(worst.ExitCode())
+	}
+	return err
+}

@@ -1,0 +1,392 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/dump"
+	"github.com/backstay/backstay/internal/profile"
+	"github.com/backstay/backstay/internal/repository"
+)
+
+// BackupOptions say what to back up and how.
+type BackupOptions struct {
+	Only    []core.Component // empty: everything that the app has
+	Wait    bool             // wait while another operation works on the app
+	Trigger string           // "manual", "schedule", "demo"
+	Note    string
+	Pin     bool
+}
+
+func (o BackupOptions) wants(c core.Component) bool {
+	return len(o.Only) == 0 || slices.Contains(o.Only, c)
+}
+
+// captureAttempts is how often a capture is begun again because the schema
+// changed under it.
+const captureAttempts = 3
+
+// Backup captures an app and commits the backup. The result may carry
+// warnings: then the backup is committed, and they say what is not in it.
+func (e *Engine) Backup(ctx context.Context, t Target, opt BackupOptions) (_ core.Backup, err error) {
+	p, err := e.profileOf(t)
+	if err != nil {
+		return core.Backup{}, err
+	}
+	lock, err := e.lockApp(ctx, t.App.Name, "backup", opt.Wait)
+	if err != nil {
+		return core.Backup{}, err
+	}
+	defer func() { err = errors.Join(err, lock.release()) }()
+	if err := profile.RunHooks(ctx, t.App, "before", t.App.Hooks.Before); err != nil {
+		return core.Backup{}, errors.Join(err, e.hooksAfter(ctx, t))
+	}
+	b, err := e.backupLocked(ctx, p, t, opt)
+	// A hook that fails after the commit does not take the backup back.
+	if herr := e.hooksAfter(ctx, t); herr != nil {
+		if err != nil {
+			return b, errors.Join(err, herr)
+		}
+		b.Warnings = append(b.Warnings, core.Warning{Code: "hook", Object: "hooks.after", Message: herr.Error()})
+	}
+	return b, err
+}
+
+func (e *Engine) hooksAfter(ctx context.Context, t Target) error {
+	return profile.RunHooks(context.WithoutCancel(ctx), t.App, "after", t.App.Hooks.After)
+}
+
+func (e *Engine) backupLocked(ctx context.Context, p profile.Profile, t Target, opt BackupOptions) (core.Backup, error) {
+	b := &backup{e: e, profile: p, target: t, opt: opt, started: e.Clock.Now()}
+	var err error
+	if b.app, err = p.Discover(ctx, t.App); err != nil {
+		return core.Backup{}, err
+	}
+	if b.existing, err = e.Store.List(ctx); err != nil {
+		return core.Backup{}, err
+	}
+	if b.app.Database != nil && opt.wants(core.ComponentDatabase) {
+		if b.guard, err = b.openGuard(ctx); err != nil {
+			return core.Backup{}, err
+		}
+		defer func() { _ = b.guard.Close() }() // it only holds locks, which end with it either way
+	}
+	leave := func() error { return nil }
+	if t.Consistency == "readonly" {
+		leave, err = p.ReadOnly(ctx, b.querier(), t.App, b.app)
+		if err != nil {
+			return core.Backup{}, errors.Join(err, leave())
+		}
+	}
+	rec, err := b.attempt(ctx)
+	if lerr := leave(); lerr != nil {
+		if err != nil {
+			return core.Backup{}, errors.Join(err, lerr)
+		}
+		rec.Warnings = append(rec.Warnings, core.Warning{Code: "readonly", Object: t.App.Name, Message: "the app could not be taken out of its read-only mode: " + lerr.Error()})
+	}
+	return rec.Backup, err
+}
+
+// backup is one run of Backup.
+type backup struct {
+	e        *Engine
+	profile  profile.Profile
+	target   Target
+	opt      BackupOptions
+	app      *core.Application
+	guard    *mysql.Conn // holds the application's locks; nil without a database
+	existing []repository.Record
+	started  time.Time
+
+	manifest core.Manifest
+	caches   map[core.Component]*files.Cache
+}
+
+// openGuard takes the application's own locks and asks what only the database
+// knows.
+func (b *backup) openGuard(ctx context.Context) (_ *mysql.Conn, err error) {
+	c, err := mysql.Connect(ctx, mysql.ConfigOf(*b.app.Database))
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	wait := 0
+	if b.opt.Wait {
+		wait = 600
+	}
+	if err := takeNamedLocks(ctx, c, b.app.Database.Locks, wait); err != nil {
+		return nil, err
+	}
+	if err := b.profile.Busy(ctx, querier{c}, b.app); err != nil {
+		return nil, err
+	}
+	return c, b.profile.Versions(ctx, querier{c}, b.app)
+}
+
+func (b *backup) querier() profile.Querier {
+	if b.guard == nil {
+		return nil
+	}
+	return querier{b.guard}
+}
+
+// attempt captures until the schema stands still, a few times at most.
+func (b *backup) attempt(ctx context.Context) (repository.Record, error) {
+	for n := 1; ; n++ {
+		rec, err := b.capture(ctx)
+		if err == nil || n == captureAttempts || !errors.Is(err, dump.ErrChanged) {
+			return rec, err
+		}
+		b.e.Log.Warn("the schema changed during the backup; beginning again", "app", b.target.App.Name, "err", err)
+	}
+}
+
+func (b *backup) capture(ctx context.Context) (_ repository.Record, err error) {
+	session, err := b.e.Store.Begin(ctx)
+	if err != nil {
+		return repository.Record{}, err
+	}
+	defer session.Abort()
+	b.begin()
+	var snapshot *dump.Snapshot
+	if b.guard != nil {
+		if snapshot, err = dump.Open(ctx, dump.Options{
+			Config: mysql.ConfigOf(*b.app.Database), Prefix: b.app.Database.Prefix,
+			Connections: b.target.Connections, Clock: b.e.Clock,
+		}); err != nil {
+			return repository.Record{}, err
+		}
+		defer func() { err = errors.Join(err, snapshot.Close()) }()
+		b.manifest.Time = snapshot.Time
+	}
+	// The files are captured after the database's instant, so that every file
+	// that a row names is there, and at once, so that few are gone by then.
+	entries, err := b.captureAll(ctx, session, snapshot)
+	if err != nil {
+		return repository.Record{}, err
+	}
+	return b.commit(ctx, session, entries)
+}
+
+func (b *backup) begin() {
+	now := b.e.Clock.Now()
+	b.caches = map[core.Component]*files.Cache{}
+	b.manifest = core.Manifest{
+		Schema: core.ManifestSchema, ID: newID(), App: b.target.App.Name, Profile: b.profile.Name(), Host: b.e.Host,
+		Root: b.app.Root, Time: now, Started: b.started, Trigger: b.opt.Trigger, Note: b.opt.Note,
+		BackstayVersion: b.e.Version, Versions: b.app.Versions, Modules: b.app.Modules, Settings: b.app.Settings,
+		Consistency: core.Consistency{Mode: b.target.Consistency, Method: "none"},
+		Owners:      core.Owners{Users: map[string]string{}, Groups: map[string]string{}},
+		Notes:       slices.Clone(b.app.Notes), Warnings: slices.Clone(b.app.Warnings),
+	}
+}
+
+func newID() string {
+	var id [8]byte
+	rand.Read(id[:]) // never fails: crypto/rand
+	return hex.EncodeToString(id[:])
+}
+
+// captureAll captures all components at the same time and returns the entries
+// of the backup's root folder.
+func (b *backup) captureAll(ctx context.Context, w core.TreeWriter, snapshot *dump.Snapshot) ([]core.Entry, error) {
+	var dumped *dump.Dumped
+	sets := map[core.Component][]core.FileSet{}
+	for _, s := range b.app.FileSets {
+		if b.opt.wants(s.Component) {
+			sets[s.Component] = append(sets[s.Component], s)
+		}
+	}
+	captured := map[core.Component]*files.Captured{}
+	for c := range sets {
+		captured[c] = nil
+	}
+	b.e.Progress.Stage("backup "+b.target.App.Name, b.expectedBytes())
+	quiet := quietStage{b.e.Progress}
+	g, gctx := errgroup.WithContext(ctx)
+	if snapshot != nil {
+		g.Go(func() (err error) {
+			dumped, err = snapshot.Write(gctx, w, quiet)
+			return err
+		})
+	}
+	g.Go(func() error {
+		for _, c := range []core.Component{core.ComponentFiles, core.ComponentConfig, core.ComponentCode} {
+			if len(sets[c]) == 0 {
+				continue
+			}
+			got, err := files.Capture(gctx, sets[c], w, files.CaptureOptions{
+				Cache: b.loadCache(c), Progress: quiet, Clock: b.e.Clock, Log: b.e.Log,
+			})
+			if err != nil {
+				return err
+			}
+			captured[c] = got
+		}
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	var entries []core.Entry
+	for _, c := range core.Components() {
+		if c == core.ComponentDatabase && dumped != nil {
+			b.manifest.Components = append(b.manifest.Components, c)
+			b.manifest.Database = &dumped.Database
+			snapshot.Consistency.Mode = b.manifest.Consistency.Mode
+			b.manifest.Consistency = snapshot.Consistency
+			b.manifest.Warnings = append(b.manifest.Warnings, dumped.Warnings...)
+			entries = append(entries, dumped.Entry)
+		}
+		if got := captured[c]; got != nil {
+			b.manifest.Components = append(b.manifest.Components, c)
+			entries = append(entries, b.addTree(c, got)...)
+		}
+	}
+	if len(entries) == 0 {
+		return nil, &core.Error{
+			Code: core.CodeUsage, Op: "back up app " + b.target.App.Name, Message: "there is nothing to back up",
+			Hint: "give database:, files: or config: in backstay.yaml, or other components with --only",
+		}
+	}
+	return entries, nil
+}
+
+// expectedBytes is what the last backup held: the best guess there is.
+func (b *backup) expectedBytes() int64 {
+	for _, r := range slices.Backward(b.existing) {
+		if r.App == b.target.App.Name {
+			return r.LogicalBytes
+		}
+	}
+	return 0
+}
+
+func (b *backup) addTree(c core.Component, got *files.Captured) []core.Entry {
+	b.caches[c] = got.Cache
+	b.manifest.Trees = append(b.manifest.Trees, got.Trees...)
+	b.manifest.Warnings = append(b.manifest.Warnings, got.Warnings...)
+	b.manifest.Notes = append(b.manifest.Notes, got.Notes...)
+	maps.Copy(b.manifest.Owners.Users, got.Owners.Users)
+	maps.Copy(b.manifest.Owners.Groups, got.Owners.Groups)
+	e := got.Entry
+	e.Name = string(c)
+	entries := []core.Entry{e}
+	if got.Extra != nil {
+		entries = append(entries, plainFile(files.ExtraName(c), *got.Extra, b.manifest.Time))
+	}
+	return entries
+}
+
+func plainFile(name string, obj core.Object, at time.Time) core.Entry {
+	return core.Entry{Name: name, Type: core.TypeFile, Mode: 0o600, ModTime: at, Object: obj}
+}
+
+// commit writes the manifest and makes the backup exist.
+func (b *backup) commit(ctx context.Context, s repository.Session, entries []core.Entry) (_ repository.Record, err error) {
+	b.manifest.Finished = b.e.Clock.Now()
+	text, err := json.MarshalIndent(b.manifest, "", " ")
+	if err != nil {
+		return repository.Record{}, fmt.Errorf("write manifest: %w", err)
+	}
+	obj, err := writeObject(ctx, s, repository.ManifestName, append(text, '\n'))
+	if err != nil {
+		return repository.Record{}, fmt.Errorf("write manifest: %w", err)
+	}
+	entries = append(entries, plainFile(repository.ManifestName, obj, b.manifest.Time))
+	root, err := s.WriteDir(ctx, entries)
+	if err != nil {
+		return repository.Record{}, fmt.Errorf("write root folder: %w", err)
+	}
+	rec, err := s.Commit(ctx, root, b.summary())
+	if err != nil {
+		return repository.Record{}, fmt.Errorf("commit backup: %w", err)
+	}
+	for c, cache := range b.caches {
+		cache.BackupID, cache.Repository = rec.ID, b.e.Repository
+		// A cache saves time, not data: without it the next backup reads more.
+		if err := cache.Save(b.cachePath(c)); err != nil {
+			b.e.Log.Warn("the file cache could not be written; the next backup reads all files again", "err", err)
+		}
+	}
+	return rec, nil
+}
+
+func writeObject(ctx context.Context, w core.TreeWriter, hint string, data []byte) (_ core.Object, err error) {
+	f, err := w.Create(ctx, hint)
+	if err != nil {
+		return core.Object{}, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if _, err := f.Write(data); err != nil {
+		return core.Object{}, err
+	}
+	return f.Finish()
+}
+
+func (b *backup) cachePath(c core.Component) string {
+	return filepath.Join(b.e.StateDir, "cache", b.target.App.Name+"-"+string(c)+".files")
+}
+
+// loadCache returns what is known of the files of a backup that still exists
+// in this repository.
+func (b *backup) loadCache(c core.Component) *files.Cache {
+	if err := ensureDir(filepath.Dir(b.cachePath(c))); err != nil {
+		b.e.Log.Warn("no file cache", "err", err)
+		return nil
+	}
+	cache, err := files.LoadCache(b.cachePath(c))
+	if err != nil {
+		b.e.Log.Debug("file cache not used", "err", err)
+	}
+	alive := slices.ContainsFunc(b.existing, func(r repository.Record) bool { return r.ID == cache.BackupID })
+	if cache.Repository != b.e.Repository || !alive {
+		return nil
+	}
+	return cache
+}
+
+// summary is the backup as lists show it.
+func (b *backup) summary() core.Backup {
+	m := b.manifest
+	s := core.Backup{
+		ID: m.ID, App: m.App, Profile: m.Profile, Host: m.Host, Time: m.Time.UTC(), Trigger: m.Trigger, Note: m.Note,
+		Consistency: m.Consistency, FreezeMS: m.Consistency.FreezeMS,
+		DurationMS: m.Finished.Sub(m.Started).Milliseconds(),
+		Components: map[core.Component]core.ComponentSize{}, Warnings: m.Warnings, Pinned: b.opt.Pin,
+	}
+	if s.Warnings == nil {
+		s.Warnings = []core.Warning{}
+	}
+	if d := m.Database; d != nil {
+		s.Components[core.ComponentDatabase] = core.ComponentSize{Tables: d.Tables, Rows: d.Rows, Bytes: d.Bytes, TablesReused: d.Reused}
+		s.LogicalBytes += d.Bytes
+	}
+	for _, t := range m.Trees {
+		size := s.Components[t.Component]
+		size.Files += t.Files
+		size.FilesReused += t.Reused
+		size.Bytes += t.Bytes
+		s.Components[t.Component] = size
+		s.LogicalBytes += t.Bytes
+	}
+	return s
+}

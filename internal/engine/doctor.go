@@ -1,0 +1,258 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/dump"
+	"github.com/backstay/backstay/internal/profile"
+)
+
+// Preview says what a backup would take.
+type Preview struct {
+	App      string         `json:"app"`
+	Takes    []string       `json:"takes"`
+	Warnings []core.Warning `json:"warnings"`
+}
+
+// PreviewBackup looks at an app without capturing or changing anything. It
+// reaches the database, so that what it says can be relied on.
+func (e *Engine) PreviewBackup(ctx context.Context, t Target, opt BackupOptions) (_ *Preview, err error) {
+	p, err := e.profileOf(t)
+	if err != nil {
+		return nil, err
+	}
+	app, err := p.Discover(ctx, t.App)
+	if err != nil {
+		return nil, err
+	}
+	out := &Preview{App: t.App.Name, Takes: []string{}, Warnings: app.Warnings}
+	if app.Database != nil && opt.wants(core.ComponentDatabase) {
+		cfg := mysql.ConfigOf(*app.Database)
+		n, err := countTables(ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
+		line := fmt.Sprintf("database  %s at %s, %d tables there", cfg.Database, cfg.Address(), n)
+		if app.Database.Prefix != "" {
+			line += ", those that begin with " + app.Database.Prefix
+		}
+		out.Takes = append(out.Takes, line)
+	}
+	for _, set := range app.FileSets {
+		if !opt.wants(set.Component) {
+			continue
+		}
+		for _, inc := range set.Include {
+			out.Takes = append(out.Takes, fmt.Sprintf("%-9s %s", set.Component, filepath.Join(set.Root, inc.Path)))
+		}
+		for _, x := range set.Exclude {
+			out.Takes = append(out.Takes, fmt.Sprintf("%-9s   without %s", "", x))
+		}
+	}
+	if out.Warnings == nil {
+		out.Warnings = []core.Warning{}
+	}
+	return out, nil
+}
+
+// Health is the state of a Check.
+type Health string
+
+// The states, best first.
+const (
+	Healthy Health = "ok"
+	Caution Health = "warning"
+	Broken  Health = "failed"
+)
+
+// Check is one thing that doctor looked at.
+type Check struct {
+	App     string `json:"app,omitempty"`
+	Name    string `json:"name"`
+	Health  Health `json:"health"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+func failed(app, name string, err error) Check {
+	return Check{App: app, Name: name, Health: Broken, Message: err.Error(), Hint: core.HintOf(err)}
+}
+
+// lowSpace is how much free space is worth a warning.
+const lowSpace = 1 << 30
+
+// CheckSpace says how much room a folder's file system has.
+func CheckSpace(name, dir string) Check {
+	c := Check{Name: name, Health: Healthy}
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return Check{Name: name, Health: Broken, Message: fmt.Sprintf("%s: %v", dir, err)}
+	}
+	free := st.Bavail * uint64(st.Bsize)
+	c.Message = fmt.Sprintf("%s free at %s", humanBytes(free), dir)
+	if free < lowSpace {
+		c.Health, c.Hint = Caution, "a backup that fills the disk fails; make room or move the repository"
+	}
+	return c
+}
+
+// Doctor looks whether an app can be backed up and restored. It takes and
+// leaves a consistency point, so that what it says of it was tried.
+func (e *Engine) Doctor(ctx context.Context, t Target) []Check {
+	name := t.App.Name
+	p, err := e.profileOf(t)
+	if err != nil {
+		return []Check{failed(name, "profile", err)}
+	}
+	app, err := p.Discover(ctx, t.App)
+	if err != nil {
+		return []Check{failed(name, "application", err)}
+	}
+	checks := []Check{{App: name, Name: "application", Health: Healthy, Message: describeApp(app)}}
+	if app.Database != nil {
+		checks = append(checks, e.doctorDatabase(ctx, t, p, app)...)
+	}
+	for _, w := range app.Warnings {
+		checks = append(checks, Check{App: name, Name: w.Code, Health: Caution, Message: w.String()})
+	}
+	checks = append(checks, doctorFiles(app)...)
+	if t.Profile != "generic" {
+		checks = append(checks, doctorPHP(name))
+	}
+	return checks
+}
+
+func describeApp(app *core.Application) string {
+	s := app.Profile
+	if v := app.Versions["application"]; v != "" {
+		s += " " + v
+	}
+	if app.Root != "" {
+		s += " at " + app.Root
+	}
+	return s
+}
+
+func (e *Engine) doctorDatabase(ctx context.Context, t Target, p profile.Profile, app *core.Application) []Check {
+	name, cfg := t.App.Name, mysql.ConfigOf(*app.Database)
+	conn, err := mysql.Connect(ctx, cfg)
+	if err != nil {
+		return []Check{failed(name, "database", err)}
+	}
+	defer func() { _ = conn.Close() }() // nothing was changed over it
+	server, err := conn.Server(ctx)
+	if err != nil {
+		return []Check{failed(name, "database", err)}
+	}
+	checks := []Check{{
+		App: name, Name: "database", Health: Healthy,
+		Message: fmt.Sprintf("%s at %s, %s %s", cfg.Database, cfg.Address(), server.Vendor, server.Version),
+	}}
+	if err := p.Versions(ctx, querier{conn}, app); err != nil {
+		checks = append(checks, failed(name, "versions", err))
+	}
+	checks = append(checks, e.doctorClock(ctx, name, conn), doctorSnapshot(ctx, e, t, cfg, app.Database.Prefix))
+	if !server.LocalInfile {
+		checks = append(checks, Check{
+			App: name, Name: "restore speed", Health: Caution, Message: "the server forbids LOAD DATA LOCAL, so a restore uses INSERT and takes longer",
+			Hint: "SET GLOBAL local_infile=1 for the time of a restore",
+		})
+	}
+	return checks
+}
+
+func doctorSnapshot(ctx context.Context, e *Engine, t Target, cfg mysql.Config, prefix string) Check {
+	name := t.App.Name
+	s, err := dump.Open(ctx, dump.Options{Config: cfg, Prefix: prefix, Connections: t.Connections, Clock: e.Clock})
+	if err != nil {
+		return failed(name, "consistency", err)
+	}
+	c := Check{App: name, Name: "consistency", Health: Healthy}
+	c.Message = fmt.Sprintf("one instant by %s, %d connection(s), writes waited %d ms", s.Consistency.Method, s.Consistency.Connections, s.Consistency.FreezeMS)
+	if s.Consistency.Connections == 1 && t.Connections != 1 {
+		c.Health, c.Message = Caution, c.Message+"; "+s.Consistency.Why
+		c.Hint = "GRANT LOCK TABLES on the database to the account, or RELOAD, to read over several connections"
+	}
+	for _, w := range s.Warnings {
+		c.Health, c.Message = Caution, c.Message+"; "+w.String()
+	}
+	if err := s.Close(); err != nil {
+		return failed(name, "consistency", err)
+	}
+	return c
+}
+
+// clockSlack is by how much the clocks of two machines may differ.
+const clockSlack = 5 * time.Second
+
+func (e *Engine) doctorClock(ctx context.Context, app string, conn *mysql.Conn) Check {
+	rows, err := conn.Query(ctx, "SELECT UNIX_TIMESTAMP(NOW(6))")
+	if err != nil || len(rows) != 1 {
+		return Check{App: app, Name: "clock", Health: Broken, Message: fmt.Sprintf("the server's clock cannot be read: %v", err)}
+	}
+	seconds, err := strconv.ParseFloat(rows[0][0].Text, 64)
+	if err != nil {
+		return failed(app, "clock", err)
+	}
+	off := e.Clock.Now().Sub(time.UnixMilli(int64(seconds * 1000))).Round(time.Millisecond)
+	if off.Abs() > clockSlack {
+		return Check{
+			App: app, Name: "clock", Health: Caution, Message: fmt.Sprintf("this machine and the database server differ by %s", off.Abs()),
+			Hint: "let both keep time by NTP",
+		}
+	}
+	return Check{App: app, Name: "clock", Health: Healthy, Message: "agrees with the database server's"}
+}
+
+// unreadableShown is how many unreadable paths are named.
+const unreadableShown = 3
+
+func doctorFiles(app *core.Application) []Check {
+	var checks []Check
+	for _, set := range app.FileSets {
+		var bad []string
+		count := 0
+		for _, inc := range set.Include {
+			at := filepath.Join(set.Root, inc.Path)
+			f, err := os.Open(at)
+			switch {
+			case err == nil:
+				_ = f.Close() // only opened to see whether it can be
+			case inc.Optional && errors.Is(err, os.ErrNotExist):
+			default:
+				count++
+				if len(bad) < unreadableShown {
+					bad = append(bad, err.Error())
+				}
+			}
+		}
+		c := Check{App: app.Name, Name: string(set.Component), Health: Healthy, Message: fmt.Sprintf("%d path(s) below %s can be read", len(set.Include)-count, set.Root)}
+		if count > 0 {
+			c.Health, c.Message, c.Hint = Broken, fmt.Sprintf("%d path(s) cannot be read: %v", count, bad), "run backstay as root or as the user who owns them, or correct the paths"
+		}
+		checks = append(checks, c)
+	}
+	return checks
+}
+
+func doctorPHP(app string) Check {
+	path, err := exec.LookPath("php")
+	if err != nil {
+		return Check{
+			App: app, Name: "php", Health: Caution, Message: "there is no php command: settings that are not written literally cannot be read, and drills cannot start the app",
+			Hint: "apt-get install php-cli",
+		}
+	}
+	return Check{App: app, Name: "php", Health: Healthy, Message: path}
+}

@@ -1,0 +1,294 @@
+package engine
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/repository"
+)
+
+// Damage is something of a backup that cannot be read back as it was written.
+type Damage struct {
+	Path    string `json:"path"`
+	Table   string `json:"table,omitempty"`
+	Message string `json:"message"`
+}
+
+// Verified is the outcome of reading a backup back.
+type Verified struct {
+	ID      string   `json:"id"`
+	App     string   `json:"app"`
+	Files   int64    `json:"files"` // all objects, chunks of rows too
+	Rows    int64    `json:"rows"`
+	Bytes   int64    `json:"bytes"`
+	Damaged []Damage `json:"damaged"`
+}
+
+// verifyWorkers read at the same time.
+const verifyWorkers = 4
+
+// Verify reads back every object of a backup and compares every checksum and
+// count. Damage is in the result; it is not an error, so that all of it is
+// found. A whole backup is marked as verified.
+func (e *Engine) Verify(ctx context.Context, rec repository.Record) (*Verified, error) {
+	v := newVerifier(e, rec, func(string) bool { return true })
+	o, err := e.OpenBackup(ctx, rec)
+	if core.CodeOf(err) == core.CodeDamage {
+		v.damage(repository.ManifestName, err.Error())
+		return &v.result, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := v.run(ctx, o); err != nil {
+		return nil, err
+	}
+	v.compareCounts(o)
+	if len(v.result.Damaged) == 0 {
+		now := e.Clock.Now()
+		// The backup is whole whether or not that can be noted.
+		if err := e.Store.Mark(ctx, rec.ID, repository.Mark{Verified: &now}); err != nil && ctx.Err() == nil {
+			e.Log.Warn("the verification could not be recorded in the repository", "backup", rec.ID, "err", err)
+		}
+	}
+	return &v.result, ctx.Err()
+}
+
+// verifyOpen reads back the objects of a backup that want names and returns
+// what is damaged.
+func (e *Engine) verifyOpen(ctx context.Context, o *Open, want func(path string) bool) ([]Damage, error) {
+	v := newVerifier(e, o.Record, want)
+	if err := v.run(ctx, o); err != nil {
+		return nil, err
+	}
+	return v.result.Damaged, nil
+}
+
+func newVerifier(e *Engine, rec repository.Record, want func(string) bool) *verifier {
+	return &verifier{
+		e: e, want: want, result: Verified{ID: rec.ID, App: rec.App, Damaged: []Damage{}},
+		chunks: map[string]core.Chunk{}, tables: map[string]string{}, counts: map[string]*core.Tree{},
+	}
+}
+
+type verifier struct {
+	e      *Engine
+	want   func(path string) bool
+	counts map[string]*core.Tree // component/place → what is there
+	mu     sync.Mutex
+	result Verified
+	chunks map[string]core.Chunk // by path
+	tables map[string]string     // path of a chunk or definition → table
+}
+
+func (v *verifier) damage(p, message string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.result.Damaged = append(v.result.Damaged, Damage{Path: p, Table: v.tables[p], Message: message})
+}
+
+// expected is what the manifest and the index say must be there.
+func (v *verifier) expect(o *Open) (paths map[string]bool) {
+	paths = map[string]bool{}
+	for _, t := range o.Index.Tables {
+		paths[t.Schema], v.tables[t.Schema] = true, t.Name
+		for _, c := range t.Chunks {
+			paths[c.File], v.tables[c.File], v.chunks[c.File] = true, t.Name, c
+		}
+	}
+	for _, s := range o.Index.Objects {
+		paths[s.File] = true
+	}
+	return paths
+}
+
+func (v *verifier) run(ctx context.Context, o *Open) error {
+	v.e.Progress.Stage("verify "+o.Record.ID, o.Record.LogicalBytes)
+	missing := v.expect(o)
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(verifyWorkers)
+	err := v.walk(ctx, o, func(p string, entry core.Entry) error {
+		if gctx.Err() != nil {
+			return gctx.Err()
+		}
+		delete(missing, p)
+		v.count(p, entry)
+		if entry.Type != core.TypeDir {
+			g.Go(func() error { return v.check(gctx, p, entry) })
+		}
+		return nil
+	})
+	// The readers' error comes first: a walk that they ended is only cancelled.
+	if gerr := g.Wait(); gerr != nil {
+		return gerr
+	}
+	if err != nil {
+		return err
+	}
+	for p := range missing {
+		if v.want(p) {
+			v.damage(p, "it is missing")
+		}
+	}
+	slices.SortFunc(v.result.Damaged, func(a, b Damage) int { return strings.Compare(a.Path, b.Path) })
+	return nil
+}
+
+// walk visits everything below the backup's root. A folder that cannot be read
+// is damage, and the walk goes on beside it.
+func (v *verifier) walk(ctx context.Context, o *Open, visit func(string, core.Entry) error) error {
+	var below func(at string, dir core.Entry) error
+	below = func(at string, dir core.Entry) error {
+		entries, err := o.ReadDir(ctx, dir)
+		if core.CodeOf(err) == core.CodeDamage {
+			v.damage(at, "the folder cannot be read: "+err.Error())
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			p := path.Join(at, entry.Name)
+			if !v.want(p) {
+				continue
+			}
+			if err := visit(p, entry); err != nil {
+				return err
+			}
+			if entry.Type == core.TypeDir {
+				if err := below(p, entry); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	return below("", o.root)
+}
+
+// componentOf says to which component a name in the root folder belongs.
+func componentOf(name string) core.Component {
+	c, _, _ := strings.Cut(name, ".")
+	return core.Component(c)
+}
+
+// check reads one object to its end.
+func (v *verifier) check(ctx context.Context, p string, entry core.Entry) error {
+	v.e.Progress.Item(p)
+	r, err := v.e.Store.Open(ctx, entry.Object.ID)
+	var rows int64
+	var n int64
+	if err == nil {
+		in := &countingReader{r: r, add: v.e.Progress.Add}
+		if c, ok := v.chunks[p]; ok {
+			rows, err = checkChunk(in, c)
+		} else {
+			_, err = io.Copy(io.Discard, in)
+		}
+		n = in.n
+		if cerr := r.Close(); err == nil {
+			err = cerr
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil && (core.CodeOf(err) == core.CodeDamage || errors.Is(err, errChunk)):
+		v.damage(p, err.Error())
+	case err != nil:
+		return fmt.Errorf("verify %s: %w", p, err)
+	case n != entry.Object.Size:
+		v.damage(p, fmt.Sprintf("it has %d bytes, its folder says %d", n, entry.Object.Size))
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.result.Files++
+	v.result.Bytes += n
+	v.result.Rows += rows
+	return nil
+}
+
+var errChunk = errors.New("its rows are not those that were written")
+
+// checkChunk recomputes a chunk's checksum from its lines.
+func checkChunk(r io.Reader, c core.Chunk) (int64, error) {
+	in := bufio.NewReaderSize(r, 1<<20)
+	var sum mysql.RowSummer
+	for {
+		piece, err := in.ReadSlice('\n')
+		if len(piece) > 0 {
+			sum.Write(piece, err == nil)
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil && err != bufio.ErrBufferFull {
+			return sum.Rows(), err
+		}
+	}
+	if sum.Rows() != c.Rows || sum.Sum().String() != c.Checksum {
+		return sum.Rows(), fmt.Errorf("%w: %d rows with checksum %s, expected %d with %s", errChunk, sum.Rows(), sum.Sum(), c.Rows, c.Checksum)
+	}
+	return sum.Rows(), nil
+}
+
+type countingReader struct {
+	r   io.Reader
+	n   int64
+	add func(int64)
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	c.add(int64(n))
+	return n, err
+}
+
+// count counts a tree's entries as its capture did.
+func (v *verifier) count(p string, entry core.Entry) {
+	component, rest, _ := strings.Cut(p, "/")
+	place, _, _ := strings.Cut(rest, "/")
+	if place == "" || component == string(core.ComponentDatabase) {
+		return
+	}
+	t := v.counts[component+"/"+place]
+	if t == nil {
+		t = &core.Tree{}
+		v.counts[component+"/"+place] = t
+	}
+	switch entry.Type {
+	case core.TypeDir:
+		t.Dirs++
+	case core.TypeSymlink:
+		t.Symlinks++
+	default:
+		t.Files++
+		t.Bytes += entry.Object.Size
+	}
+}
+
+func (v *verifier) compareCounts(o *Open) {
+	for _, want := range o.Manifest.Trees {
+		at := string(want.Component) + "/" + want.Place
+		have := v.counts[at]
+		if have == nil {
+			have = &core.Tree{}
+		}
+		if have.Files != want.Files || have.Dirs != want.Dirs || have.Symlinks != want.Symlinks {
+			v.damage(at, fmt.Sprintf("it has %d files, %d folders and %d links, the manifest says %d, %d and %d",
+				have.Files, have.Dirs, have.Symlinks, want.Files, want.Dirs, want.Symlinks))
+		}
+	}
+}
