@@ -238,15 +238,31 @@ func (l *Layout) FileSets() []core.FileSet {
 					together = append(together, own)
 				}
 			}
+			var own []core.FileSet
 			if len(together) > 0 {
-				sets = append(sets, l.fileSet(together, false))
+				own = append(own, l.fileSet(together, false))
 			}
-			for _, own := range apart {
-				sets = append(sets, l.fileSet([]claim{own}, true))
+			for _, one := range apart {
+				own = append(own, l.fileSet([]claim{one}, true))
 			}
+			sets = append(sets, merge(own)...)
 		}
 	}
 	return sets
+}
+
+// merge makes one set of those that leave out the same.
+func merge(sets []core.FileSet) []core.FileSet {
+	var out []core.FileSet
+	for _, s := range sets {
+		at := slices.IndexFunc(out, func(o core.FileSet) bool { return slices.Equal(o.Exclude, s.Exclude) })
+		if at < 0 {
+			out = append(out, s)
+			continue
+		}
+		out[at].Include = append(out[at].Include, s.Include...)
+	}
+	return out
 }
 
 // concerns says whether g is about the component and place of own.
@@ -270,10 +286,8 @@ func (l *Layout) fileSet(claims []claim, apart bool) core.FileSet {
 	root := strings.TrimPrefix(l.root, "/")
 	for _, own := range claims {
 		set.Include = append(set.Include, own.path)
-		for _, other := range l.claims {
-			if other.place == own.place && rank(other.component) < rank(own.component) && contains(own.path.Path, other.path.Path) {
-				leaveOut(EscapeGlob(other.path.Path))
-			}
+		for _, p := range l.before(own) {
+			leaveOut(EscapeGlob(p))
 		}
 		// A folder outside that holds the app's root: what lies in the root is
 		// divided among the sets of the root.
@@ -289,6 +303,20 @@ func (l *Layout) fileSet(claims []claim, apart bool) core.FileSet {
 	return set
 }
 
+// before returns the paths inside of own that components before it take,
+// without those that lie in another of them.
+func (l *Layout) before(own claim) []string {
+	var paths []string
+	for _, other := range l.claims {
+		if other.place == own.place && rank(other.component) < rank(own.component) && contains(own.path.Path, other.path.Path) {
+			paths = append(paths, other.path.Path)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(paths), func(p string) bool {
+		return slices.ContainsFunc(paths, func(dir string) bool { return dir != p && contains(dir, p) })
+	})
+}
+
 // taken says whether claim i is covered by another one: of a component that
 // goes before it, or of its own.
 func (l *Layout) taken(i int) bool {
@@ -299,7 +327,12 @@ func (l *Layout) taken(i int) bool {
 		}
 		switch {
 		case rank(other.component) < rank(own.component):
-			return true
+			// What the other leaves out, a person's word brings back.
+			if !own.named || !slices.ContainsFunc(l.exclude, func(g glob) bool {
+				return g.concerns(other) && !g.firm && g.hides(own.path.Path) && !g.hides(other.path.Path)
+			}) {
+				return true
+			}
 		case other.component != own.component:
 		case other.path.Path == own.path.Path:
 			if j < i {

@@ -154,8 +154,25 @@ func TestLayoutNamedPathsInsideExclusions(t *testing.T) {
 		},
 		{
 			Component: core.ComponentCode, Place: "app", Root: "/app", Include: []core.Path{{Path: "."}},
-			Exclude: []string{"data", "data/cache/keep", "data/plain", `data/\{a\}.tmp`, "data/conf.ini", "**/*.bak", "x[1]"},
+			Exclude: []string{"data", "**/*.bak", "x[1]"},
 		},
+	}
+	if diff := cmp.Diff(want, l.FileSets()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestLayoutNamedInsideAnothersExclusion: a file that a person named lies in
+// the folder of a component that leaves it out.
+func TestLayoutNamedInsideAnothersExclusion(t *testing.T) {
+	l := NewLayout("/app")
+	l.Take(core.ComponentConfig, core.Path{Path: "conf"})
+	l.Exclude(core.ComponentConfig, "conf/*-build")
+	l.TakeNamed(core.ComponentFiles, core.Path{Path: "conf/x-build/keep"})
+	l.TakeNamed(core.ComponentFiles, core.Path{Path: "conf/x/config"})
+	want := []core.FileSet{
+		{Component: core.ComponentConfig, Place: "app", Root: "/app", Include: []core.Path{{Path: "conf"}}, Exclude: []string{"conf/*-build"}},
+		{Component: core.ComponentFiles, Place: "app", Root: "/app", Include: []core.Path{{Path: "conf/x-build/keep"}}},
 	}
 	if diff := cmp.Diff(want, l.FileSets()); diff != "" {
 		t.Error(diff)
