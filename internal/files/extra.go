@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files/xattr"
 )
 
 // Extra is what a folder entry cannot hold about one stored path: a line of
@@ -26,17 +27,18 @@ type Extra struct {
 // ExtraName is the name of a component's extra.jsonl in the root of a backup.
 func ExtraName(c core.Component) string { return string(c) + ".extra.jsonl" }
 
-func (x *Extra) empty() bool {
+// Empty says that there is nothing to say about the path.
+func (x *Extra) Empty() bool {
 	return x.Name == nil && len(x.Xattrs) == 0 && x.Link == "" && !x.Sparse
 }
 
-// check refuses what Capture does not write.
+// check refuses what cannot have been captured.
 func (x *Extra) check() error {
 	if x.Path == "" {
 		return errors.New("there is no path")
 	}
 	if x.Name != nil {
-		if err := checkName(string(x.Name)); err != nil {
+		if err := CheckName(string(x.Name)); err != nil {
 			return err
 		}
 		if utf8.Valid(x.Name) {
@@ -44,7 +46,7 @@ func (x *Extra) check() error {
 		}
 	}
 	for name := range x.Xattrs {
-		if !storedXattr(name) {
+		if !xattr.Stored(name) {
 			return fmt.Errorf("the extended attribute %q is none that is stored", name)
 		}
 	}
@@ -82,27 +84,27 @@ func parseExtra(ctx context.Context, r io.Reader) (map[string]Extra, error) {
 		}
 		var x Extra
 		if err := json.Unmarshal(lines.Bytes(), &x); err != nil {
-			return nil, damage(fmt.Sprintf("read extra.jsonl, line %d", n), err.Error())
+			return nil, Damage(fmt.Sprintf("read extra.jsonl, line %d", n), err.Error())
 		}
 		if err := x.check(); err != nil {
-			return nil, damage(fmt.Sprintf("read extra.jsonl, line %d", n), err.Error())
+			return nil, Damage(fmt.Sprintf("read extra.jsonl, line %d", n), err.Error())
 		}
 		if _, twice := extras[x.Path]; twice {
-			return nil, damage(fmt.Sprintf("read extra.jsonl, line %d", n), fmt.Sprintf("%q is there twice", x.Path))
+			return nil, Damage(fmt.Sprintf("read extra.jsonl, line %d", n), fmt.Sprintf("%q is there twice", x.Path))
 		}
 		extras[x.Path] = x
 	}
 	if err := lines.Err(); err != nil {
 		if errors.Is(err, bufio.ErrTooLong) {
-			return nil, damage("read extra.jsonl", "a line is too long")
+			return nil, Damage("read extra.jsonl", "a line is too long")
 		}
 		return nil, fmt.Errorf("read extra.jsonl: %w", err)
 	}
 	return extras, nil
 }
 
-// encode returns the line, with its end.
-func (x *Extra) encode() ([]byte, error) {
+// Encode returns the line, with its end.
+func (x *Extra) Encode() ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

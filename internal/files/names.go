@@ -7,8 +7,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/sys/unix"
 )
 
 // maxName is the longest name, in bytes, that Linux file systems take. Escaped
@@ -52,9 +50,9 @@ func cutName(s string, max int) string {
 	return s[:max]
 }
 
-// escapeNames returns the stored name of each of a folder's names. Only names
+// EscapeNames returns the stored name of each of a folder's names. Only names
 // that change are in the map.
-func escapeNames(names []string) map[string]string {
+func EscapeNames(names []string) map[string]string {
 	var escaped map[string]string
 	var used map[string]bool
 	for _, name := range names {
@@ -77,9 +75,9 @@ func escapeNames(names []string) map[string]string {
 	return escaped
 }
 
-// checkName refuses what cannot be one path element. Names that come out of a
+// CheckName refuses what cannot be one path element. Names that come out of a
 // backup pass it before they reach the file system.
-func checkName(name string) error {
+func CheckName(name string) error {
 	switch {
 	case name == "":
 		return errors.New("a name is empty")
@@ -101,18 +99,4 @@ func printable(s string) bool {
 		}
 	}
 	return true
-}
-
-// isErrno says whether err is one of the error numbers.
-func isErrno(err error, numbers ...unix.Errno) bool {
-	var e unix.Errno
-	if !errors.As(err, &e) {
-		return false
-	}
-	for _, n := range numbers {
-		if e == n {
-			return true
-		}
-	}
-	return false
 }

@@ -42,13 +42,13 @@ func FuzzEscapeNames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, list string) {
 		var names []string
 		for n := range strings.SplitSeq(list, "/") {
-			if checkName(n) == nil && len(n) <= maxName {
+			if CheckName(n) == nil && len(n) <= maxName {
 				names = append(names, n)
 			}
 		}
 		slices.Sort(names)
 		names = slices.Compact(names)
-		escaped := escapeNames(names)
+		escaped := EscapeNames(names)
 		seen := map[string]bool{}
 		for _, n := range names {
 			e, changed := escaped[n]
@@ -62,7 +62,7 @@ func FuzzEscapeNames(f *testing.F) {
 				t.Errorf("%q is there twice", e)
 			}
 			seen[e] = true
-			if !utf8.ValidString(e) || len(e) > maxName || checkName(e) != nil {
+			if !utf8.ValidString(e) || len(e) > maxName || CheckName(e) != nil {
 				t.Errorf("%q became %q", n, e)
 			}
 		}
@@ -102,15 +102,19 @@ func FuzzExtra(f *testing.F) {
 		}
 		var again bytes.Buffer
 		for _, x := range extras {
-			line, err := x.encode()
-			ok(t, err)
+			line, err := x.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
 			if bytes.Count(line, []byte("\n")) != 1 {
 				t.Errorf("not one line: %q", line)
 			}
 			again.Write(line)
 		}
 		got, err := parseExtra(t.Context(), &again)
-		ok(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if len(got) != len(extras) {
 			t.Errorf("%d lines became %d", len(extras), len(got))
 		}

@@ -1,24 +1,28 @@
-package files
+package restore
 
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/files/openat"
 )
 
 // prune removes from a restored folder what the backup does not have there.
 func (o *restore) prune(f *openFolder) error {
-	if !f.owned.whole() {
+	if !f.owned.Whole() {
 		return nil
 	}
-	names, err := listDir(f.fd)
+	names, err := openat.List(f.fd)
 	if err != nil {
 		return writeFailed("list folder", f.real, err)
 	}
 	r := remover{o: o}
 	for _, name := range names {
-		if f.names[name] || !f.owned.child(name, join(f.rel, name)).whole() {
+		if f.names[name] || !f.owned.Child(name, filepath.Join(f.rel, name)).Whole() {
 			continue
 		}
 		if err := o.ctx.Err(); err != nil {
@@ -41,31 +45,31 @@ type remover struct {
 
 // remove removes one name of an open folder.
 func (r remover) remove(in *openFolder, name string) error {
-	_, err := r.removeAt(in.fd, in.dev, in.owned, name, join(in.rel, name), in.real+"/"+name)
+	_, err := r.removeAt(in.fd, in.dev, in.owned, name, filepath.Join(in.rel, name), in.real+"/"+name)
 	return err
 }
 
 // removeAt returns whether the name is gone.
-func (r remover) removeAt(dir int, dev uint64, owned scope, name, rel, real string) (bool, error) {
-	if r.o.kept[quote(real)] && !r.force {
+func (r remover) removeAt(dir int, dev uint64, owned files.Scope, name, rel, real string) (bool, error) {
+	if r.o.kept[files.Quote(real)] && !r.force {
 		return false, nil
 	}
-	here := owned.child(name, rel)
-	if !here.whole() && !r.force {
+	here := owned.Child(name, rel)
+	if !here.Whole() && !r.force {
 		return false, nil
 	}
-	st, err := lstatAt(dir, name)
-	if isErrno(err, unix.ENOENT) {
+	st, err := openat.Lstat(dir, name)
+	if openat.IsErrno(err, unix.ENOENT) {
 		return true, nil
 	}
 	if err != nil {
 		return false, writeFailed("remove", real, err)
 	}
 	flags := 0
-	if isDir(&st) {
+	if openat.IsDir(&st) {
 		if uint64(st.Dev) != dev {
 			if r.force {
-				return false, fmt.Errorf("remove %s: another file system is mounted there, in the way of a file of the backup", quote(real))
+				return false, fmt.Errorf("remove %s: another file system is mounted there, in the way of a file of the backup", files.Quote(real))
 			}
 			r.o.warn("kept", real, "it is not in the backup, but another file system is mounted there; it was not removed")
 			return false, nil
@@ -76,7 +80,7 @@ func (r remover) removeAt(dir int, dev uint64, owned scope, name, rel, real stri
 		}
 		flags = unix.AT_REMOVEDIR
 	}
-	if err := unix.Unlinkat(dir, name, flags); err != nil && !isErrno(err, unix.ENOENT) {
+	if err := unix.Unlinkat(dir, name, flags); err != nil && !openat.IsErrno(err, unix.ENOENT) {
 		return false, writeFailed("remove", real, err)
 	}
 	if !r.force {
@@ -88,8 +92,8 @@ func (r remover) removeAt(dir int, dev uint64, owned scope, name, rel, real stri
 }
 
 // empty removes what is in a folder and says whether that was everything.
-func (r remover) empty(dir int, dev uint64, here scope, name, rel, real string) (all bool, err error) {
-	fd, err := openDirAt(dir, name)
+func (r remover) empty(dir int, dev uint64, here files.Scope, name, rel, real string) (all bool, err error) {
+	fd, err := openat.Dir(dir, name)
 	if err != nil {
 		return false, writeFailed("remove", real, err)
 	}
@@ -98,7 +102,7 @@ func (r remover) empty(dir int, dev uint64, here scope, name, rel, real string) 
 			err = errors.Join(err, cerr)
 		}
 	}()
-	names, err := listDir(fd)
+	names, err := openat.List(fd)
 	if err != nil {
 		return false, writeFailed("remove", real, err)
 	}

@@ -1,4 +1,4 @@
-package files
+package capture
 
 import (
 	"bufio"
@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files/openat"
 )
 
 // Cache knows the files of a backup well enough to tell which of them have not
@@ -65,7 +66,7 @@ type cacheValue struct {
 
 func (c *Cache) add(key cacheKey, st *unix.Stat_t, got content) error {
 	r := cacheRecord{
-		Key: key, Size: st.Size, Mtime: nanos(st.Mtim), Ctime: nanos(st.Ctim),
+		Key: key, Size: st.Size, Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(),
 		Ino: st.Ino, Dev: uint64(st.Dev), Value: uint64(len(c.values)),
 	}
 	if got.object.Size != st.Size {
@@ -96,7 +97,7 @@ func (c *Cache) lookup(key cacheKey, st *unix.Stat_t) (content, bool) {
 		return content{}, false
 	}
 	r := &c.records[i]
-	if r.Size != st.Size || r.Mtime != nanos(st.Mtim) || r.Ctime != nanos(st.Ctim) || r.Ino != st.Ino || r.Dev != uint64(st.Dev) {
+	if r.Size != st.Size || r.Mtime != st.Mtim.Nano() || r.Ctime != st.Ctim.Nano() || r.Ino != st.Ino || r.Dev != uint64(st.Dev) {
 		return content{}, false
 	}
 	if r.Value > uint64(len(c.values)) {
@@ -261,7 +262,7 @@ func (c *Cache) Save(path string) error {
 	if err != nil {
 		return fmt.Errorf("write file cache: %w", errors.Join(err, os.Remove(f.Name())))
 	}
-	if err := syncFolder(folder); err != nil {
+	if err := openat.SyncPath(folder); err != nil {
 		return fmt.Errorf("write file cache: %w", err)
 	}
 	return nil
@@ -294,16 +295,4 @@ func (c *Cache) write(f *os.File) error {
 		return err
 	}
 	return file.Flush()
-}
-
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if cerr := d.Close(); err == nil {
-		err = cerr
-	}
-	return err
 }

@@ -1,4 +1,4 @@
-package files
+package restore
 
 import (
 	"fmt"
@@ -13,6 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/files/openat"
+	"github.com/backstay/backstay/internal/files/xattr"
 )
 
 // ownerMap turns the ids of the machine of origin into this machine's, by name.
@@ -60,8 +63,8 @@ func parseID(s string, otherwise uint32) uint32 {
 // setAttributes sets owner, extended attributes and mode of an open file or
 // folder, in the order in which none undoes another: chown takes setuid and
 // capabilities away, and a mode may forbid to set attributes.
-func (o *restore) setAttributes(fd int, e core.Entry, x Extra, real string) error {
-	st, err := statFD(fd)
+func (o *restore) setAttributes(fd int, e core.Entry, x files.Extra, real string) error {
+	st, err := openat.Fstat(fd)
 	if err != nil {
 		return writeFailed("stat", real, err)
 	}
@@ -69,15 +72,15 @@ func (o *restore) setAttributes(fd int, e core.Entry, x Extra, real string) erro
 	if err != nil {
 		return err
 	}
-	writeXattrs(fd, x.Xattrs, func(name string, err error) {
+	xattr.Write(fd, x.Xattrs, func(name string, err error) {
 		if name == "" {
-			o.warn("xattr", real, "its extended attributes could not be set: "+errnoText(err))
+			o.warn("xattr", real, "its extended attributes could not be set: "+openat.Reason(err))
 			return
 		}
-		o.warn("xattr", real, fmt.Sprintf("its extended attribute %q could not be set: %s", name, errnoText(err)))
+		o.warn("xattr", real, fmt.Sprintf("its extended attribute %q could not be set: %s", name, openat.Reason(err)))
 	})
 	err = unix.Fchmod(fd, unixMode(mode))
-	if isErrno(err, unix.EPERM) {
+	if openat.IsErrno(err, unix.EPERM) {
 		o.warn("mode", real, fmt.Sprintf("its mode could not be set to %#o, because it belongs to another user", unixMode(mode)))
 		return nil
 	}
@@ -99,7 +102,7 @@ func (o *restore) setOwner(st *unix.Stat_t, e core.Entry, real string, chown fun
 	if err == nil {
 		return mode, nil
 	}
-	if !isErrno(err, unix.EPERM, unix.EINVAL) { // EINVAL: an id that this user namespace does not have
+	if !openat.IsErrno(err, unix.EPERM, unix.EINVAL) { // EINVAL: an id that this user namespace does not have
 		return mode, writeFailed("change owner of", real, err)
 	}
 	if st.Uid != uid {
@@ -134,7 +137,7 @@ func (o *restore) ownerWarning() (core.Warning, bool) {
 		owners = append(owners, fmt.Sprintf("%d:%d", ids[0], ids[1]))
 	}
 	sort.Strings(owners)
-	message := fmt.Sprintf("the owner of %d files, links and folders could not be set, because only root may, the first being %s; ", total, quote(o.deniedAt))
+	message := fmt.Sprintf("the owner of %d files, links and folders could not be set, because only root may, the first being %s; ", total, files.Quote(o.deniedAt))
 	var targets []string
 	for _, t := range o.opt.Targets {
 		targets = append(targets, shellQuote(t))
@@ -160,6 +163,21 @@ func shellQuote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
+// unixMode returns permission bits with setuid, setgid and sticky.
+func unixMode(m fs.FileMode) uint32 {
+	u := uint32(m.Perm())
+	if m&fs.ModeSetuid != 0 {
+		u |= unix.S_ISUID
+	}
+	if m&fs.ModeSetgid != 0 {
+		u |= unix.S_ISGID
+	}
+	if m&fs.ModeSticky != 0 {
+		u |= unix.S_ISVTX
+	}
+	return u
+}
+
 func timespec(e core.Entry) unix.Timespec {
 	return unix.Timespec{Sec: e.ModTime.Unix(), Nsec: int64(e.ModTime.Nanosecond())}
 }
@@ -178,20 +196,20 @@ func futimens(fd int, e core.Entry) error {
 
 // writeFailed says what could not be written, and what to do about it.
 func writeFailed(op, real string, err error) error {
-	e := &core.Error{Code: core.CodeFailed, Op: op + " " + quote(real), Err: err}
+	e := &core.Error{Code: core.CodeFailed, Op: op + " " + files.Quote(real), Err: err}
 	switch {
-	case isErrno(err, unix.ENOSPC, unix.EDQUOT):
-		e.Code, e.Hint = core.CodeDisk, "free space on the file system of "+quote(real)+" and restore again; files that were not restored yet are as they were"
-	case isErrno(err, unix.EROFS):
+	case openat.IsErrno(err, unix.ENOSPC, unix.EDQUOT):
+		e.Code, e.Hint = core.CodeDisk, "free space on the file system of "+files.Quote(real)+" and restore again; files that were not restored yet are as they were"
+	case openat.IsErrno(err, unix.EROFS):
 		e.Code, e.Hint = core.CodeDisk, "the file system is mounted read-only; mount it writable, or restore elsewhere with --to-dir"
-	case isErrno(err, unix.EIO):
+	case openat.IsErrno(err, unix.EIO):
 		e.Code, e.Hint = core.CodeDisk, "the disk reports errors; restore to another one with --to-dir"
-	case isErrno(err, unix.EACCES, unix.EPERM):
+	case openat.IsErrno(err, unix.EACCES, unix.EPERM):
 		e.Hint = "restore as root or as a user who may write there, or elsewhere with --to-dir"
-	case isErrno(err, unix.ENAMETOOLONG):
+	case openat.IsErrno(err, unix.ENAMETOOLONG):
 		e.Hint = "the target's file system takes only shorter names; restore elsewhere with --to-dir"
 	default:
-		return fmt.Errorf("%s %s: %w", op, quote(real), err)
+		return fmt.Errorf("%s %s: %w", op, files.Quote(real), err)
 	}
 	return e
 }

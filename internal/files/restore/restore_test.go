@@ -1,4 +1,4 @@
-package files
+package restore
 
 import (
 	"context"
@@ -18,16 +18,32 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files/capture"
+	"github.com/backstay/backstay/internal/files/treetest"
 )
 
 // restoreTo restores what c captured, as an engine would.
-func restoreTo(t *testing.T, m core.TreeReader, c *Captured, target string, change ...func(*RestoreOptions)) (*Restored, error) {
+func restoreTo(t *testing.T, m core.TreeReader, c *capture.Result, target string, change ...func(*Options)) (*Result, error) {
 	t.Helper()
-	opt := RestoreOptions{Targets: map[string]string{"app": target}, Owners: c.Owners, Trees: c.Trees, Kept: c.Warnings}
+	opt := Options{Targets: map[string]string{"app": target}, Owners: c.Owners, Trees: c.Trees, Kept: c.Warnings}
 	for _, f := range change {
 		f(&opt)
 	}
-	return Restore(t.Context(), m, c.Entry, extraOf(c), opt)
+	return Files(t.Context(), m, c.Entry, extraOf(c), opt)
+}
+
+func captured(t *testing.T, m core.TreeWriter, sets ...core.FileSet) *capture.Result {
+	t.Helper()
+	c, err := capture.Files(t.Context(), sets, m, capture.Options{})
+	treetest.OK(t, err)
+	return c
+}
+
+func extraOf(c *capture.Result) core.ObjectID {
+	if c.Extra == nil {
+		return ""
+	}
+	return c.Extra.ID
 }
 
 func noTempFiles(t *testing.T, root string) {
@@ -38,49 +54,49 @@ func noTempFiles(t *testing.T, root string) {
 		}
 		return err
 	})
-	ok(t, err)
+	treetest.OK(t, err)
 }
 
 func TestRestoreOverDamagedTree(t *testing.T) {
 	root := t.TempDir() + "/tree"
-	hostileTree(t, root)
-	want := describe(t, root)
-	m := newMemStore()
-	c := capture1(t, m, CaptureOptions{}, appSet(root))
+	treetest.HostileTree(t, root)
+	want := treetest.Describe(t, root)
+	m := treetest.NewStore()
+	c := captured(t, m, treetest.AppSet(root))
 	outside := t.TempDir()
-	write(t, outside+"/precious", "p")
+	treetest.Write(t, outside+"/precious", "p")
 
 	// Everything that can stand in the way.
-	ok(t, os.Chmod(root+"/closed", 0o755))
-	ok(t, os.WriteFile(root+"/plain.txt", []byte("overwritten"), 0o644))
-	ok(t, os.Remove(root+"/big.bin"))
-	mkdir(t, root+"/big.bin/a/b") // a folder in a file's place
-	write(t, root+"/big.bin/a/c", "c")
-	symlink(t, outside, root+"/big.bin/out")
-	ok(t, os.RemoveAll(root+"/hard"))
-	write(t, root+"/hard", "a file in a folder's place")
-	ok(t, os.RemoveAll(root+"/sticky"))
-	symlink(t, outside, root+"/sticky") // a link in a folder's place
-	ok(t, os.Remove(root+"/empty"))
-	symlink(t, outside+"/precious", root+"/empty") // a link in a file's place
-	ok(t, os.Remove(root+"/link"))
-	mkdir(t, root+"/link/x") // a folder in a link's place
-	ok(t, os.Chmod(root+"/sgid folder", 0o700))
-	ok(t, os.Chmod(root+"/closed", 0o555))
-	ok(t, os.Remove(root+"/secret"))
-	ok(t, unix.Mkfifo(root+"/secret", 0o600))
-	write(t, root+"/"+tempName("plain.txt"), "left by a restore that was killed")
-	ok(t, os.RemoveAll(root+"/acl"))
+	treetest.OK(t, os.Chmod(root+"/closed", 0o755))
+	treetest.OK(t, os.WriteFile(root+"/plain.txt", []byte("overwritten"), 0o644))
+	treetest.OK(t, os.Remove(root+"/big.bin"))
+	treetest.Mkdir(t, root+"/big.bin/a/b") // a folder in a file's place
+	treetest.Write(t, root+"/big.bin/a/c", "c")
+	treetest.Symlink(t, outside, root+"/big.bin/out")
+	treetest.OK(t, os.RemoveAll(root+"/hard"))
+	treetest.Write(t, root+"/hard", "a file in a folder's place")
+	treetest.OK(t, os.RemoveAll(root+"/sticky"))
+	treetest.Symlink(t, outside, root+"/sticky") // a link in a folder's place
+	treetest.OK(t, os.Remove(root+"/empty"))
+	treetest.Symlink(t, outside+"/precious", root+"/empty") // a link in a file's place
+	treetest.OK(t, os.Remove(root+"/link"))
+	treetest.Mkdir(t, root+"/link/x") // a folder in a link's place
+	treetest.OK(t, os.Chmod(root+"/sgid folder", 0o700))
+	treetest.OK(t, os.Chmod(root+"/closed", 0o555))
+	treetest.OK(t, os.Remove(root+"/secret"))
+	treetest.OK(t, unix.Mkfifo(root+"/secret", 0o600))
+	treetest.Write(t, root+"/"+tempName("plain.txt"), "left by a restore that was killed")
+	treetest.OK(t, os.RemoveAll(root+"/acl"))
 	if err := unix.Setxattr(root+"/another", "user.new", []byte("x"), 0); err != nil && err != unix.ENOTSUP {
 		t.Fatal(err)
 	}
 
 	got, err := restoreTo(t, m, c, root)
-	ok(t, err)
-	if diff := cmp.Diff([]string{"replaced " + root + "/sticky"}, codes(got.Warnings)); diff != "" || got.Removed != 0 {
+	treetest.OK(t, err)
+	if diff := cmp.Diff([]string{"replaced " + root + "/sticky"}, treetest.Codes(got.Warnings)); diff != "" || got.Removed != 0 {
 		t.Errorf("%+v\n%s", got, diff)
 	}
-	if diff := cmp.Diff(want, describe(t, root)); diff != "" {
+	if diff := cmp.Diff(want, treetest.Describe(t, root)); diff != "" {
 		t.Errorf("-captured +restored:\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{".", "precious"}, names(t, outside)); diff != "" {
@@ -92,28 +108,28 @@ func TestRestoreOverDamagedTree(t *testing.T) {
 // A link to another disk may be meant to stay one.
 func TestRestoreFollowsWhereItIsTold(t *testing.T) {
 	base := t.TempDir()
-	root := mkdir(t, base+"/root")
-	write(t, base+"/disk/a", "a")
-	symlink(t, base+"/disk", root+"/uploads")
-	s := appSet(root)
+	root := treetest.Mkdir(t, base+"/root")
+	treetest.Write(t, base+"/disk/a", "a")
+	treetest.Symlink(t, base+"/disk", root+"/uploads")
+	s := treetest.AppSet(root)
 	s.Include = append(s.Include, core.Path{Path: "uploads", Follow: true})
-	m := newMemStore()
-	c := capture1(t, m, CaptureOptions{}, s)
+	m := treetest.NewStore()
+	c := captured(t, m, s)
 	if diff := cmp.Diff([]string{"uploads"}, c.Trees[0].Followed); diff != "" {
 		t.Error(diff)
 	}
-	ok(t, os.Remove(base+"/disk/a"))
-	got, err := restoreTo(t, m, c, root, func(o *RestoreOptions) { o.Follow = []string{"app/uploads"} })
-	ok(t, err)
+	treetest.OK(t, os.Remove(base+"/disk/a"))
+	got, err := restoreTo(t, m, c, root, func(o *Options) { o.Follow = []string{"app/uploads"} })
+	treetest.OK(t, err)
 	if diff := cmp.Diff([]string{".", "disk", "disk/a", "root", "root/uploads"}, names(t, base)); diff != "" || len(got.Warnings) > 0 {
 		t.Errorf("%v %s", got.Warnings, diff)
 	}
 	got, err = restoreTo(t, m, c, root)
-	ok(t, err)
+	treetest.OK(t, err)
 	if diff := cmp.Diff([]string{".", "disk", "disk/a", "root", "root/uploads", "root/uploads/a"}, names(t, base)); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"replaced " + root + "/uploads"}, codes(got.Warnings)); diff != "" {
+	if diff := cmp.Diff([]string{"replaced " + root + "/uploads"}, treetest.Codes(got.Warnings)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -129,20 +145,20 @@ func names(t *testing.T, root string) []string {
 		all = append(all, rel)
 		return err
 	})
-	ok(t, err)
+	treetest.OK(t, err)
 	return all
 }
 
 func TestRestoreSomePaths(t *testing.T) {
 	root := t.TempDir()
-	write(t, root+"/a/one", "1")
-	write(t, root+"/a/two", "2")
-	write(t, root+"/b/deep/three", "3")
-	write(t, root+"/ab/four", "4")
-	ok(t, os.Link(root+"/a/one", root+"/b/linked"))
-	ok(t, os.Chmod(root+"/b", 0o710))
-	m := newMemStore()
-	c := capture1(t, m, CaptureOptions{}, appSet(root))
+	treetest.Write(t, root+"/a/one", "1")
+	treetest.Write(t, root+"/a/two", "2")
+	treetest.Write(t, root+"/b/deep/three", "3")
+	treetest.Write(t, root+"/ab/four", "4")
+	treetest.OK(t, os.Link(root+"/a/one", root+"/b/linked"))
+	treetest.OK(t, os.Chmod(root+"/b", 0o710))
+	m := treetest.NewStore()
+	c := captured(t, m, treetest.AppSet(root))
 	for name, x := range map[string]struct {
 		paths []string
 		want  []string
@@ -155,8 +171,8 @@ func TestRestoreSomePaths(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := t.TempDir()
-			_, err := restoreTo(t, m, c, target, func(o *RestoreOptions) { o.Paths = x.paths })
-			ok(t, err)
+			_, err := restoreTo(t, m, c, target, func(o *Options) { o.Paths = x.paths })
+			treetest.OK(t, err)
 			if diff := cmp.Diff(x.want, names(t, target)); diff != "" {
 				t.Error(diff)
 			}
@@ -164,10 +180,10 @@ func TestRestoreSomePaths(t *testing.T) {
 	}
 	t.Run("folders on the way keep their attributes", func(t *testing.T) {
 		target := t.TempDir()
-		ok(t, os.Chmod(mkdir(t, target+"/b"), 0o700))
-		setTime(t, target, time.Unix(1, 0))
-		_, err := restoreTo(t, m, c, target, func(o *RestoreOptions) { o.Paths = []string{"app/b/deep"} })
-		ok(t, err)
+		treetest.OK(t, os.Chmod(treetest.Mkdir(t, target+"/b"), 0o700))
+		treetest.SetTime(t, target, time.Unix(1, 0))
+		_, err := restoreTo(t, m, c, target, func(o *Options) { o.Paths = []string{"app/b/deep"} })
+		treetest.OK(t, err)
 		for path, mode := range map[string]fs.FileMode{"/b": 0o700, "/b/deep": 0o755} {
 			if info, err := os.Stat(target + path); err != nil || info.Mode().Perm() != mode {
 				t.Errorf("%s: %v %v", path, info.Mode(), err)
@@ -176,7 +192,7 @@ func TestRestoreSomePaths(t *testing.T) {
 	})
 	t.Run("missing", func(t *testing.T) {
 		target := t.TempDir() + "/untouched"
-		_, err := restoreTo(t, m, c, target, func(o *RestoreOptions) { o.Paths = []string{"app/a", "app/nope"} })
+		_, err := restoreTo(t, m, c, target, func(o *Options) { o.Paths = []string{"app/a", "app/nope"} })
 		if core.CodeOf(err) != core.CodeNotFound || core.HintOf(err) == "" {
 			t.Errorf("got %v", err)
 		}
@@ -189,16 +205,16 @@ func TestRestoreSomePaths(t *testing.T) {
 // What lies on the way to a captured path belongs to the system, not to the backup.
 func TestFoldersOnTheWayAreNotReplaced(t *testing.T) {
 	root := t.TempDir()
-	write(t, root+"/etc/app/conf", "c")
-	ok(t, os.Chmod(root+"/etc", 0o700))
-	m := newMemStore()
-	s := appSet(root)
+	treetest.Write(t, root+"/etc/app/conf", "c")
+	treetest.OK(t, os.Chmod(root+"/etc", 0o700))
+	m := treetest.NewStore()
+	s := treetest.AppSet(root)
 	s.Include = []core.Path{{Path: "etc/app/conf"}}
-	c := capture1(t, m, CaptureOptions{}, s)
+	c := captured(t, m, s)
 
 	target := t.TempDir()
-	mkdir(t, target+"/elsewhere")
-	symlink(t, "elsewhere", target+"/etc")
+	treetest.Mkdir(t, target+"/elsewhere")
+	treetest.Symlink(t, "elsewhere", target+"/etc")
 	_, err := restoreTo(t, m, c, target)
 	if err == nil || core.HintOf(err) == "" || !strings.Contains(err.Error(), target+"/etc is not a folder here") {
 		t.Errorf("got %v", err)
@@ -206,11 +222,11 @@ func TestFoldersOnTheWayAreNotReplaced(t *testing.T) {
 	if diff := cmp.Diff([]string{".", "elsewhere", "etc"}, names(t, target)); diff != "" {
 		t.Error(diff)
 	}
-	ok(t, os.Remove(target+"/etc"))
-	ok(t, os.Chmod(mkdir(t, target+"/etc"), 0o751))
-	mkdir(t, target+"/etc/app/conf") // the captured file itself is the backup's
+	treetest.OK(t, os.Remove(target+"/etc"))
+	treetest.OK(t, os.Chmod(treetest.Mkdir(t, target+"/etc"), 0o751))
+	treetest.Mkdir(t, target+"/etc/app/conf") // the captured file itself is the backup's
 	_, err = restoreTo(t, m, c, target)
-	ok(t, err)
+	treetest.OK(t, err)
 	if info, err := os.Stat(target + "/etc"); err != nil || info.Mode().Perm() != 0o751 {
 		t.Errorf("%v %v", info.Mode(), err)
 	}
@@ -218,42 +234,42 @@ func TestFoldersOnTheWayAreNotReplaced(t *testing.T) {
 		t.Errorf("%q %v", b, err)
 	}
 	_, err = restoreTo(t, m, c, t.TempDir()+"/new") // made, so with the attributes of the backup
-	ok(t, err)
+	treetest.OK(t, err)
 }
 
 func TestDelete(t *testing.T) {
 	root := t.TempDir()
-	write(t, root+"/data/keep", "k")
-	write(t, root+"/data/cache/c", "c")
-	write(t, root+"/conf/file", "f")
-	write(t, root+"/unowned/x", "x")
-	m := newMemStore()
+	treetest.Write(t, root+"/data/keep", "k")
+	treetest.Write(t, root+"/data/cache/c", "c")
+	treetest.Write(t, root+"/conf/file", "f")
+	treetest.Write(t, root+"/unowned/x", "x")
+	m := treetest.NewStore()
 	set := core.FileSet{
 		Component: core.ComponentFiles, Place: "app", Root: root,
 		Include: []core.Path{{Path: "data"}, {Path: "conf/file"}}, Exclude: []string{"data/cache/**", "**/*.log"},
 	}
-	c := capture1(t, m, CaptureOptions{}, set)
+	c := captured(t, m, set)
 	outside := t.TempDir()
-	write(t, outside+"/precious", "p")
-	write(t, root+"/data/new", "n")
-	write(t, root+"/data/newdir/sub/file", "n")
-	write(t, root+"/data/logs/a.log", "excluded, so its folder stays too")
-	write(t, root+"/data/logs/a.txt", "goes")
-	symlink(t, outside, root+"/data/newlink")
-	write(t, root+"/data/unread", "could not be captured")
-	write(t, root+"/conf/other", "not the backup's")
-	write(t, root+"/data/"+tempName("gone"), "left by a restore that was killed")
+	treetest.Write(t, outside+"/precious", "p")
+	treetest.Write(t, root+"/data/new", "n")
+	treetest.Write(t, root+"/data/newdir/sub/file", "n")
+	treetest.Write(t, root+"/data/logs/a.log", "excluded, so its folder stays too")
+	treetest.Write(t, root+"/data/logs/a.txt", "goes")
+	treetest.Symlink(t, outside, root+"/data/newlink")
+	treetest.Write(t, root+"/data/unread", "could not be captured")
+	treetest.Write(t, root+"/conf/other", "not the backup's")
+	treetest.Write(t, root+"/data/"+tempName("gone"), "left by a restore that was killed")
 
 	got, err := restoreTo(t, m, c, root)
-	ok(t, err)
+	treetest.OK(t, err)
 	if got.Removed != 0 {
 		t.Errorf("removed without Delete: %+v", got)
 	}
-	got, err = restoreTo(t, m, c, root, func(o *RestoreOptions) {
+	got, err = restoreTo(t, m, c, root, func(o *Options) {
 		o.Delete = true
 		o.Kept = []core.Warning{{Code: "unreadable", Object: root + "/data/unread"}}
 	})
-	ok(t, err)
+	treetest.OK(t, err)
 	want := []string{
 		".", "conf", "conf/file", "conf/other", "data", "data/cache", "data/cache/c", "data/keep",
 		"data/logs", "data/logs/a.log", "data/unread", "unowned", "unowned/x",
@@ -267,13 +283,13 @@ func TestDelete(t *testing.T) {
 	if diff := cmp.Diff([]string{".", "precious"}, names(t, outside)); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := restoreTo(t, m, c, root, func(o *RestoreOptions) { o.Delete, o.Trees = true, nil }); err == nil {
+	if _, err := restoreTo(t, m, c, root, func(o *Options) { o.Delete, o.Trees = true, nil }); err == nil {
 		t.Error("Delete without Trees was accepted")
 	}
 	// Only what is below the restored paths is touched.
-	write(t, root+"/data/again", "a")
-	_, err = restoreTo(t, m, c, root, func(o *RestoreOptions) { o.Delete = true; o.Paths = []string{"app/data/keep"} })
-	ok(t, err)
+	treetest.Write(t, root+"/data/again", "a")
+	_, err = restoreTo(t, m, c, root, func(o *Options) { o.Delete = true; o.Paths = []string{"app/data/keep"} })
+	treetest.OK(t, err)
 	if _, err := os.Stat(root + "/data/again"); err != nil {
 		t.Error(err)
 	}
@@ -281,13 +297,13 @@ func TestDelete(t *testing.T) {
 
 // failing lets some objects' reads break off.
 type failing struct {
-	*memStore
+	*treetest.Store
 	id  core.ObjectID
 	err error
 }
 
 func (f failing) Open(ctx context.Context, id core.ObjectID) (io.ReadSeekCloser, error) {
-	r, err := f.memStore.Open(ctx, id)
+	r, err := f.Store.Open(ctx, id)
 	if err != nil || id != f.id {
 		return r, err
 	}
@@ -310,30 +326,30 @@ func (b *breaking) Read(p []byte) (int, error) {
 
 func TestDamagedBackupLeavesTheFileAsItWas(t *testing.T) {
 	root := t.TempDir()
-	write(t, root+"/sub/file", strings.Repeat("new ", 1000))
-	m := newMemStore()
-	c := capture1(t, m, CaptureOptions{}, appSet(root))
-	e := stored(t, m, c)["app/sub/file"]
+	treetest.Write(t, root+"/sub/file", strings.Repeat("new ", 1000))
+	m := treetest.NewStore()
+	c := captured(t, m, treetest.AppSet(root))
+	e := treetest.Stored(t, m, c.Entry)["app/sub/file"]
 	damaged := &core.Error{Code: core.CodeDamage, Message: "block 7 is damaged"}
 	for name, r := range map[string]core.TreeReader{
 		"in the middle": failing{m, e.Object.ID, damaged},
 		"shorter":       failing{m, e.Object.ID, io.EOF},
 		"missing": func() core.TreeReader {
-			n := newMemStore()
-			n.dirs = m.dirs
+			n := treetest.NewStore()
+			n.Dirs = m.Dirs
 			return n
 		}(),
 		"longer": func() core.TreeReader {
-			n := newMemStore()
-			n.dirs = m.dirs
-			n.files[e.Object.ID] = []byte(strings.Repeat("new ", 1001))
+			n := treetest.NewStore()
+			n.Dirs = m.Dirs
+			n.Files[e.Object.ID] = []byte(strings.Repeat("new ", 1001))
 			return n
 		}(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := t.TempDir()
-			write(t, target+"/sub/file", "old")
-			before := openFiles(t)
+			treetest.Write(t, target+"/sub/file", "old")
+			before := treetest.OpenFiles(t)
 			_, err := restoreTo(t, r, c, target)
 			if core.CodeOf(err) != core.CodeDamage || !strings.Contains(err.Error(), target+"/sub/file") {
 				t.Errorf("got %v", err)
@@ -342,7 +358,7 @@ func TestDamagedBackupLeavesTheFileAsItWas(t *testing.T) {
 				t.Errorf("the file has %q, %v", b, err)
 			}
 			noTempFiles(t, target)
-			if after := openFiles(t); after != before {
+			if after := treetest.OpenFiles(t); after != before {
 				t.Errorf("%d open files before, %d after", before, after)
 			}
 		})
@@ -350,25 +366,25 @@ func TestDamagedBackupLeavesTheFileAsItWas(t *testing.T) {
 }
 
 // hostileEntry makes a stored tree that Capture would not write.
-func hostileEntry(m *memStore, entries ...core.Entry) core.Entry {
+func hostileEntry(m *treetest.Store, entries ...core.Entry) core.Entry {
 	app, _ := m.WriteDir(context.Background(), entries)
 	top, _ := m.WriteDir(context.Background(), []core.Entry{{Name: "app", Type: core.TypeDir, Mode: 0o755, Object: app}})
 	return core.Entry{Name: "files", Type: core.TypeDir, Object: top}
 }
 
-func put(t *testing.T, m *memStore, text string) core.Object {
+func put(t *testing.T, m *treetest.Store, text string) core.Object {
 	t.Helper()
 	f, err := m.Create(t.Context(), "test")
-	ok(t, err)
+	treetest.OK(t, err)
 	_, err = io.WriteString(f, text)
-	ok(t, err)
+	treetest.OK(t, err)
 	o, err := f.Finish()
-	ok(t, err)
+	treetest.OK(t, err)
 	return o
 }
 
 func TestHostileBackup(t *testing.T) {
-	m := newMemStore()
+	m := treetest.NewStore()
 	x := put(t, m, "x")
 	file := func(name string) core.Entry {
 		return core.Entry{Name: name, Type: core.TypeFile, Mode: 0o644, Object: x, UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
@@ -405,7 +421,7 @@ func TestHostileBackup(t *testing.T) {
 			if c.extra != "" {
 				extra = put(t, m, c.extra).ID
 			}
-			_, err := Restore(t.Context(), m, c.entry, extra, RestoreOptions{Targets: map[string]string{"app": base + "/a/b/target"}})
+			_, err := Files(t.Context(), m, c.entry, extra, Options{Targets: map[string]string{"app": base + "/a/b/target"}})
 			if core.CodeOf(err) != core.CodeDamage {
 				t.Errorf("got %v", err)
 			}
@@ -419,7 +435,7 @@ func TestHostileBackup(t *testing.T) {
 	}
 }
 
-func topOf(m *memStore, entries ...core.Entry) core.Object {
+func topOf(m *treetest.Store, entries ...core.Entry) core.Object {
 	o, _ := m.WriteDir(context.Background(), entries)
 	return o
 }
@@ -427,7 +443,7 @@ func topOf(m *memStore, entries ...core.Entry) core.Object {
 // A hard link's line in extra.jsonl that names another file, or none, cannot
 // make one file appear as another.
 func TestLinksAreOnlyMadeToTheSameBytes(t *testing.T) {
-	m := newMemStore()
+	m := treetest.NewStore()
 	me := core.Entry{Type: core.TypeFile, Mode: 0o600, UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
 	a, b, c := me, me, me
 	a.Name, a.Object = "a", put(t, m, "a")
@@ -436,11 +452,11 @@ func TestLinksAreOnlyMadeToTheSameBytes(t *testing.T) {
 	entry := hostileEntry(m, a, b, c)
 	extra := put(t, m, `{"path":"app/b","link":"app/a"}`+"\n"+`{"path":"app/c","link":"app/../../etc/passwd"}`+"\n"+`{"path":"app/a","link":"app/a"}`)
 	target := t.TempDir()
-	_, err := Restore(t.Context(), m, entry, extra.ID, RestoreOptions{Targets: map[string]string{"app": target}})
-	ok(t, err)
+	_, err := Files(t.Context(), m, entry, extra.ID, Options{Targets: map[string]string{"app": target}})
+	treetest.OK(t, err)
 	for name, want := range map[string]string{"a": "a", "b": "b", "c": "a"} {
 		var st unix.Stat_t
-		ok(t, unix.Lstat(target+"/"+name, &st))
+		treetest.OK(t, unix.Lstat(target+"/"+name, &st))
 		if got, err := os.ReadFile(target + "/" + name); err != nil || string(got) != want || st.Nlink != 1 {
 			t.Errorf("%s: %q, %d links, %v", name, got, st.Nlink, err)
 		}
@@ -451,19 +467,19 @@ func TestLinksAreOnlyMadeToTheSameBytes(t *testing.T) {
 // to a folder outside change places all the time.
 func TestTargetSwappedForLink(t *testing.T) {
 	base := t.TempDir()
-	root := mkdir(t, base+"/root")
+	root := treetest.Mkdir(t, base+"/root")
 	for i := range 5 {
-		write(t, fmt.Sprintf("%s/folder/sub/file%d", root, i), "restored")
+		treetest.Write(t, fmt.Sprintf("%s/folder/sub/file%d", root, i), "restored")
 	}
-	ok(t, os.Link(root+"/folder/sub/file0", root+"/folder/sub/link"))
-	m := newMemStore()
-	c := capture1(t, m, CaptureOptions{}, appSet(root))
-	target := mkdir(t, base+"/target")
-	mkdir(t, target+"/folder/sub")
-	mkdir(t, base+"/outside/sub")
-	write(t, base+"/outside/sub/file1", "precious")
-	ok(t, os.Chmod(base+"/outside", 0o700))
-	before := describe(t, base+"/outside")
+	treetest.OK(t, os.Link(root+"/folder/sub/file0", root+"/folder/sub/link"))
+	m := treetest.NewStore()
+	c := captured(t, m, treetest.AppSet(root))
+	target := treetest.Mkdir(t, base+"/target")
+	treetest.Mkdir(t, target+"/folder/sub")
+	treetest.Mkdir(t, base+"/outside/sub")
+	treetest.Write(t, base+"/outside/sub/file1", "precious")
+	treetest.OK(t, os.Chmod(base+"/outside", 0o700))
+	before := treetest.Describe(t, base+"/outside")
 	ctx, stop := context.WithCancel(t.Context())
 	var swapper sync.WaitGroup
 	var swaps atomic.Int64
@@ -481,7 +497,7 @@ func TestTargetSwappedForLink(t *testing.T) {
 	})
 	for i := 0; i < 5000 && (i < 50 || swaps.Load() < 20); i++ {
 		// It may fail, because its folders disappear, but it must not go outside.
-		_, err := restoreTo(t, m, c, target, func(o *RestoreOptions) { o.Delete = i%2 == 0 })
+		_, err := restoreTo(t, m, c, target, func(o *Options) { o.Delete = i%2 == 0 })
 		if err != nil && i == 0 {
 			t.Logf("restore: %v", err)
 		}
@@ -491,7 +507,7 @@ func TestTargetSwappedForLink(t *testing.T) {
 	if swaps.Load() < 20 {
 		t.Errorf("%d swaps: the test proves nothing", swaps.Load())
 	}
-	if diff := cmp.Diff(before, describe(t, base+"/outside")); diff != "" {
+	if diff := cmp.Diff(before, treetest.Describe(t, base+"/outside")); diff != "" {
 		t.Errorf("the restore was led outside:\n%s", diff)
 	}
 }
@@ -499,15 +515,15 @@ func TestTargetSwappedForLink(t *testing.T) {
 func TestRestoreIsCancelled(t *testing.T) {
 	root := t.TempDir()
 	for i := range 50 {
-		write(t, fmt.Sprintf("%s/d%d/file", root, i), "new")
+		treetest.Write(t, fmt.Sprintf("%s/d%d/file", root, i), "new")
 	}
-	m := newMemStore()
-	c := capture1(t, m, CaptureOptions{}, appSet(root))
+	m := treetest.NewStore()
+	c := captured(t, m, treetest.AppSet(root))
 	target := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	n := 0
 	var mu sync.Mutex
-	m.onOpen = func(core.ObjectID) error {
+	m.OnOpen = func(core.ObjectID) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if n++; n == 20 {
@@ -515,31 +531,31 @@ func TestRestoreIsCancelled(t *testing.T) {
 		}
 		return nil
 	}
-	before := openFiles(t)
-	_, err := Restore(ctx, m, c.Entry, extraOf(c), RestoreOptions{Targets: map[string]string{"app": target}})
+	before := treetest.OpenFiles(t)
+	_, err := Files(ctx, m, c.Entry, extraOf(c), Options{Targets: map[string]string{"app": target}})
 	if core.CodeOf(err) != core.CodeCancelled || n > 30 {
 		t.Errorf("got %v after %d files", err, n)
 	}
 	noTempFiles(t, target)
-	if after := openFiles(t); after != before {
+	if after := treetest.OpenFiles(t); after != before {
 		t.Errorf("%d open files before, %d after", before, after)
 	}
 }
 
 func TestDiskFull(t *testing.T) {
-	if !isRoot() {
+	if !treetest.IsRoot() {
 		t.Skip("only root can mount a small file system")
 	}
 	target := t.TempDir()
 	if err := unix.Mount("tmpfs", target, "tmpfs", 0, "size=1m"); err != nil {
 		t.Skipf("no file system can be mounted here: %v", err)
 	}
-	t.Cleanup(func() { ok(t, unix.Unmount(target, 0)) })
+	t.Cleanup(func() { treetest.OK(t, unix.Unmount(target, 0)) })
 	root := t.TempDir()
-	write(t, root+"/sub/big", strings.Repeat("x", 5<<20))
-	m := newMemStore()
-	c := capture1(t, m, CaptureOptions{}, appSet(root))
-	write(t, target+"/sub/big", "old")
+	treetest.Write(t, root+"/sub/big", strings.Repeat("x", 5<<20))
+	m := treetest.NewStore()
+	c := captured(t, m, treetest.AppSet(root))
+	treetest.Write(t, target+"/sub/big", "old")
 	_, err := restoreTo(t, m, c, target)
 	if core.CodeOf(err) != core.CodeDisk || !strings.Contains(err.Error(), target+"/sub/big") || core.HintOf(err) == "" {
 		t.Errorf("got %v", err)
@@ -549,22 +565,22 @@ func TestDiskFull(t *testing.T) {
 	}
 	noTempFiles(t, target)
 	// Capture crosses the mount point and says so.
-	s := appSet(filepath.Dir(target))
+	s := treetest.AppSet(filepath.Dir(target))
 	s.Include = []core.Path{{Path: filepath.Base(target)}}
-	got := capture1(t, newMemStore(), CaptureOptions{}, s)
+	got := captured(t, treetest.NewStore(), s)
 	if len(got.Notes) != 1 || !strings.HasPrefix(got.Notes[0], target+" is on another file system") {
 		t.Errorf("notes %q", got.Notes)
 	}
 	// Delete does not empty other file systems.
 	above := t.TempDir()
-	empty := capture1(t, m, CaptureOptions{}, appSet(above))
-	mkdir(t, above+"/mounted")
-	ok(t, unix.Mount("tmpfs", above+"/mounted", "tmpfs", 0, "size=1m"))
-	t.Cleanup(func() { ok(t, unix.Unmount(above+"/mounted", 0)) })
-	write(t, above+"/mounted/precious", "p")
-	restored, err := restoreTo(t, m, empty, above, func(o *RestoreOptions) { o.Delete = true })
-	ok(t, err)
-	if diff := cmp.Diff([]string{"kept " + above + "/mounted"}, codes(restored.Warnings)); diff != "" {
+	empty := captured(t, m, treetest.AppSet(above))
+	treetest.Mkdir(t, above+"/mounted")
+	treetest.OK(t, unix.Mount("tmpfs", above+"/mounted", "tmpfs", 0, "size=1m"))
+	t.Cleanup(func() { treetest.OK(t, unix.Unmount(above+"/mounted", 0)) })
+	treetest.Write(t, above+"/mounted/precious", "p")
+	restored, err := restoreTo(t, m, empty, above, func(o *Options) { o.Delete = true })
+	treetest.OK(t, err)
+	if diff := cmp.Diff([]string{"kept " + above + "/mounted"}, treetest.Codes(restored.Warnings)); diff != "" {
 		t.Error(diff)
 	}
 	if _, err := os.Stat(above + "/mounted/precious"); err != nil {
@@ -573,45 +589,45 @@ func TestDiskFull(t *testing.T) {
 }
 
 func TestReadOnlyTarget(t *testing.T) {
-	if !isRoot() {
+	if !treetest.IsRoot() {
 		t.Skip("only root can mount a read-only file system")
 	}
 	target := t.TempDir()
 	if err := unix.Mount("tmpfs", target, "tmpfs", unix.MS_RDONLY, ""); err != nil {
 		t.Skipf("no file system can be mounted here: %v", err)
 	}
-	t.Cleanup(func() { ok(t, unix.Unmount(target, 0)) })
+	t.Cleanup(func() { treetest.OK(t, unix.Unmount(target, 0)) })
 	root := t.TempDir()
-	write(t, root+"/file", "f")
-	m := newMemStore()
-	c := capture1(t, m, CaptureOptions{}, appSet(root))
+	treetest.Write(t, root+"/file", "f")
+	m := treetest.NewStore()
+	c := captured(t, m, treetest.AppSet(root))
 	if _, err := restoreTo(t, m, c, target); core.CodeOf(err) != core.CodeDisk || core.HintOf(err) == "" {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestOwnersByName(t *testing.T) {
-	if !isRoot() {
+	if !treetest.IsRoot() {
 		t.Skip("only root can give files away")
 	}
 	root := t.TempDir()
-	write(t, root+"/file", "f")
-	ok(t, os.Lchown(root+"/file", 54321, 54322))
-	m := newMemStore()
-	c := capture1(t, m, CaptureOptions{}, appSet(root))
+	treetest.Write(t, root+"/file", "f")
+	treetest.OK(t, os.Lchown(root+"/file", 54321, 54322))
+	m := treetest.NewStore()
+	c := captured(t, m, treetest.AppSet(root))
 	for name, x := range map[string]struct {
 		owners   core.Owners
 		uid, gid uint32
 	}{
-		"known here by another number": {core.Owners{Users: map[string]string{"54321": "nobody"}, Groups: map[string]string{"54322": "daemon"}}, nobody, 1},
+		"known here by another number": {core.Owners{Users: map[string]string{"54321": "nobody"}, Groups: map[string]string{"54322": "daemon"}}, treetest.Nobody, 1},
 		"unknown here":                 {core.Owners{Users: map[string]string{"54321": "no-such-user"}}, 54321, 54322},
 		"without a name":               {core.Owners{}, 54321, 54322},
 	} {
 		target := t.TempDir()
-		_, err := restoreTo(t, m, c, target, func(o *RestoreOptions) { o.Owners = x.owners })
-		ok(t, err)
+		_, err := restoreTo(t, m, c, target, func(o *Options) { o.Owners = x.owners })
+		treetest.OK(t, err)
 		var st unix.Stat_t
-		ok(t, unix.Lstat(target+"/file", &st))
+		treetest.OK(t, unix.Lstat(target+"/file", &st))
 		if st.Uid != x.uid || st.Gid != x.gid {
 			t.Errorf("%s: %d:%d", name, st.Uid, st.Gid)
 		}
@@ -619,31 +635,31 @@ func TestOwnersByName(t *testing.T) {
 }
 
 func TestRestoreAsOrdinaryUser(t *testing.T) {
-	if !asOrdinaryUser(t) {
+	if !treetest.AsOrdinaryUser(t) {
 		return
 	}
 	root := t.TempDir() + "/tree"
-	hostileTree(t, root)
-	want := describe(t, root)
-	m := newMemStore()
-	c := capture1(t, m, CaptureOptions{}, appSet(root))
+	treetest.HostileTree(t, root)
+	want := treetest.Describe(t, root)
+	m := treetest.NewStore()
+	c := captured(t, m, treetest.AppSet(root))
 	// Twice: into nothing, and over what is there and may not be written to.
 	target := t.TempDir() + "/target"
-	t.Cleanup(func() { ok(t, os.Chmod(target+"/closed", 0o755)) })
+	t.Cleanup(func() { treetest.OK(t, os.Chmod(target+"/closed", 0o755)) })
 	for range 2 {
-		got, err := restoreTo(t, m, c, target, func(o *RestoreOptions) { o.Delete = true })
-		ok(t, err)
+		got, err := restoreTo(t, m, c, target, func(o *Options) { o.Delete = true })
+		treetest.OK(t, err)
 		if len(got.Warnings) > 0 {
 			t.Errorf("%v", got.Warnings)
 		}
-		if diff := cmp.Diff(want, describe(t, target)); diff != "" {
+		if diff := cmp.Diff(want, treetest.Describe(t, target)); diff != "" {
 			t.Errorf("-captured +restored:\n%s", diff)
 		}
-		ok(t, os.Chmod(target+"/closed", 0))
+		treetest.OK(t, os.Chmod(target+"/closed", 0))
 	}
-	ok(t, os.Chmod(target+"/closed", 0o755))
+	treetest.OK(t, os.Chmod(target+"/closed", 0o755))
 	// A folder that somebody else closed to us is an error that says what to do.
-	ok(t, os.Chmod(target+"/closed", 0o555))
+	treetest.OK(t, os.Chmod(target+"/closed", 0o555))
 	_, err := restoreTo(t, m, c, "/backstay-cannot-be-made-here")
 	if err == nil || core.HintOf(err) == "" || !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("got %v", err)
@@ -651,26 +667,26 @@ func TestRestoreAsOrdinaryUser(t *testing.T) {
 }
 
 func TestOwnersAsOrdinaryUser(t *testing.T) {
-	if !asOrdinaryUser(t) {
+	if !treetest.AsOrdinaryUser(t) {
 		return
 	}
 	root := t.TempDir()
 	for _, n := range []string{"a", "b"} {
-		ok(t, os.Chmod(write(t, root+"/"+n, n), 0o755|fs.ModeSetuid|fs.ModeSetgid))
+		treetest.OK(t, os.Chmod(treetest.Write(t, root+"/"+n, n), 0o755|fs.ModeSetuid|fs.ModeSetgid))
 	}
-	symlink(t, "a", root+"/link")
-	m := newMemStore()
-	c := capture1(t, m, CaptureOptions{}, appSet(root))
+	treetest.Symlink(t, "a", root+"/link")
+	m := treetest.NewStore()
+	c := captured(t, m, treetest.AppSet(root))
 	// As captured from somebody else.
-	for id, entries := range m.dirs {
+	for id, entries := range m.Dirs {
 		for i := range entries {
 			entries[i].UID, entries[i].GID = 54321, 54322
 		}
-		m.dirs[id] = entries
+		m.Dirs[id] = entries
 	}
 	target := t.TempDir() + "/it's here"
 	got, err := restoreTo(t, m, c, target)
-	ok(t, err)
+	treetest.OK(t, err)
 	want := []core.Warning{{Code: "owner", Message: "the owner of 4 files, links and folders could not be set, because only root may, the first being " +
 		target + "; as root, run: chown -hR 54321:54322 '" + strings.ReplaceAll(target, "'", `'\''`) + "'"}}
 	if diff := cmp.Diff(want, got.Warnings); diff != "" {
@@ -683,10 +699,10 @@ func TestOwnersAsOrdinaryUser(t *testing.T) {
 }
 
 func TestVerifyNoticesWhatTheDiskDid(t *testing.T) {
-	path := write(t, t.TempDir()+"/file", "what is on disk")
+	path := treetest.Write(t, t.TempDir()+"/file", "what is on disk")
 	f, err := os.Open(path)
-	ok(t, err)
-	defer func() { ok(t, f.Close()) }()
+	treetest.OK(t, err)
+	defer func() { treetest.OK(t, f.Close()) }()
 	w := &fileWriter{o: &restore{}, buf: make([]byte, 10)}
 	err = w.verify(f, make([]byte, 32), 15, path)
 	if core.CodeOf(err) != core.CodeDamage || !strings.Contains(err.Error(), path) {

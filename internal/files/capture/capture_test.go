@@ -1,11 +1,9 @@
-package files
+package capture
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,7 +15,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/files/openat"
+	"github.com/backstay/backstay/internal/files/treetest"
 )
+
+func capture1(t *testing.T, m *treetest.Store, opt Options, sets ...core.FileSet) *Result {
+	t.Helper()
+	c, err := Files(t.Context(), sets, m, opt)
+	treetest.OK(t, err)
+	return c
+}
 
 // hook calls f with every item that progress hears of.
 type hook struct {
@@ -27,23 +35,13 @@ type hook struct {
 
 func (h hook) Item(name string) { h.f(name) }
 
-func paths(all map[string]core.Entry) []string { return slices.Sorted(maps.Keys(all)) }
-
-func codes(warnings []core.Warning) []string {
-	var c []string
-	for _, w := range warnings {
-		c = append(c, w.Code+" "+w.Object)
-	}
-	return c
-}
-
 func TestIncludeAndExclude(t *testing.T) {
 	root := t.TempDir()
 	for _, p := range []string{
 		"conf/production/config.php", "conf/test/config.php", "data/a.log", "data/deep/b.log", "data/keep.txt",
 		"data/cache/x", "data/cache/y/z", "data/cache/wanted", "other/file", "top.txt", "logs/x", "logs/sub/y",
 	} {
-		write(t, filepath.Join(root, p), p)
+		treetest.Write(t, filepath.Join(root, p), p)
 	}
 	set := func(include []string, exclude ...string) core.FileSet {
 		s := core.FileSet{Component: core.ComponentFiles, Place: "app", Root: root, Exclude: exclude}
@@ -82,9 +80,9 @@ func TestIncludeAndExclude(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newMemStore()
-			got := capture1(t, m, CaptureOptions{}, c.sets...)
-			if diff := cmp.Diff(c.want, paths(stored(t, m, got))); diff != "" {
+			m := treetest.NewStore()
+			got := capture1(t, m, Options{}, c.sets...)
+			if diff := cmp.Diff(c.want, treetest.Paths(treetest.Stored(t, m, got.Entry))); diff != "" {
 				t.Error(diff)
 			}
 			if len(got.Warnings)+len(got.Notes) > 0 || got.Extra != nil {
@@ -96,15 +94,15 @@ func TestIncludeAndExclude(t *testing.T) {
 
 func TestTwoPlaces(t *testing.T) {
 	root := t.TempDir()
-	write(t, root+"/a/app.conf", "a")
-	write(t, root+"/b/etc/php.ini", "p")
-	m := newMemStore()
-	got := capture1(t, m, CaptureOptions{},
+	treetest.Write(t, root+"/a/app.conf", "a")
+	treetest.Write(t, root+"/b/etc/php.ini", "p")
+	m := treetest.NewStore()
+	got := capture1(t, m, Options{},
 		core.FileSet{Component: core.ComponentConfig, Place: "system", Root: root + "/b", Include: []core.Path{{Path: "etc/php.ini"}}},
 		core.FileSet{Component: core.ComponentConfig, Place: "app", Root: root + "/a", Include: []core.Path{{Path: "app.conf"}}},
 	)
 	want := []string{"app", "app/app.conf", "system", "system/etc", "system/etc/php.ini"}
-	if diff := cmp.Diff(want, paths(stored(t, m, got))); diff != "" {
+	if diff := cmp.Diff(want, treetest.Paths(treetest.Stored(t, m, got.Entry))); diff != "" {
 		t.Error(diff)
 	}
 	wantTrees := []core.Tree{
@@ -121,13 +119,13 @@ func TestTwoPlaces(t *testing.T) {
 
 func TestBadSets(t *testing.T) {
 	root := t.TempDir()
-	write(t, root+"/file", "f")
-	symlink(t, "nowhere", root+"/dangling")
-	mkdir(t, root+"/real")
-	write(t, root+"/real/inside", "i")
-	symlink(t, "real", root+"/link")
+	treetest.Write(t, root+"/file", "f")
+	treetest.Symlink(t, "nowhere", root+"/dangling")
+	treetest.Mkdir(t, root+"/real")
+	treetest.Write(t, root+"/real/inside", "i")
+	treetest.Symlink(t, "real", root+"/link")
 	set := func(change func(*core.FileSet)) []core.FileSet {
-		s := appSet(root)
+		s := treetest.AppSet(root)
 		change(&s)
 		return []core.FileSet{s}
 	}
@@ -153,7 +151,7 @@ func TestBadSets(t *testing.T) {
 		"empty glob":       {set(func(s *core.FileSet) { s.Exclude = []string{"/"} }), core.CodeConfig, `"/"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Capture(t.Context(), c.sets, newMemStore(), CaptureOptions{})
+			_, err := Files(t.Context(), c.sets, treetest.NewStore(), Options{})
 			if core.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.message) || core.HintOf(err) == "" {
 				t.Errorf("got %v (%s, hint %q)", err, core.CodeOf(err), core.HintOf(err))
 			}
@@ -161,10 +159,10 @@ func TestBadSets(t *testing.T) {
 	}
 	for name, sets := range map[string][]core.FileSet{
 		"none":           nil,
-		"two components": {appSet(root), {Component: core.ComponentCode, Place: "app", Root: root}},
-		"two roots":      {appSet(root), appSet(root + "/real")},
+		"two components": {treetest.AppSet(root), {Component: core.ComponentCode, Place: "app", Root: root}},
+		"two roots":      {treetest.AppSet(root), treetest.AppSet(root + "/real")},
 	} {
-		if _, err := Capture(t.Context(), sets, newMemStore(), CaptureOptions{}); err == nil {
+		if _, err := Files(t.Context(), sets, treetest.NewStore(), Options{}); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
@@ -172,41 +170,41 @@ func TestBadSets(t *testing.T) {
 
 func TestOptionalPaths(t *testing.T) {
 	root := t.TempDir()
-	write(t, root+"/real/inside", "i")
-	symlink(t, "real", root+"/link")
-	s := appSet(root)
+	treetest.Write(t, root+"/real/inside", "i")
+	treetest.Symlink(t, "real", root+"/link")
+	s := treetest.AppSet(root)
 	s.Include = []core.Path{{Path: "gone", Optional: true}, {Path: "also/gone", Optional: true}, {Path: "link/gone", Optional: true}, {Path: "link/inside", Optional: true}}
-	m := newMemStore()
-	got := capture1(t, m, CaptureOptions{}, s)
-	if diff := cmp.Diff([]string{"app"}, paths(stored(t, m, got))); diff != "" {
+	m := treetest.NewStore()
+	got := capture1(t, m, Options{}, s)
+	if diff := cmp.Diff([]string{"app"}, treetest.Paths(treetest.Stored(t, m, got.Entry))); diff != "" {
 		t.Error(diff)
 	}
 	// What is there, but behind a link, is not left out without a word.
-	if diff := cmp.Diff([]string{"skipped " + root + "/link/inside"}, codes(got.Warnings)); diff != "" {
+	if diff := cmp.Diff([]string{"skipped " + root + "/link/inside"}, treetest.Codes(got.Warnings)); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestFollow(t *testing.T) {
 	base := t.TempDir()
-	root := mkdir(t, base+"/root")
-	write(t, base+"/elsewhere/a.txt", "a")
-	symlink(t, "loop", base+"/elsewhere/loop")
-	write(t, base+"/config.php", "c")
-	ok(t, os.Chmod(base+"/elsewhere", 0o710))
-	symlink(t, "../elsewhere", root+"/uploads")
-	symlink(t, base+"/config.php", root+"/config.php")
-	symlink(t, "../elsewhere", root+"/as-link")
-	s := appSet(root)
+	root := treetest.Mkdir(t, base+"/root")
+	treetest.Write(t, base+"/elsewhere/a.txt", "a")
+	treetest.Symlink(t, "loop", base+"/elsewhere/loop")
+	treetest.Write(t, base+"/config.php", "c")
+	treetest.OK(t, os.Chmod(base+"/elsewhere", 0o710))
+	treetest.Symlink(t, "../elsewhere", root+"/uploads")
+	treetest.Symlink(t, base+"/config.php", root+"/config.php")
+	treetest.Symlink(t, "../elsewhere", root+"/as-link")
+	s := treetest.AppSet(root)
 	s.Include = append(s.Include, core.Path{Path: "uploads", Follow: true}, core.Path{Path: "config.php", Follow: true})
-	m := newMemStore()
-	got := capture1(t, m, CaptureOptions{}, s)
-	all := stored(t, m, got)
+	m := treetest.NewStore()
+	got := capture1(t, m, Options{}, s)
+	all := treetest.Stored(t, m, got.Entry)
 	want := []string{"app", "app/as-link", "app/config.php", "app/uploads", "app/uploads/a.txt", "app/uploads/loop"}
-	if diff := cmp.Diff(want, paths(all)); diff != "" {
+	if diff := cmp.Diff(want, treetest.Paths(all)); diff != "" {
 		t.Error(diff)
 	}
-	if all["app/uploads"].Mode != 0o710 || all["app/as-link"].Type != core.TypeSymlink || m.read(t, all["app/config.php"].Object.ID) != "c" {
+	if all["app/uploads"].Mode != 0o710 || all["app/as-link"].Type != core.TypeSymlink || m.Read(t, all["app/config.php"].Object.ID) != "c" {
 		t.Errorf("%+v", all)
 	}
 	wantNotes := []string{
@@ -220,40 +218,42 @@ func TestFollow(t *testing.T) {
 
 func TestSpecialFilesAreReported(t *testing.T) {
 	root := t.TempDir()
-	write(t, root+"/file", "f")
-	ok(t, unix.Mkfifo(root+"/fifo", 0o600))
+	treetest.Write(t, root+"/file", "f")
+	treetest.OK(t, unix.Mkfifo(root+"/fifo", 0o600))
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	ok(t, err)
-	defer func() { ok(t, unix.Close(fd)) }()
-	ok(t, unix.Bind(fd, &unix.SockaddrUnix{Name: root + "/socket"}))
+	treetest.OK(t, err)
+	defer func() { treetest.OK(t, unix.Close(fd)) }()
+	treetest.OK(t, unix.Bind(fd, &unix.SockaddrUnix{Name: root + "/socket"}))
 	want := []string{"skipped " + root + "/fifo", "skipped " + root + "/socket"}
-	if isRoot() && unix.Mknod(root+"/device", unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))) == nil {
+	if treetest.IsRoot() && unix.Mknod(root+"/device", unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))) == nil {
 		want = append([]string{"skipped " + root + "/device"}, want...)
 	}
-	m := newMemStore()
-	got := capture1(t, m, CaptureOptions{}, appSet(root))
-	if diff := cmp.Diff(want, codes(got.Warnings)); diff != "" {
+	m := treetest.NewStore()
+	got := capture1(t, m, Options{}, treetest.AppSet(root))
+	if diff := cmp.Diff(want, treetest.Codes(got.Warnings)); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"app", "app/file"}, paths(stored(t, m, got))); diff != "" {
+	if diff := cmp.Diff([]string{"app", "app/file"}, treetest.Paths(treetest.Stored(t, m, got.Entry))); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestUnreadable(t *testing.T) {
-	if !asOrdinaryUser(t) {
+	if !treetest.AsOrdinaryUser(t) {
 		return
 	}
 	root := t.TempDir()
-	write(t, root+"/readable", "r")
-	ok(t, os.Chmod(write(t, root+"/secret", "s"), 0))
-	write(t, root+"/closed/inside", "i")
-	write(t, root+"/searchable/known", "k")
-	ok(t, os.Chmod(root+"/closed", 0))
-	ok(t, os.Chmod(root+"/searchable", 0o111))
-	t.Cleanup(func() { ok(t, errors.Join(os.Chmod(root+"/closed", 0o700), os.Chmod(root+"/searchable", 0o700))) })
-	m := newMemStore()
-	got := capture1(t, m, CaptureOptions{}, appSet(root))
+	treetest.Write(t, root+"/readable", "r")
+	treetest.OK(t, os.Chmod(treetest.Write(t, root+"/secret", "s"), 0))
+	treetest.Write(t, root+"/closed/inside", "i")
+	treetest.Write(t, root+"/searchable/known", "k")
+	treetest.OK(t, os.Chmod(root+"/closed", 0))
+	treetest.OK(t, os.Chmod(root+"/searchable", 0o111))
+	t.Cleanup(func() {
+		treetest.OK(t, errors.Join(os.Chmod(root+"/closed", 0o700), os.Chmod(root+"/searchable", 0o700)))
+	})
+	m := treetest.NewStore()
+	got := capture1(t, m, Options{}, treetest.AppSet(root))
 	want := []core.Warning{
 		{Code: "unreadable", Object: root + "/closed", Message: "the folder is stored without what is in it: permission denied"},
 		{Code: "unreadable", Object: root + "/searchable", Message: "the folder is stored without what is in it: permission denied"},
@@ -262,18 +262,18 @@ func TestUnreadable(t *testing.T) {
 	if diff := cmp.Diff(want, got.Warnings); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"app", "app/closed", "app/readable", "app/searchable"}, paths(stored(t, m, got))); diff != "" {
+	if diff := cmp.Diff([]string{"app", "app/closed", "app/readable", "app/searchable"}, treetest.Paths(treetest.Stored(t, m, got.Entry))); diff != "" {
 		t.Error(diff)
 	}
 	// For a file that is named, the right to search the folders above is enough.
-	s := appSet(root)
+	s := treetest.AppSet(root)
 	s.Include = []core.Path{{Path: "searchable/known"}}
-	got = capture1(t, m, CaptureOptions{}, s)
-	if _, ok := stored(t, m, got)["app/searchable/known"]; !ok || len(got.Warnings) > 0 {
+	got = capture1(t, m, Options{}, s)
+	if _, ok := treetest.Stored(t, m, got.Entry)["app/searchable/known"]; !ok || len(got.Warnings) > 0 {
 		t.Errorf("%+v", got)
 	}
 	// The root itself must be readable.
-	_, err := Capture(t.Context(), []core.FileSet{appSet(root + "/closed")}, m, CaptureOptions{})
+	_, err := Files(t.Context(), []core.FileSet{treetest.AppSet(root + "/closed")}, m, Options{})
 	if core.CodeOf(err) != core.CodeDisk || core.HintOf(err) == "" {
 		t.Errorf("got %v", err)
 	}
@@ -281,7 +281,7 @@ func TestUnreadable(t *testing.T) {
 
 func TestChangedWhileRead(t *testing.T) {
 	root := t.TempDir()
-	path := write(t, root+"/log", strings.Repeat("x", 3*bufferSize))
+	path := treetest.Write(t, root+"/log", strings.Repeat("x", 3*bufferSize))
 	appendTo := func() error {
 		f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 		if err != nil {
@@ -291,15 +291,15 @@ func TestChangedWhileRead(t *testing.T) {
 		return errors.Join(err, f.Close())
 	}
 	t.Run("for ever", func(t *testing.T) {
-		m := newMemStore()
+		m := treetest.NewStore()
 		writes := 0
 		// It grows by as much as is read: without a bound this never ends.
-		m.onWrite = func(string, int) error { writes++; return appendTo() }
-		got := capture1(t, m, CaptureOptions{Clock: laterClock{}}, appSet(root))
-		if diff := cmp.Diff([]string{"changed " + path}, codes(got.Warnings)); diff != "" {
+		m.OnWrite = func(string, int) error { writes++; return appendTo() }
+		got := capture1(t, m, Options{Clock: treetest.LaterClock{}}, treetest.AppSet(root))
+		if diff := cmp.Diff([]string{"changed " + path}, treetest.Codes(got.Warnings)); diff != "" {
 			t.Error(diff)
 		}
-		e := stored(t, m, got)["app/log"]
+		e := treetest.Stored(t, m, got.Entry)["app/log"]
 		if writes != 3+6+12 || e.Object.Size != 12*bufferSize {
 			t.Errorf("%d writes, %d bytes", writes, e.Object.Size)
 		}
@@ -308,42 +308,42 @@ func TestChangedWhileRead(t *testing.T) {
 		}
 	})
 	t.Run("once", func(t *testing.T) {
-		m := newMemStore()
+		m := treetest.NewStore()
 		once := sync.OnceValue(appendTo)
-		m.onWrite = func(string, int) error { return once() }
-		got := capture1(t, m, CaptureOptions{}, appSet(root))
+		m.OnWrite = func(string, int) error { return once() }
+		got := capture1(t, m, Options{}, treetest.AppSet(root))
 		info, err := os.Stat(path)
-		ok(t, err)
-		if e := stored(t, m, got)["app/log"]; len(got.Warnings) > 0 || e.Object.Size != info.Size() {
+		treetest.OK(t, err)
+		if e := treetest.Stored(t, m, got.Entry)["app/log"]; len(got.Warnings) > 0 || e.Object.Size != info.Size() {
 			t.Errorf("%v, %d bytes of %d", got.Warnings, e.Object.Size, info.Size())
 		}
 	})
 	t.Run("shorter", func(t *testing.T) {
-		m := newMemStore()
+		m := treetest.NewStore()
 		once := sync.OnceValue(func() error { return os.Truncate(path, bufferSize) })
-		m.onWrite = func(string, int) error { return once() }
-		got := capture1(t, m, CaptureOptions{}, appSet(root))
-		if e := stored(t, m, got)["app/log"]; len(got.Warnings) > 0 || e.Object.Size != bufferSize {
+		m.OnWrite = func(string, int) error { return once() }
+		got := capture1(t, m, Options{}, treetest.AppSet(root))
+		if e := treetest.Stored(t, m, got.Entry)["app/log"]; len(got.Warnings) > 0 || e.Object.Size != bufferSize {
 			t.Errorf("%v, %d bytes", got.Warnings, e.Object.Size)
 		}
 	})
 	t.Run("replaced", func(t *testing.T) {
-		m := newMemStore()
+		m := treetest.NewStore()
 		n := 0
-		m.onWrite = func(string, int) error {
+		m.OnWrite = func(string, int) error {
 			n++
 			if err := os.WriteFile(path+".new", fmt.Appendf(nil, "version %d", n), 0o600); err != nil {
 				return err
 			}
 			return os.Rename(path+".new", path)
 		}
-		s := appSet(root)
+		s := treetest.AppSet(root)
 		s.Include = []core.Path{{Path: "log"}}
-		got := capture1(t, m, CaptureOptions{}, s)
-		if diff := cmp.Diff([]string{"changed " + path}, codes(got.Warnings)); diff != "" {
+		got := capture1(t, m, Options{}, s)
+		if diff := cmp.Diff([]string{"changed " + path}, treetest.Codes(got.Warnings)); diff != "" {
 			t.Error(diff)
 		}
-		if text := m.read(t, stored(t, m, got)["app/log"].Object.ID); text != "version 2" {
+		if text := m.Read(t, treetest.Stored(t, m, got.Entry)["app/log"].Object.ID); text != "version 2" {
 			t.Errorf("stored %q", text)
 		}
 	})
@@ -351,93 +351,93 @@ func TestChangedWhileRead(t *testing.T) {
 
 func TestVanished(t *testing.T) {
 	root := t.TempDir()
-	write(t, root+"/file", "f")
-	write(t, root+"/kept", "k")
-	write(t, root+"/folder/x", "x")
-	m := newMemStore()
+	treetest.Write(t, root+"/file", "f")
+	treetest.Write(t, root+"/kept", "k")
+	treetest.Write(t, root+"/folder/x", "x")
+	m := treetest.NewStore()
 	var once sync.Once
 	p := hook{f: func(name string) {
 		if name == root+"/file" {
-			once.Do(func() { ok(t, os.Remove(name)) })
+			once.Do(func() { treetest.OK(t, os.Remove(name)) })
 		}
 	}}
-	got := capture1(t, m, CaptureOptions{Progress: p}, appSet(root))
-	if diff := cmp.Diff([]string{"vanished " + root + "/file"}, codes(got.Warnings)); diff != "" {
+	got := capture1(t, m, Options{Progress: p}, treetest.AppSet(root))
+	if diff := cmp.Diff([]string{"vanished " + root + "/file"}, treetest.Codes(got.Warnings)); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"app", "app/folder", "app/folder/x", "app/kept"}, paths(stored(t, m, got))); diff != "" {
+	if diff := cmp.Diff([]string{"app", "app/folder", "app/folder/x", "app/kept"}, treetest.Paths(treetest.Stored(t, m, got.Entry))); diff != "" {
 		t.Error(diff)
 	}
 	// Deleted when it was open already: all of it was read, nothing is amiss.
-	m.onWrite = func(string, int) error { return os.RemoveAll(root + "/kept") }
-	s := appSet(root)
+	m.OnWrite = func(string, int) error { return os.RemoveAll(root + "/kept") }
+	s := treetest.AppSet(root)
 	s.Include = []core.Path{{Path: "kept"}}
-	got = capture1(t, m, CaptureOptions{}, s)
-	if e := stored(t, m, got)["app/kept"]; len(got.Warnings) > 0 || m.read(t, e.Object.ID) != "k" {
+	got = capture1(t, m, Options{}, s)
+	if e := treetest.Stored(t, m, got.Entry)["app/kept"]; len(got.Warnings) > 0 || m.Read(t, e.Object.ID) != "k" {
 		t.Errorf("%+v", got)
 	}
 }
 
 func TestFileReplacedBeforeItIsRead(t *testing.T) {
 	root := t.TempDir()
-	outside := write(t, t.TempDir()+"/outside", "must not be captured")
+	outside := treetest.Write(t, t.TempDir()+"/outside", "must not be captured")
 	for _, name := range []string{"fifo", "folder", "link"} {
-		write(t, root+"/"+name, name)
+		treetest.Write(t, root+"/"+name, name)
 	}
 	p := hook{f: func(name string) {
 		var st unix.Stat_t
-		if unix.Lstat(name, &st) != nil || kindOf(&st) != unix.S_IFREG {
+		if unix.Lstat(name, &st) != nil || openat.Kind(&st) != unix.S_IFREG {
 			return
 		}
-		ok(t, os.Remove(name))
+		treetest.OK(t, os.Remove(name))
 		switch filepath.Base(name) {
 		case "fifo": // opening it for reading would wait for a writer
-			ok(t, unix.Mkfifo(name, 0o600))
+			treetest.OK(t, unix.Mkfifo(name, 0o600))
 		case "folder":
-			mkdir(t, name)
+			treetest.Mkdir(t, name)
 		case "link":
-			symlink(t, outside, name)
+			treetest.Symlink(t, outside, name)
 		}
 	}}
-	m := newMemStore()
-	got := capture1(t, m, CaptureOptions{Progress: p}, appSet(root))
-	if diff := cmp.Diff([]string{"changed " + root + "/fifo", "changed " + root + "/folder"}, codes(got.Warnings)); diff != "" {
+	m := treetest.NewStore()
+	got := capture1(t, m, Options{Progress: p}, treetest.AppSet(root))
+	if diff := cmp.Diff([]string{"changed " + root + "/fifo", "changed " + root + "/folder"}, treetest.Codes(got.Warnings)); diff != "" {
 		t.Error(diff)
 	}
-	all := stored(t, m, got)
-	if e := all["app/link"]; len(all) != 2 || e.Type != core.TypeSymlink || m.read(t, e.Object.ID) != outside {
+	all := treetest.Stored(t, m, got.Entry)
+	if e := all["app/link"]; len(all) != 2 || e.Type != core.TypeSymlink || m.Read(t, e.Object.ID) != outside {
 		t.Errorf("%+v", all)
 	}
 }
 
 func TestFolderReplacedBeforeItIsOpened(t *testing.T) {
 	outside := t.TempDir()
-	write(t, outside+"/file", "must not be captured")
+	treetest.Write(t, outside+"/file", "must not be captured")
 	for name, c := range map[string]struct {
 		replace  func(t *testing.T, path string)
 		want     []string
 		warnings []string
 	}{
-		"link": {func(t *testing.T, path string) { symlink(t, outside, path) }, []string{"app", "app/folder"}, nil},
-		"file": {func(t *testing.T, path string) { write(t, path, "f") }, []string{"app", "app/folder"}, nil},
+		"link": {func(t *testing.T, path string) { treetest.Symlink(t, outside, path) }, []string{"app", "app/folder"}, nil},
+		"file": {func(t *testing.T, path string) { treetest.Write(t, path, "f") }, []string{"app", "app/folder"}, nil},
 		"none": {func(*testing.T, string) {}, []string{"app"}, []string{"vanished"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := t.TempDir()
-			write(t, root+"/folder/file", "f")
+			treetest.Write(t, root+"/folder/file", "f")
 			p := hook{f: func(name string) {
 				if name == root+"/folder/" {
-					ok(t, os.RemoveAll(name))
+					treetest.OK(t, os.RemoveAll(name))
 					c.replace(t, root+"/folder")
 				}
 			}}
-			m := newMemStore()
-			got := capture1(t, m, CaptureOptions{Progress: p}, appSet(root))
-			all := stored(t, m, got)
-			if diff := cmp.Diff(c.want, paths(all)); diff != "" {
+			m := treetest.NewStore()
+			got := capture1(t, m, Options{Progress: p}, treetest.AppSet(root))
+			all := treetest.Stored(t, m, got.Entry)
+			if diff := cmp.Diff(c.want, treetest.Paths(all)); diff != "" {
 				t.Error(diff)
 			}
-			if name == "link" && m.read(t, all["app/folder"].Object.ID) != outside {
+			if name == "link" && m.Read(t, all["app/folder"].Object.ID) != outside {
 				t.Errorf("%+v", all)
 			}
 			if len(got.Warnings) != len(c.warnings) || (len(c.warnings) == 1 && got.Warnings[0].Code != c.warnings[0]) {
@@ -451,10 +451,10 @@ func TestFolderReplacedBeforeItIsOpened(t *testing.T) {
 // outside change places all the time.
 func TestFolderSwappedForLink(t *testing.T) {
 	base := t.TempDir()
-	root := mkdir(t, base+"/root")
-	write(t, root+"/folder/file", "inside")
-	write(t, base+"/outside/file", "outside")
-	symlink(t, base+"/outside", base+"/swap")
+	root := treetest.Mkdir(t, base+"/root")
+	treetest.Write(t, root+"/folder/file", "inside")
+	treetest.Write(t, base+"/outside/file", "outside")
+	treetest.Symlink(t, base+"/outside", base+"/swap")
 	ctx, stop := context.WithCancel(t.Context())
 	var swapper sync.WaitGroup
 	swaps := 0
@@ -469,11 +469,11 @@ func TestFolderSwappedForLink(t *testing.T) {
 	})
 	seen := map[core.EntryType]int{}
 	for i := 0; i < 5000 && (i < 200 || seen[core.TypeDir] == 0 || seen[core.TypeSymlink] == 0); i++ {
-		m := newMemStore()
-		got := capture1(t, m, CaptureOptions{}, appSet(root))
-		all := stored(t, m, got)
+		m := treetest.NewStore()
+		got := capture1(t, m, Options{}, treetest.AppSet(root))
+		all := treetest.Stored(t, m, got.Entry)
 		seen[all["app/folder"].Type]++
-		if e, found := all["app/folder/file"]; found && m.read(t, e.Object.ID) != "inside" {
+		if e, found := all["app/folder/file"]; found && m.Read(t, e.Object.ID) != "inside" {
 			t.Fatal("the capture was led outside")
 		}
 	}
@@ -486,25 +486,25 @@ func TestFolderSwappedForLink(t *testing.T) {
 
 func TestHardLinksAreReadOnce(t *testing.T) {
 	root := t.TempDir()
-	write(t, root+"/a", "a")
-	ok(t, os.Link(root+"/a", root+"/b"))
-	ok(t, os.Link(root+"/a", mkdir(t, root+"/c")+"/d"))
-	write(t, root+"/alone", "x")
-	ok(t, os.Link(root+"/alone", filepath.Dir(root)+"/outside-of-the-set"))
-	m := newMemStore()
-	got := capture1(t, m, CaptureOptions{}, appSet(root))
-	reads := slices.DeleteFunc(m.created(), func(h string) bool { return strings.HasSuffix(h, ".jsonl") })
+	treetest.Write(t, root+"/a", "a")
+	treetest.OK(t, os.Link(root+"/a", root+"/b"))
+	treetest.OK(t, os.Link(root+"/a", treetest.Mkdir(t, root+"/c")+"/d"))
+	treetest.Write(t, root+"/alone", "x")
+	treetest.OK(t, os.Link(root+"/alone", filepath.Dir(root)+"/outside-of-the-set"))
+	m := treetest.NewStore()
+	got := capture1(t, m, Options{}, treetest.AppSet(root))
+	reads := slices.DeleteFunc(m.Created(), func(h string) bool { return strings.HasSuffix(h, ".jsonl") })
 	slices.Sort(reads)
 	if diff := cmp.Diff([]string{"app/a", "app/alone"}, reads); diff != "" {
 		t.Error(diff)
 	}
-	extras, err := ReadExtra(t.Context(), m, got.Extra.ID)
-	ok(t, err)
-	want := map[string]Extra{"app/b": {Path: "app/b", Link: "app/a"}, "app/c/d": {Path: "app/c/d", Link: "app/a"}}
+	extras, err := files.ReadExtra(t.Context(), m, got.Extra.ID)
+	treetest.OK(t, err)
+	want := map[string]files.Extra{"app/b": {Path: "app/b", Link: "app/a"}, "app/c/d": {Path: "app/c/d", Link: "app/a"}}
 	if diff := cmp.Diff(want, extras); diff != "" {
 		t.Error(diff)
 	}
-	all := stored(t, m, got)
+	all := treetest.Stored(t, m, got.Entry)
 	if all["app/b"].Object != all["app/a"].Object || got.Trees[0].Files != 4 || got.Trees[0].Bytes != 4 {
 		t.Errorf("%+v %+v", all, got.Trees)
 	}
@@ -514,48 +514,48 @@ func TestHardLinksAreReadOnce(t *testing.T) {
 // read itself.
 func TestHardLinkWithVanishedFirstName(t *testing.T) {
 	root := t.TempDir()
-	write(t, root+"/a", "a")
-	ok(t, os.Link(root+"/a", root+"/b"))
-	m := newMemStore()
-	got := capture1(t, m, CaptureOptions{Progress: hook{f: func(name string) {
+	treetest.Write(t, root+"/a", "a")
+	treetest.OK(t, os.Link(root+"/a", root+"/b"))
+	m := treetest.NewStore()
+	got := capture1(t, m, Options{Progress: hook{f: func(name string) {
 		if name == root+"/a" {
-			ok(t, os.Remove(name))
+			treetest.OK(t, os.Remove(name))
 		}
-	}}}, appSet(root))
-	all := stored(t, m, got)
-	if e := all["app/b"]; len(all) != 2 || m.read(t, e.Object.ID) != "a" || got.Extra != nil {
+	}}}, treetest.AppSet(root))
+	all := treetest.Stored(t, m, got.Entry)
+	if e := all["app/b"]; len(all) != 2 || m.Read(t, e.Object.ID) != "a" || got.Extra != nil {
 		t.Errorf("%+v, extra %v", all, got.Extra)
 	}
 }
 
 func TestWriterErrorsAbort(t *testing.T) {
 	broken := errors.New("repository is gone")
-	for name, breakIt := range map[string]func(*memStore){
-		"create":     func(m *memStore) { m.onCreate = func(string) error { return broken } },
-		"create 5th": func(m *memStore) { n := 0; m.onCreate = func(string) error { n++; return at(n == 5, broken) } },
-		"write":      func(m *memStore) { m.onWrite = func(string, int) error { return broken } },
-		"folder":     func(m *memStore) { m.onDir = func([]core.Entry) error { return broken } },
-		"last folder": func(m *memStore) {
-			m.onDir = func(e []core.Entry) error { return at(len(e) == 1 && e[0].Name == "app", broken) }
+	for name, breakIt := range map[string]func(*treetest.Store){
+		"create":     func(m *treetest.Store) { m.OnCreate = func(string) error { return broken } },
+		"create 5th": func(m *treetest.Store) { n := 0; m.OnCreate = func(string) error { n++; return at(n == 5, broken) } },
+		"write":      func(m *treetest.Store) { m.OnWrite = func(string, int) error { return broken } },
+		"folder":     func(m *treetest.Store) { m.OnDir = func([]core.Entry) error { return broken } },
+		"last folder": func(m *treetest.Store) {
+			m.OnDir = func(e []core.Entry) error { return at(len(e) == 1 && e[0].Name == "app", broken) }
 		},
-		"extra": func(m *memStore) {
-			m.onCreate = func(hint string) error { return at(strings.HasSuffix(hint, ".jsonl"), broken) }
+		"extra": func(m *treetest.Store) {
+			m.OnCreate = func(hint string) error { return at(strings.HasSuffix(hint, ".jsonl"), broken) }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := t.TempDir()
 			for i := range 50 {
-				write(t, fmt.Sprintf("%s/d%d/f", root, i), "f")
+				treetest.Write(t, fmt.Sprintf("%s/d%d/f", root, i), "f")
 			}
-			ok(t, os.Link(root+"/d1/f", root+"/d2/g"))
-			before := openFiles(t)
-			m := newMemStore()
+			treetest.OK(t, os.Link(root+"/d1/f", root+"/d2/g"))
+			before := treetest.OpenFiles(t)
+			m := treetest.NewStore()
 			breakIt(m)
-			_, err := Capture(t.Context(), []core.FileSet{appSet(root)}, m, CaptureOptions{Workers: 1})
+			_, err := Files(t.Context(), []core.FileSet{treetest.AppSet(root)}, m, Options{Workers: 1})
 			if !errors.Is(err, broken) {
 				t.Errorf("got %v", err)
 			}
-			if after := openFiles(t); after != before {
+			if after := treetest.OpenFiles(t); after != before {
 				t.Errorf("%d open files before, %d after", before, after)
 			}
 		})
@@ -569,20 +569,13 @@ func at(now bool, err error) error {
 	return nil
 }
 
-func openFiles(t *testing.T) int {
-	t.Helper()
-	names, err := os.ReadDir("/proc/self/fd")
-	ok(t, err)
-	return len(names)
-}
-
 func TestCaptureIsCancelled(t *testing.T) {
 	root := t.TempDir()
-	write(t, root+"/big", strings.Repeat("x", 20*bufferSize))
-	ok(t, os.Link(root+"/big", root+"/second"))
+	treetest.Write(t, root+"/big", strings.Repeat("x", 20*bufferSize))
+	treetest.OK(t, os.Link(root+"/big", root+"/second"))
 	ctx, cancel := context.WithCancel(t.Context())
-	m := newMemStore()
-	m.onWrite = func(_ string, n int) error {
+	m := treetest.NewStore()
+	m.OnWrite = func(_ string, n int) error {
 		if n == bufferSize {
 			cancel()
 		}
@@ -591,78 +584,36 @@ func TestCaptureIsCancelled(t *testing.T) {
 		}
 		return nil
 	}
-	before := openFiles(t)
-	_, err := Capture(ctx, []core.FileSet{appSet(root)}, m, CaptureOptions{})
+	before := treetest.OpenFiles(t)
+	_, err := Files(ctx, []core.FileSet{treetest.AppSet(root)}, m, Options{})
 	if core.CodeOf(err) != core.CodeCancelled {
 		t.Errorf("got %v", err)
 	}
-	if after := openFiles(t); after != before {
+	if after := treetest.OpenFiles(t); after != before {
 		t.Errorf("%d open files before, %d after", before, after)
 	}
 }
 
 func TestManyWarningsAreCounted(t *testing.T) {
 	root := t.TempDir()
-	for i := range maxWarnings + 5 {
-		ok(t, unix.Mkfifo(fmt.Sprintf("%s/%d", root, i), 0o600))
+	for i := range files.MaxWarnings + 5 {
+		treetest.OK(t, unix.Mkfifo(fmt.Sprintf("%s/%d", root, i), 0o600))
 	}
-	got := capture1(t, newMemStore(), CaptureOptions{}, appSet(root))
+	got := capture1(t, treetest.NewStore(), Options{}, treetest.AppSet(root))
 	last := got.Warnings[len(got.Warnings)-1]
-	if len(got.Warnings) != maxWarnings+1 || !strings.HasPrefix(last.Message, "5 more paths") {
+	if len(got.Warnings) != files.MaxWarnings+1 || !strings.HasPrefix(last.Message, "5 more paths") {
 		t.Errorf("%d warnings, the last is %+v", len(got.Warnings), last)
-	}
-}
-
-func TestWalk(t *testing.T) {
-	root := t.TempDir()
-	for _, p := range []string{"a/1", "a/2", "b/1", "b/2", "c"} {
-		write(t, root+"/"+p, p)
-	}
-	m := newMemStore()
-	c := capture1(t, m, CaptureOptions{}, appSet(root))
-	walk := func(fn func(path string) error) []string {
-		var seen []string
-		err := Walk(t.Context(), m, c.Entry, func(path string, _ core.Entry) error {
-			seen = append(seen, path)
-			return fn(path)
-		})
-		if err != nil {
-			seen = append(seen, err.Error())
-		}
-		return seen
-	}
-	stop := errors.New("stop")
-	for name, x := range map[string]struct {
-		fn   func(string) error
-		want []string
-	}{
-		"all":         {func(string) error { return nil }, []string{"app", "app/a", "app/a/1", "app/a/2", "app/b", "app/b/1", "app/b/2", "app/c"}},
-		"skip folder": {func(p string) error { return at(p == "app/a", fs.SkipDir) }, []string{"app", "app/a", "app/b", "app/b/1", "app/b/2", "app/c"}},
-		"skip rest":   {func(p string) error { return at(p == "app/a/1", fs.SkipDir) }, []string{"app", "app/a", "app/a/1", "app/b", "app/b/1", "app/b/2", "app/c"}},
-		"error":       {func(p string) error { return at(p == "app/a", stop) }, []string{"app", "app/a", "stop"}},
-	} {
-		if diff := cmp.Diff(x.want, walk(x.fn)); diff != "" {
-			t.Errorf("%s: %s", name, diff)
-		}
-	}
-	if e, err := Lookup(t.Context(), m, c.Entry, "app/b/2"); err != nil || m.read(t, e.Object.ID) != "b/2" {
-		t.Errorf("%+v %v", e, err)
-	}
-	for _, p := range []string{"app/x", "app/c/d", "nope/c"} {
-		if _, err := Lookup(t.Context(), m, c.Entry, p); core.CodeOf(err) != core.CodeNotFound || core.HintOf(err) == "" {
-			t.Errorf("%s: %v", p, err)
-		}
 	}
 }
 
 func TestOwnersHaveNames(t *testing.T) {
 	root := t.TempDir()
-	write(t, root+"/file", "f")
-	if !isRoot() {
+	treetest.Write(t, root+"/file", "f")
+	if !treetest.IsRoot() {
 		t.Skip("only root can give a file away")
 	}
-	ok(t, os.Lchown(root+"/file", 0, 54321))
-	got := capture1(t, newMemStore(), CaptureOptions{}, appSet(root))
+	treetest.OK(t, os.Lchown(root+"/file", 0, 54321))
+	got := capture1(t, treetest.NewStore(), Options{}, treetest.AppSet(root))
 	if got.Owners.Users["0"] != "root" || got.Owners.Groups["54321"] != "" || got.Owners.Groups["0"] != "root" {
 		t.Errorf("%+v", got.Owners)
 	}

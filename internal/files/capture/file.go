@@ -1,15 +1,19 @@
-package files
+package capture
 
 import (
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/files/openat"
+	"github.com/backstay/backstay/internal/files/xattr"
 )
 
 const (
@@ -40,7 +44,7 @@ func (e *writeError) Unwrap() error { return e.err }
 func (c *capture) store(r *fileReader, j job) error {
 	real := j.in.real + "/" + j.name
 	c.progress.Item(real)
-	if kindOf(&j.st) == unix.S_IFLNK {
+	if openat.Kind(&j.st) == unix.S_IFLNK {
 		return c.storeLink(j, real)
 	}
 	key := c.cacheKey(j)
@@ -66,36 +70,36 @@ func (c *capture) store(r *fileReader, j job) error {
 		}
 		var we *writeError
 		if errors.As(err, &we) {
-			return fmt.Errorf("store %s: %w", quote(real), we.err)
+			return fmt.Errorf("store %s: %w", files.Quote(real), we.err)
 		}
 		if ctxErr := c.ctx.Err(); ctxErr != nil {
 			return ctxErr
 		}
 		if exhausted(err) {
-			return fmt.Errorf("read %s: %w", quote(real), err)
+			return fmt.Errorf("read %s: %w", files.Quote(real), err)
 		}
 		if kept != nil {
 			// It was read before, and what was read is worth more than nothing.
-			c.warn("changed", real, "it changed while it was being read and could not be read again ("+errnoText(err)+"); the first reading is stored")
+			c.warn("changed", real, "it changed while it was being read and could not be read again ("+openat.Reason(err)+"); the first reading is stored")
 			return c.storeFile(j, cacheKey{}, &kept.st, kept.content, now)
 		}
-		if !isErrno(err, unix.ENOENT, unix.ELOOP, unix.ESTALE, unix.ENXIO) && !errors.Is(err, errNoFile) {
-			c.warn("unreadable", real, errnoText(err))
+		if !openat.IsErrno(err, unix.ENOENT, unix.ELOOP, unix.ESTALE, unix.ENXIO) && !errors.Is(err, errNoFile) {
+			c.warn("unreadable", real, openat.Reason(err))
 			return nil
 		}
 		// Gone or replaced: look again.
 		st, lerr := j.stat()
 		switch {
-		case isErrno(lerr, unix.ENOENT):
+		case openat.IsErrno(lerr, unix.ENOENT):
 			c.vanished(real)
 			return nil
 		case lerr != nil:
-			c.warn("unreadable", real, errnoText(lerr))
+			c.warn("unreadable", real, openat.Reason(lerr))
 			return nil
-		case kindOf(&st) == unix.S_IFLNK:
+		case openat.Kind(&st) == unix.S_IFLNK:
 			return c.storeLink(j, real)
-		case kindOf(&st) != unix.S_IFREG || attempt == maxAttempts:
-			c.warn("changed", real, "not stored: it was replaced by a "+kindName(kindOf(&st))+" while the backup ran")
+		case openat.Kind(&st) != unix.S_IFREG || attempt == maxAttempts:
+			c.warn("changed", real, "not stored: it was replaced by a "+kindName(openat.Kind(&st))+" while the backup ran")
 			return nil
 		}
 	}
@@ -124,7 +128,7 @@ type reading struct {
 func (c *capture) storeFile(j job, key cacheKey, st *unix.Stat_t, got content, read time.Time) error {
 	e := entryOf(j.stored, core.TypeFile, st)
 	e.Object = got.object
-	x := Extra{Xattrs: got.xattrs, Sparse: got.sparse}
+	x := files.Extra{Xattrs: got.xattrs, Sparse: got.sparse}
 	if j.stored != j.name {
 		x.Name = []byte(j.name)
 	}
@@ -134,10 +138,10 @@ func (c *capture) storeFile(j job, key cacheKey, st *unix.Stat_t, got content, r
 		t.Bytes += e.Object.Size
 	})
 	if j.group != nil {
-		j.group.entry, j.group.extra = e, Extra{Xattrs: got.xattrs, Sparse: got.sparse}
+		j.group.entry, j.group.extra = e, files.Extra{Xattrs: got.xattrs, Sparse: got.sparse}
 	}
 	c.add(j.in, e, x)
-	if key != (cacheKey{}) && !got.partial && nanos(st.Ctim)+settled.Nanoseconds() <= read.UnixNano() {
+	if key != (cacheKey{}) && !got.partial && st.Ctim.Nano()+settled.Nanoseconds() <= read.UnixNano() {
 		c.mu.Lock()
 		err := c.fresh.add(key, st, got)
 		c.mu.Unlock()
@@ -147,25 +151,25 @@ func (c *capture) storeFile(j job, key cacheKey, st *unix.Stat_t, got content, r
 }
 
 func (c *capture) storeLink(j job, real string) error {
-	target, err := readlinkAt(j.in.fd, j.name)
-	if isErrno(err, unix.ENOENT) {
+	target, err := openat.Readlink(j.in.fd, j.name)
+	if openat.IsErrno(err, unix.ENOENT) {
 		c.vanished(real)
 		return nil
 	}
 	if err != nil {
-		c.warn("unreadable", real, errnoText(err))
+		c.warn("unreadable", real, openat.Reason(err))
 		return nil
 	}
-	st, err := lstatAt(j.in.fd, j.name)
-	if err != nil || kindOf(&st) != unix.S_IFLNK {
+	st, err := openat.Lstat(j.in.fd, j.name)
+	if err != nil || openat.Kind(&st) != unix.S_IFLNK {
 		c.warn("changed", real, "not stored: it was replaced while the backup ran")
 		return nil
 	}
 	e := entryOf(j.stored, core.TypeSymlink, &st)
-	if e.Object, err = c.storeBytes(join(j.in.path, j.stored), target); err != nil {
-		return fmt.Errorf("store link %s: %w", quote(real), err)
+	if e.Object, err = c.storeBytes(filepath.Join(j.in.path, j.stored), target); err != nil {
+		return fmt.Errorf("store link %s: %w", files.Quote(real), err)
 	}
-	var x Extra
+	var x files.Extra
 	if j.stored != j.name {
 		x.Name = []byte(j.name)
 	}
@@ -178,11 +182,9 @@ func (c *capture) storeLink(j job, real string) error {
 // stat looks at what a job's name stands for now.
 func (j *job) stat() (unix.Stat_t, error) {
 	if !j.follow {
-		return lstatAt(j.in.fd, j.name)
+		return openat.Lstat(j.in.fd, j.name)
 	}
-	var st unix.Stat_t
-	err := retryIntr(func() error { return unix.Fstatat(j.in.fd, j.name, &st, 0) })
-	return st, err
+	return openat.Stat(j.in.fd, j.name)
 }
 
 // read reads a file once, up to the size that it has when it is opened.
@@ -192,15 +194,15 @@ func (r *fileReader) read(j job, real string) (got *reading, err error) {
 	if !j.follow {
 		flags |= unix.O_NOFOLLOW
 	}
-	fd, err := openAt(j.in.fd, j.name, flags|unix.O_NOATIME, 0)
-	if isErrno(err, unix.EPERM) { // O_NOATIME is for the owner and root
-		fd, err = openAt(j.in.fd, j.name, flags, 0)
+	fd, err := openat.Open(j.in.fd, j.name, flags|unix.O_NOATIME, 0)
+	if openat.IsErrno(err, unix.EPERM) { // O_NOATIME is for the owner and root
+		fd, err = openat.Open(j.in.fd, j.name, flags, 0)
 	}
 	if err != nil {
 		return nil, err
 	}
 	got = &reading{}
-	if got.st, err = statFD(fd); err == nil && kindOf(&got.st) != unix.S_IFREG {
+	if got.st, err = openat.Fstat(fd); err == nil && openat.Kind(&got.st) != unix.S_IFREG {
 		err = errNoFile
 	}
 	if err != nil {
@@ -212,11 +214,11 @@ func (r *fileReader) read(j job, real string) (got *reading, err error) {
 			err = cerr
 		}
 	}()
-	got.xattrs = readXattrs(fd, func(name string, err error) {
+	got.xattrs = xattr.Read(fd, func(name string, err error) {
 		got.partial = true
 		r.c.xattrFailed(real)(name, err)
 	})
-	w, err := r.c.writer.Create(r.c.ctx, join(j.in.path, j.stored))
+	w, err := r.c.writer.Create(r.c.ctx, filepath.Join(j.in.path, j.stored))
 	if err != nil {
 		return nil, &writeError{err}
 	}
@@ -229,14 +231,14 @@ func (r *fileReader) read(j job, real string) (got *reading, err error) {
 	if err != nil {
 		return nil, err
 	}
-	after, err := statFD(fd)
+	after, err := openat.Fstat(fd)
 	if err != nil {
 		return nil, err
 	}
 	got.changed = changeOf(&got.st, &after, n)
 	named, err := j.stat()
 	switch {
-	case isErrno(err, unix.ENOENT):
+	case openat.IsErrno(err, unix.ENOENT):
 		// Deleted after it was opened: all of it was read, at a moment when it
 		// was there. The deletion itself changed the ctime.
 		if n == got.st.Size && after.Size == got.st.Size && after.Mtim == got.st.Mtim {
@@ -244,7 +246,7 @@ func (r *fileReader) read(j job, real string) (got *reading, err error) {
 		}
 	case err != nil:
 		return nil, err
-	case got.changed == "" && idOf(&named) != idOf(&got.st):
+	case got.changed == "" && openat.IDOf(&named) != openat.IDOf(&got.st):
 		got.changed = "it was replaced by another file"
 	}
 	if got.object, err = w.Finish(); err != nil {
@@ -261,7 +263,7 @@ func (r *fileReader) copy(w io.Writer, f *os.File, got *reading) (int64, error) 
 	}
 	for at := int64(0); at < size; {
 		data, err := seek(f, at, unix.SEEK_DATA)
-		if isErrno(err, unix.ENXIO) {
+		if openat.IsErrno(err, unix.ENXIO) {
 			data, err = size, nil // nothing but a hole up to the end
 		}
 		if err != nil { // the file system cannot tell
@@ -290,7 +292,7 @@ func (r *fileReader) copy(w io.Writer, f *os.File, got *reading) (int64, error) 
 }
 
 func seek(f *os.File, at int64, whence int) (pos int64, err error) {
-	err = retryIntr(func() (err error) {
+	err = openat.Retry(func() (err error) {
 		pos, err = unix.Seek(int(f.Fd()), at, whence)
 		return err
 	})
@@ -358,15 +360,15 @@ func changeOf(before, after *unix.Stat_t, n int64) string {
 
 // sameFile says whether two looks saw the same file unchanged.
 func sameFile(a, b *unix.Stat_t) bool {
-	return idOf(a) == idOf(b) && a.Size == b.Size && a.Mtim == b.Mtim && a.Ctim == b.Ctim && kindOf(a) == kindOf(b)
+	return openat.IDOf(a) == openat.IDOf(b) && a.Size == b.Size && a.Mtim == b.Mtim && a.Ctim == b.Ctim && openat.Kind(a) == openat.Kind(b)
 }
 
 func (c *capture) xattrFailed(real string) func(string, error) {
 	return func(name string, err error) {
 		if name == "" {
-			c.warn("unreadable", real, "its extended attributes could not be listed: "+errnoText(err))
+			c.warn("unreadable", real, "its extended attributes could not be listed: "+openat.Reason(err))
 			return
 		}
-		c.warn("unreadable", real, fmt.Sprintf("its extended attribute %q could not be read: %s", name, errnoText(err)))
+		c.warn("unreadable", real, fmt.Sprintf("its extended attribute %q could not be read: %s", name, openat.Reason(err)))
 	}
 }

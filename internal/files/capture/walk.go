@@ -1,15 +1,17 @@
-package files
+package capture
 
 import (
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"sort"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/files/openat"
+	"github.com/backstay/backstay/internal/files/xattr"
 )
 
 // walkPlace walks one root.
@@ -17,25 +19,25 @@ func (c *capture) walkPlace(p *place, top *folder) error {
 	op := "capture " + string(c.component)
 	// The root itself is what the configuration names: it may be a link.
 	open := func() (int, error) { return openWay(unix.AT_FDCWD, p.root, 0) }
-	if p.scope.whole() {
-		open = func() (int, error) { return openAt(unix.AT_FDCWD, p.root, unix.O_RDONLY|unix.O_DIRECTORY, 0) }
+	if p.scope.Whole() {
+		open = func() (int, error) { return openat.DirThroughLinks(unix.AT_FDCWD, p.root) }
 	}
 	fd, err := open()
 	if err != nil {
-		e := &core.Error{Code: core.CodeNotFound, Op: op, Err: fmt.Errorf("open folder %s: %w", quote(p.root), err)}
+		e := &core.Error{Code: core.CodeNotFound, Op: op, Err: fmt.Errorf("open folder %s: %w", files.Quote(p.root), err)}
 		switch {
-		case isErrno(err, unix.ENOENT):
+		case openat.IsErrno(err, unix.ENOENT):
 			e.Hint = "check the app's root in backstay.yaml, and that the disk it is on is mounted"
-		case isErrno(err, unix.ENOTDIR):
+		case openat.IsErrno(err, unix.ENOTDIR):
 			e.Hint = "the app's root must be a folder"
 		default:
 			e.Code, e.Hint = core.CodeDisk, "run the backup as root or as a user who may read it"
 		}
 		return e
 	}
-	st, err := statFD(fd)
+	st, err := openat.Fstat(fd)
 	if err != nil {
-		return errors.Join(fmt.Errorf("stat %s: %w", quote(p.root), err), unix.Close(fd))
+		return errors.Join(fmt.Errorf("stat %s: %w", files.Quote(p.root), err), unix.Close(fd))
 	}
 	real := p.root
 	if real == "/" {
@@ -47,7 +49,7 @@ func (c *capture) walkPlace(p *place, top *folder) error {
 
 // enter walks an open folder and lets go of it. rel is its path below the
 // place's root; rawName is the real name where the stored one differs.
-func (c *capture) enter(f, parent *folder, stored string, st *unix.Stat_t, rel string, sc scope, rawName []byte) error {
+func (c *capture) enter(f, parent *folder, stored string, st *unix.Stat_t, rel string, sc files.Scope, rawName []byte) error {
 	f.parent, f.pending = parent, 1
 	parent.mu.Lock()
 	parent.pending++
@@ -55,25 +57,25 @@ func (c *capture) enter(f, parent *folder, stored string, st *unix.Stat_t, rel s
 	defer c.done(f)
 	f.entry = entryOf(stored, core.TypeDir, st)
 	f.extra.Name = rawName
-	f.extra.Xattrs = readXattrs(f.fd, c.xattrFailed(f.real))
+	f.extra.Xattrs = xattr.Read(f.fd, c.xattrFailed(f.real))
 	if err := c.ctx.Err(); err != nil {
 		return err
 	}
-	names := sc.named()
-	if sc.whole() {
-		listed, err := listDir(f.fd)
+	names := sc.Named()
+	if sc.Whole() {
+		listed, err := openat.List(f.fd)
 		if err != nil {
 			if exhausted(err) {
-				return fmt.Errorf("list folder %s: %w", quote(f.real), err)
+				return fmt.Errorf("list folder %s: %w", files.Quote(f.real), err)
 			}
-			c.warn("unreadable", f.real, "the folder could not be listed: "+errnoText(err))
+			c.warn("unreadable", f.real, "the folder could not be listed: "+openat.Reason(err))
 		}
-		names = union(listed, names)
+		names = sortedSet(append(listed, names...))
 	}
-	escaped := escapeNames(names)
+	escaped := files.EscapeNames(names)
 	for _, name := range names {
-		relName := join(rel, name)
-		child := sc.child(name, relName)
+		relName := filepath.Join(rel, name)
+		child := sc.Child(name, relName)
 		if len(child) == 0 {
 			continue
 		}
@@ -98,52 +100,52 @@ type visit struct {
 	stored string
 	raw    []byte // the name's bytes where stored differs, else nil
 	rel    string
-	scope  scope
+	scope  files.Scope
 }
 
 func (v *visit) real() string { return v.in.real + "/" + v.name }
 
 func (c *capture) visit(v visit) error {
-	st, err := lstatAt(v.in.fd, v.name)
+	st, err := openat.Lstat(v.in.fd, v.name)
 	if err != nil {
 		return c.absent(v, err)
 	}
-	if kindOf(&st) == unix.S_IFLNK && v.scope.follow() {
+	if openat.Kind(&st) == unix.S_IFLNK && v.scope.Follow() {
 		return c.followLink(v)
 	}
-	if isDir(&st) {
+	if openat.IsDir(&st) {
 		return c.visitDir(v, 0)
 	}
 	if err := c.checkWay(v, &st); err != nil {
 		return err
 	}
-	if !v.scope.whole() {
+	if !v.scope.Whole() {
 		return nil
 	}
-	switch kindOf(&st) {
+	switch openat.Kind(&st) {
 	case unix.S_IFREG:
 		return c.visitFile(v, st, false)
 	case unix.S_IFLNK:
 		c.submit(job{in: v.in, name: v.name, stored: v.stored, st: st})
 		return nil
 	}
-	c.warn("skipped", v.real(), "not stored: it is a "+kindName(kindOf(&st)))
+	c.warn("skipped", v.real(), "not stored: it is a "+kindName(openat.Kind(&st)))
 	return nil
 }
 
 // absent deals with a name that cannot be looked at.
 func (c *capture) absent(v visit, err error) error {
 	if exhausted(err) {
-		return fmt.Errorf("stat %s: %w", quote(v.real()), err)
+		return fmt.Errorf("stat %s: %w", files.Quote(v.real()), err)
 	}
-	if !isErrno(err, unix.ENOENT) {
-		c.warn("unreadable", v.real(), errnoText(err))
+	if !openat.IsErrno(err, unix.ENOENT) {
+		c.warn("unreadable", v.real(), openat.Reason(err))
 		return nil
 	}
-	if must := v.scope.below(v.rel, false); len(must) > 0 {
+	if must := v.scope.Below(v.rel, false); len(must) > 0 {
 		return c.missing(v.in.place, must[0], "it is not there")
 	}
-	if len(v.scope.below(v.rel, true)) == 0 {
+	if len(v.scope.Below(v.rel, true)) == 0 {
 		c.vanished(v.real())
 	}
 	return nil
@@ -156,7 +158,7 @@ func (c *capture) vanished(real string) {
 func (c *capture) missing(p *place, rel, why string) error {
 	return &core.Error{
 		Code: core.CodeNotFound, Op: "capture " + string(c.component),
-		Message: fmt.Sprintf("%s: %s", quote(filepath.Join(p.root, rel)), why),
+		Message: fmt.Sprintf("%s: %s", files.Quote(filepath.Join(p.root, rel)), why),
 		Hint:    "correct the path in backstay.yaml, or take it out when the application no longer has it",
 	}
 }
@@ -165,24 +167,24 @@ func (c *capture) missing(p *place, rel, why string) error {
 // included path goes through.
 func (c *capture) checkWay(v visit, st *unix.Stat_t) error {
 	obstacle := "is not a folder"
-	if kindOf(st) == unix.S_IFLNK {
+	if openat.Kind(st) == unix.S_IFLNK {
 		obstacle = "is a symbolic link, and links are not followed here"
 		if target, err := filepath.EvalSymlinks(v.real()); err == nil {
-			obstacle += "; name the real folder, " + quote(target)
+			obstacle += "; name the real folder, " + files.Quote(target)
 		}
 	}
 	for _, optional := range []bool{false, true} {
-		for _, path := range v.scope.below(v.rel, optional) {
+		for _, path := range v.scope.Below(v.rel, optional) {
 			if path == v.rel {
 				continue
 			}
 			if !optional {
-				return c.missing(v.in.place, path, quote(v.real())+" "+obstacle)
+				return c.missing(v.in.place, path, files.Quote(v.real())+" "+obstacle)
 			}
 			// An optional path that is there behind the link would be lost without a word.
 			full := filepath.Join(v.in.place.root, path)
 			if _, err := os.Stat(full); err == nil {
-				c.warn("skipped", full, quote(v.real())+" "+obstacle)
+				c.warn("skipped", full, files.Quote(v.real())+" "+obstacle)
 			}
 		}
 	}
@@ -192,8 +194,8 @@ func (c *capture) checkWay(v visit, st *unix.Stat_t) error {
 // visitDir opens a folder and walks it.
 func (c *capture) visitDir(v visit, attempt int) error {
 	c.progress.Item(v.real() + "/")
-	open := openDirAt
-	if !v.scope.whole() {
+	open := openat.Dir
+	if !v.scope.Whole() {
 		open = func(dir int, name string) (int, error) { return openWay(dir, name, unix.O_NOFOLLOW) }
 	}
 	fd, err := open(v.in.fd, v.name)
@@ -204,18 +206,18 @@ func (c *capture) visitDir(v visit, attempt int) error {
 }
 
 func (c *capture) visitOpen(v visit, fd int) error {
-	st, err := statFD(fd)
+	st, err := openat.Fstat(fd)
 	if err != nil {
-		return errors.Join(fmt.Errorf("stat %s: %w", quote(v.real()), err), unix.Close(fd))
+		return errors.Join(fmt.Errorf("stat %s: %w", files.Quote(v.real()), err), unix.Close(fd))
 	}
-	in, err := statFD(v.in.fd)
+	in, err := openat.Fstat(v.in.fd)
 	if err != nil {
-		return errors.Join(fmt.Errorf("stat %s: %w", quote(v.in.real), err), unix.Close(fd))
+		return errors.Join(fmt.Errorf("stat %s: %w", files.Quote(v.in.real), err), unix.Close(fd))
 	}
 	if st.Dev != in.Dev {
-		c.note("%s is on another file system than %s; it was captured with it", quote(v.real()), quote(v.in.place.root))
+		c.note("%s is on another file system than %s; it was captured with it", files.Quote(v.real()), files.Quote(v.in.place.root))
 	}
-	f := &folder{place: v.in.place, fd: fd, path: join(v.in.path, v.stored), real: v.real()}
+	f := &folder{place: v.in.place, fd: fd, path: filepath.Join(v.in.path, v.stored), real: v.real()}
 	return c.enter(f, v.in, v.stored, &st, v.rel, v.scope, v.raw)
 }
 
@@ -224,26 +226,26 @@ func (c *capture) visitOpen(v visit, fd int) error {
 func (c *capture) unopened(v visit, err error, attempt int) error {
 	switch {
 	case exhausted(err):
-		return fmt.Errorf("open folder %s: %w", quote(v.real()), err)
-	case isErrno(err, unix.ENOENT, unix.ENOTDIR, unix.ELOOP) && attempt < maxAttempts:
-		st, again := lstatAt(v.in.fd, v.name)
+		return fmt.Errorf("open folder %s: %w", files.Quote(v.real()), err)
+	case openat.IsErrno(err, unix.ENOENT, unix.ENOTDIR, unix.ELOOP) && attempt < maxAttempts:
+		st, again := openat.Lstat(v.in.fd, v.name)
 		if again != nil {
 			return c.absent(v, again)
 		}
-		if isDir(&st) {
+		if openat.IsDir(&st) {
 			return c.visitDir(v, attempt+1)
 		}
 		return c.visit(v)
-	case isErrno(err, unix.ENOENT, unix.ENOTDIR, unix.ELOOP):
+	case openat.IsErrno(err, unix.ENOENT, unix.ENOTDIR, unix.ELOOP):
 		c.warn("changed", v.real(), "not stored: it kept changing between a folder and something else")
 		return nil
 	}
-	st, serr := lstatAt(v.in.fd, v.name)
-	if serr != nil || !isDir(&st) {
+	st, serr := openat.Lstat(v.in.fd, v.name)
+	if serr != nil || !openat.IsDir(&st) {
 		return c.absent(v, err)
 	}
-	c.warn("unreadable", v.real(), "the folder is stored without what is in it: "+errnoText(err))
-	f := &folder{place: v.in.place, fd: -1, path: join(v.in.path, v.stored), real: v.real(), parent: v.in, pending: 1}
+	c.warn("unreadable", v.real(), "the folder is stored without what is in it: "+openat.Reason(err))
+	f := &folder{place: v.in.place, fd: -1, path: filepath.Join(v.in.path, v.stored), real: v.real(), parent: v.in, pending: 1}
 	f.entry = entryOf(v.stored, core.TypeDir, &st)
 	f.extra.Name = v.raw
 	v.in.mu.Lock()
@@ -256,21 +258,21 @@ func (c *capture) unopened(v visit, err error, attempt int) error {
 // followLink captures what a link points to in the link's place, as the file
 // set asks for.
 func (c *capture) followLink(v visit) error {
-	target, err := readlinkAt(v.in.fd, v.name)
+	target, err := openat.Readlink(v.in.fd, v.name)
 	if err != nil {
 		return c.absent(v, err)
 	}
-	fd, err := openAt(v.in.fd, v.name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	if isErrno(err, unix.ENOTDIR) {
+	fd, err := openat.DirThroughLinks(v.in.fd, v.name)
+	if openat.IsErrno(err, unix.ENOTDIR) {
 		return c.followToFile(v, target)
 	}
 	if err != nil {
 		if exhausted(err) {
-			return fmt.Errorf("open folder %s: %w", quote(v.real()), err)
+			return fmt.Errorf("open folder %s: %w", files.Quote(v.real()), err)
 		}
 		return &core.Error{
 			Code: core.CodeNotFound, Op: "capture " + string(c.component),
-			Message: fmt.Sprintf("%s is a symbolic link to %s, which cannot be opened: %s", quote(v.real()), quote(target), errnoText(err)),
+			Message: fmt.Sprintf("%s is a symbolic link to %s, which cannot be opened: %s", files.Quote(v.real()), files.Quote(target), openat.Reason(err)),
 			Hint:    "mount or restore what it points to, or correct the link; what lies behind it would be missing from the backup",
 		}
 	}
@@ -280,18 +282,18 @@ func (c *capture) followLink(v visit) error {
 
 // followToFile captures a file in the place of a link to it.
 func (c *capture) followToFile(v visit, target string) error {
-	var st unix.Stat_t
-	if err := retryIntr(func() error { return unix.Fstatat(v.in.fd, v.name, &st, 0) }); err != nil {
+	st, err := openat.Stat(v.in.fd, v.name)
+	if err != nil {
 		return c.absent(v, err)
 	}
 	if err := c.checkWay(v, &st); err != nil {
 		return err
 	}
-	if !v.scope.whole() {
+	if !v.scope.Whole() {
 		return nil
 	}
-	if kindOf(&st) != unix.S_IFREG {
-		c.warn("skipped", v.real(), "not stored: it is a symbolic link to a "+kindName(kindOf(&st)))
+	if openat.Kind(&st) != unix.S_IFREG {
+		c.warn("skipped", v.real(), "not stored: it is a symbolic link to a "+kindName(openat.Kind(&st)))
 		return nil
 	}
 	c.followed(v, target)
@@ -299,7 +301,7 @@ func (c *capture) followToFile(v visit, target string) error {
 }
 
 func (c *capture) followed(v visit, target string) {
-	c.note("%s is a symbolic link to %s; what it points to was captured in its place", quote(v.real()), quote(target))
+	c.note("%s is a symbolic link to %s; what it points to was captured in its place", files.Quote(v.real()), files.Quote(target))
 	c.count(v.in.place, func(t *core.Tree) { t.Followed = append(t.Followed, v.rel) })
 }
 
@@ -311,7 +313,7 @@ func (c *capture) visitFile(v visit, st unix.Stat_t, follow bool) error {
 		c.submit(j)
 		return nil
 	}
-	if g := c.links[idOf(&st)]; g != nil && sameFile(&g.st, &st) {
+	if g := c.links[openat.IDOf(&st)]; g != nil && sameFile(&g.st, &st) {
 		// The walk waits here, the workers never wait for the walk.
 		<-g.done
 		if g.entry.Type != "" {
@@ -326,21 +328,11 @@ func (c *capture) visitFile(v visit, st unix.Stat_t, follow bool) error {
 			return nil
 		}
 	}
-	g := &linkGroup{done: make(chan struct{}), st: st, path: join(v.in.path, v.stored)}
-	c.links[idOf(&st)] = g
+	g := &linkGroup{done: make(chan struct{}), st: st, path: filepath.Join(v.in.path, v.stored)}
+	c.links[openat.IDOf(&st)] = g
 	j.group = g
 	c.submit(j)
 	return nil
-}
-
-// union merges two sorted lists.
-func union(a, b []string) []string {
-	if len(b) == 0 {
-		return a
-	}
-	all := append(append(make([]string, 0, len(a)+len(b)), a...), b...)
-	sort.Strings(all)
-	return sortedSet(all)
 }
 
 func kindName(kind uint32) string {
@@ -361,12 +353,18 @@ func kindName(kind uint32) string {
 	return "file of an unknown kind"
 }
 
-// errnoText is what the system says of an error, without the path, which
-// stands beside it.
-func errnoText(err error) string {
-	var e unix.Errno
-	if errors.As(err, &e) {
-		return e.Error()
+// openWay opens a folder in which only known names are looked up, so that the right to
+// search it is enough.
+func openWay(dir int, name string, flags int) (int, error) {
+	fd, err := openat.Open(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|flags, 0)
+	if openat.IsErrno(err, unix.EACCES) {
+		fd, err = openat.Open(dir, name, unix.O_PATH|unix.O_DIRECTORY|flags, 0)
 	}
-	return err.Error()
+	return fd, err
+}
+
+// exhausted says that the machine, not the file, is the reason for err: to go
+// on would make a warning of every file that follows.
+func exhausted(err error) bool {
+	return openat.IsErrno(err, unix.EMFILE, unix.ENFILE, unix.ENOMEM)
 }

@@ -1,4 +1,4 @@
-package files
+package restore
 
 import (
 	"bytes"
@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/files/openat"
 )
 
 const (
@@ -38,27 +40,17 @@ func makeTarget(path string) (bool, error) {
 	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return false, err
 	}
-	return true, syncFolder(above)
-}
-
-// syncDir brings a folder's names to disk. Some network file systems do that
-// of themselves and refuse the call.
-func syncDir(fd int) error {
-	err := retryIntr(func() error { return unix.Fsync(fd) })
-	if isErrno(err, unix.EINVAL, unix.ENOTSUP) {
-		return nil
-	}
-	return err
+	return true, openat.SyncPath(above)
 }
 
 // unlockDir lets the owner of a folder into it.
 func unlockDir(dir int, name string) error {
-	fd, err := openAt(dir, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	fd, err := openat.Open(dir, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
 	// Not fchmodat, which can refuse links only since Linux 6.6.
-	err = unix.Chmod(fdPath(fd), 0o700)
+	err = unix.Chmod(openat.Path(fd), 0o700)
 	return errors.Join(err, unix.Close(fd))
 }
 
@@ -88,7 +80,7 @@ func (w *fileWriter) write(j writeJob) (err error) {
 		if err != nil {
 			// The first error counts; what can be removed is removed.
 			if rerr := clearTemp(j.in.fd, temp); rerr != nil {
-				err = errors.Join(err, fmt.Errorf("remove %s: %w", quote(j.in.real+"/"+temp), rerr))
+				err = errors.Join(err, fmt.Errorf("remove %s: %w", files.Quote(j.in.real+"/"+temp), rerr))
 			}
 		}
 	}()
@@ -119,7 +111,7 @@ func (w *fileWriter) write(j writeJob) (err error) {
 
 func clearTemp(dir int, temp string) error {
 	err := unix.Unlinkat(dir, temp, 0)
-	if isErrno(err, unix.ENOENT) {
+	if openat.IsErrno(err, unix.ENOENT) {
 		return nil
 	}
 	return err
@@ -133,12 +125,12 @@ func (o *restore) replace(in *openFolder, temp, name string) error {
 		if err == nil {
 			return nil
 		}
-		if !isErrno(err, unix.EISDIR, unix.ENOTEMPTY, unix.EEXIST) || attempt == maxAttempts {
+		if !openat.IsErrno(err, unix.EISDIR, unix.ENOTEMPTY, unix.EEXIST) || attempt == maxAttempts {
 			return writeFailed("write", real, err)
 		}
-		if !in.owned.child(name, join(in.rel, name)).whole() {
+		if !in.owned.Child(name, filepath.Join(in.rel, name)).Whole() {
 			return &core.Error{
-				Code: core.CodeFailed, Op: "write " + quote(real), Message: "there is a folder of that name, which the backup does not own",
+				Code: core.CodeFailed, Op: "write " + files.Quote(real), Message: "there is a folder of that name, which the backup does not own",
 				Hint: "restore to another folder with --to-dir, or move the folder away",
 			}
 		}
@@ -153,14 +145,14 @@ func (o *restore) replace(in *openFolder, temp, name string) error {
 func (w *fileWriter) makeFile(j writeJob, temp, real string) (err error) {
 	src, err := w.o.reader.Open(w.o.ctx, j.entry.Object.ID)
 	if err != nil {
-		return fmt.Errorf("restore %s: %w", quote(real), err)
+		return fmt.Errorf("restore %s: %w", files.Quote(real), err)
 	}
 	defer func() {
 		if cerr := src.Close(); err == nil && cerr != nil {
-			err = fmt.Errorf("restore %s: %w", quote(real), cerr)
+			err = fmt.Errorf("restore %s: %w", files.Quote(real), cerr)
 		}
 	}()
-	fd, err := openAt(j.in.fd, temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	fd, err := openat.Open(j.in.fd, temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return writeFailed("write", real, err)
 	}
@@ -192,11 +184,11 @@ func (w *fileWriter) makeFile(j writeJob, temp, real string) (err error) {
 		}
 	}
 	if j.link != nil {
-		st, err := statFD(fd)
+		st, err := openat.Fstat(fd)
 		if err != nil {
 			return writeFailed("stat", real, err)
 		}
-		j.link.id = idOf(&st)
+		j.link.id = openat.IDOf(&st)
 	}
 	return nil
 }
@@ -226,14 +218,14 @@ func (w *fileWriter) copy(f *os.File, src io.Reader, j writeJob, real string, su
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("restore %s: %w", quote(real), err)
+			return fmt.Errorf("restore %s: %w", files.Quote(real), err)
 		}
 		if size > j.entry.Object.Size {
 			break
 		}
 	}
 	if size != j.entry.Object.Size {
-		return damage("restore "+quote(real), fmt.Sprintf("the backup has %d bytes of it where there should be %d", size, j.entry.Object.Size))
+		return files.Damage("restore "+files.Quote(real), fmt.Sprintf("the backup has %d bytes of it where there should be %d", size, j.entry.Object.Size))
 	}
 	if j.extra.Sparse {
 		// The end may be a hole.
@@ -275,7 +267,7 @@ func writeAt(f *os.File, b []byte, at int64, sparse bool) error {
 func (w *fileWriter) verify(f *os.File, want []byte, size int64, real string) error {
 	// What is written and synced can leave the page cache, so that the disk
 	// itself answers. It is advice: file systems may ignore it.
-	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil && !isErrno(err, unix.EINVAL, unix.ENOSYS) {
+	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil && !openat.IsErrno(err, unix.EINVAL, unix.ENOSYS) {
 		return writeFailed("verify", real, err)
 	}
 	sum := sha256.New()
@@ -285,7 +277,7 @@ func (w *fileWriter) verify(f *os.File, want []byte, size int64, real string) er
 	}
 	if n != size || !bytes.Equal(sum.Sum(nil), want) {
 		return &core.Error{
-			Code: core.CodeDamage, Op: "verify " + quote(real), Message: "what is read back is not what was written",
+			Code: core.CodeDamage, Op: "verify " + files.Quote(real), Message: "what is read back is not what was written",
 			Hint: "the disk or the memory of this machine is at fault; restore to another one",
 		}
 	}
@@ -296,22 +288,22 @@ func (w *fileWriter) verify(f *os.File, want []byte, size int64, real string) er
 func (w *fileWriter) makeLink(j writeJob, temp, real string) error {
 	src, err := w.o.reader.Open(w.o.ctx, j.entry.Object.ID)
 	if err != nil {
-		return fmt.Errorf("restore %s: %w", quote(real), err)
+		return fmt.Errorf("restore %s: %w", files.Quote(real), err)
 	}
 	target, err := io.ReadAll(io.LimitReader(src, maxLinkTarget+1))
 	if cerr := src.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
-		return fmt.Errorf("restore %s: %w", quote(real), err)
+		return fmt.Errorf("restore %s: %w", files.Quote(real), err)
 	}
 	if len(target) == 0 || len(target) > maxLinkTarget || bytes.IndexByte(target, 0) >= 0 {
-		return damage("restore "+quote(real), "what is stored is not the target of a link")
+		return files.Damage("restore "+files.Quote(real), "what is stored is not the target of a link")
 	}
 	if err := unix.Symlinkat(string(target), j.in.fd, temp); err != nil {
 		return writeFailed("write", real, err)
 	}
-	st, err := lstatAt(j.in.fd, temp)
+	st, err := openat.Lstat(j.in.fd, temp)
 	if err != nil {
 		return writeFailed("stat", real, err)
 	}
@@ -345,14 +337,14 @@ func (o *restore) link(t *linkTarget, j writeJob) (bool, error) {
 		return false, writeFailed("close folder of", real, cerr)
 	}
 	if err != nil {
-		if isErrno(err, unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EIO) {
+		if openat.IsErrno(err, unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EIO) {
 			return false, writeFailed("link", real, err)
 		}
-		o.warn("link", real, "it is restored as a file of its own, because it could not be linked: "+errnoText(err))
+		o.warn("link", real, "it is restored as a file of its own, because it could not be linked: "+openat.Reason(err))
 		return false, nil
 	}
-	st, err := lstatAt(j.in.fd, temp)
-	if err != nil || idOf(&st) != t.id {
+	st, err := openat.Lstat(j.in.fd, temp)
+	if err != nil || openat.IDOf(&st) != t.id {
 		// Somebody put another file in its place meanwhile.
 		return false, clearTemp(j.in.fd, temp)
 	}
@@ -373,7 +365,7 @@ func (o *restore) link(t *linkTarget, j writeJob) (bool, error) {
 
 // openBelow opens a folder some levels below another, and never through a link.
 func openBelow(root int, rel string) (int, error) {
-	fd, err := openAt(root, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	fd, err := openat.DirThroughLinks(root, ".")
 	if err != nil {
 		return -1, err
 	}
@@ -381,7 +373,7 @@ func openBelow(root int, rel string) (int, error) {
 		return fd, nil
 	}
 	for name := range strings.SplitSeq(rel, "/") {
-		next, err := openDirAt(fd, name)
+		next, err := openat.Dir(fd, name)
 		if cerr := unix.Close(fd); err == nil && cerr != nil {
 			err = errors.Join(cerr, unix.Close(next))
 		}

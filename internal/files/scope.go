@@ -2,13 +2,41 @@ package files
 
 import (
 	"fmt"
-	"sort"
+	"maps"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/backstay/backstay/internal/core"
 )
+
+// Scope is what file sets take at one path, for a walk that goes down with
+// Child. Its zero value takes nothing. It does not change.
+type Scope []scopePart
+
+// scopePart is for one file set that takes the path itself or something below it.
+type scopePart struct {
+	set   *selection
+	at    *branch // nil below an included path where nothing more is said
+	whole bool    // everything here is taken
+}
+
+// NewScope returns what the sets, all of one root, take at that root. It
+// checks Include and Exclude, the only fields that it looks at; an error has
+// core.CodeConfig and a hint.
+func NewScope(sets ...core.FileSet) (Scope, error) {
+	var sc Scope
+	for _, set := range sets {
+		s, err := newSelection(set.Include, set.Exclude)
+		if err != nil {
+			return nil, err
+		}
+		sc = append(sc, scopePart{set: s, at: s.include, whole: s.include.included})
+	}
+	return sc, nil
+}
 
 // selection is what one FileSet takes, ready for a walk.
 type selection struct {
@@ -30,7 +58,7 @@ func newSelection(include []core.Path, exclude []string) (*selection, error) {
 	for _, p := range include {
 		if p.Path != "." {
 			for _, element := range strings.Split(p.Path, "/") {
-				if err := checkName(element); err != nil {
+				if err := CheckName(element); err != nil {
 					return nil, &core.Error{
 						Code: core.CodeConfig, Op: "read file set", Message: fmt.Sprintf("the path %q is not a plain relative path", p.Path),
 						Hint: "write it relative to the root folder, without \".\", \"..\" or a \"/\" at either end",
@@ -87,28 +115,10 @@ func (s *selection) excludes(rel string) bool {
 	return false
 }
 
-// scope is what is taken at one path: one part for each FileSet that takes the
-// path itself or something below it.
-type scope []scopePart
-
-type scopePart struct {
-	set   *selection
-	at    *branch // nil below an included path where nothing more is said
-	whole bool    // everything here is taken
-}
-
-func newScope(sets []*selection) scope {
-	var sc scope
-	for _, s := range sets {
-		sc = append(sc, scopePart{set: s, at: s.include, whole: s.include.included})
-	}
-	return sc
-}
-
-// child returns the scope at rel, the path of name in the folder of sc. It is
+// Child returns the scope at rel, the path of name in the folder of sc. It is
 // empty when nothing is taken there.
-func (sc scope) child(name, rel string) scope {
-	var next scope
+func (sc Scope) Child(name, rel string) Scope {
+	var next Scope
 	for _, p := range sc {
 		var at *branch
 		if p.at != nil {
@@ -123,8 +133,8 @@ func (sc scope) child(name, rel string) scope {
 	return next
 }
 
-// whole says whether the path itself is taken, not only something below it.
-func (sc scope) whole() bool {
+// Whole says whether the path itself is taken, not only something below it.
+func (sc Scope) Whole() bool {
 	for _, p := range sc {
 		if p.whole {
 			return true
@@ -133,8 +143,8 @@ func (sc scope) whole() bool {
 	return false
 }
 
-// follow says whether a symbolic link here is followed.
-func (sc scope) follow() bool {
+// Follow says whether a symbolic link here is followed.
+func (sc Scope) Follow() bool {
 	for _, p := range sc {
 		if p.at != nil && p.at.follow {
 			return true
@@ -143,8 +153,8 @@ func (sc scope) follow() bool {
 	return false
 }
 
-// named returns the names in this folder that the sets mention.
-func (sc scope) named() []string {
+// Named returns the names in this folder that the sets mention.
+func (sc Scope) Named() []string {
 	seen := map[string]bool{}
 	for _, p := range sc {
 		if p.at == nil {
@@ -154,24 +164,19 @@ func (sc scope) named() []string {
 			seen[name] = true
 		}
 	}
-	names := make([]string, 0, len(seen))
-	for name := range seen {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	return names
+	return slices.Sorted(maps.Keys(seen))
 }
 
-// below returns the included paths at and below rel, whose scope sc is, that
+// Below returns the included paths at and below rel, whose scope sc is, that
 // are not excluded: those that must be there, or those that need not.
-func (sc scope) below(rel string, optional bool) []string {
+func (sc Scope) Below(rel string, optional bool) []string {
 	var paths []string
 	for _, p := range sc {
 		if p.at != nil {
 			p.at.collect(p.set, rel, optional, &paths)
 		}
 	}
-	sort.Strings(paths)
+	slices.Sort(paths)
 	return paths
 }
 
@@ -183,6 +188,6 @@ func (b *branch) collect(set *selection, rel string, optional bool, paths *[]str
 		*paths = append(*paths, rel)
 	}
 	for name, child := range b.children {
-		child.collect(set, join(rel, name), optional, paths)
+		child.collect(set, filepath.Join(rel, name), optional, paths)
 	}
 }

@@ -1,4 +1,10 @@
-package files
+// Package capture stores file trees in a backup. It is for the engine.
+//
+// It promises that a tree is stored as it is (see package files for what of
+// it); that what could not be captured is named in a warning; that no symbolic
+// link leads it out of its folder, not even one put there while it runs; and
+// that a file which has not changed since the backup before is not read again.
+package capture
 
 import (
 	"context"
@@ -9,6 +15,7 @@ import (
 	"log/slog"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"sync"
@@ -17,10 +24,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/files/openat"
 )
 
-// CaptureOptions says how to capture. The zero value is usable.
-type CaptureOptions struct {
+// Options says how to capture. The zero value is usable.
+type Options struct {
 	Cache    *Cache        // of the previous backup, whose objects must still be in the repository; may be nil
 	Progress core.Progress // nil: none
 	Clock    core.Clock    // nil: the machine's
@@ -28,8 +37,8 @@ type CaptureOptions struct {
 	Log      *slog.Logger  // nil: none
 }
 
-// Captured is a component's file trees, stored.
-type Captured struct {
+// Result is a component's file trees, stored.
+type Result struct {
 	Entry    core.Entry     // the component's folder, with a folder for each place in it
 	Extra    *core.Object   // COMPONENT.extra.jsonl; nil when there is nothing to say
 	Trees    []core.Tree    // one for each place; counts include the place's own folder
@@ -39,23 +48,18 @@ type Captured struct {
 	Cache    *Cache         // for the next backup of the same component, once this one is committed
 }
 
-const (
-	defaultWorkers = 4
-	// maxWarnings bounds the warnings of one code: more go to the log and
-	// into a count. A manifest with a million lines helps nobody.
-	maxWarnings = 1000
-)
+const defaultWorkers = 4
 
-// Capture stores what sets, all of one component, name. Sets of one place make
+// Files stores what sets, all of one component, name. Sets of one place make
 // one tree. What is missing, unreadable or changing becomes a warning; a root
 // or a path that must be there and is not is an error, and so is any error of w.
-func Capture(ctx context.Context, sets []core.FileSet, w core.TreeWriter, opt CaptureOptions) (*Captured, error) {
+func Files(ctx context.Context, sets []core.FileSet, w core.TreeWriter, opt Options) (*Result, error) {
 	if len(sets) == 0 {
 		return nil, errors.New("capture files: no file sets")
 	}
 	c := &capture{
 		writer: w, component: sets[0].Component, old: opt.Cache, progress: opt.Progress,
-		clock: opt.Clock, log: opt.Log, links: map[fileID]*linkGroup{}, warned: map[string]int{},
+		clock: opt.Clock, log: opt.Log, links: map[openat.ID]*linkGroup{},
 		fresh: newCache(), uids: map[uint32]bool{}, gids: map[uint32]bool{},
 	}
 	if c.progress == nil {
@@ -99,22 +103,23 @@ func Capture(ctx context.Context, sets []core.FileSet, w core.TreeWriter, opt Ca
 	if err != nil {
 		return nil, err
 	}
-	captured := &Captured{
-		Entry: c.top, Extra: c.extra, Owners: c.owners(), Warnings: c.sortedWarnings(),
-		Notes: c.notes, Cache: c.fresh,
+	result := &Result{
+		Entry: c.top, Extra: c.extra, Owners: c.owners(),
+		Warnings: c.warnings.All(fmt.Sprintf(" of %s; each is in the log", c.component)),
+		Notes:    c.notes, Cache: c.fresh,
 	}
-	sort.Strings(captured.Notes)
+	sort.Strings(result.Notes)
 	c.fresh.sort()
 	for _, p := range places {
 		if c.extra != nil {
-			p.tree.Extra = ExtraName(c.component)
+			p.tree.Extra = files.ExtraName(c.component)
 		}
-		captured.Trees = append(captured.Trees, p.tree)
+		result.Trees = append(result.Trees, p.tree)
 	}
-	return captured, nil
+	return result, nil
 }
 
-// capture is the state of one Capture.
+// capture is the state of one call of Files.
 type capture struct {
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
@@ -125,13 +130,12 @@ type capture struct {
 	clock     core.Clock
 	log       *slog.Logger
 	jobs      chan job
-	links     map[fileID]*linkGroup // used by the walk only
+	links     map[openat.ID]*linkGroup // used by the walk only
+	warnings  files.Warnings
 
 	mu          sync.Mutex // for all below
 	top         core.Entry
 	fresh       *Cache
-	warnings    []core.Warning
-	warned      map[string]int
 	notes       []string
 	uids, gids  map[uint32]bool
 	extraWriter core.FileWriter
@@ -142,25 +146,26 @@ type capture struct {
 type place struct {
 	name  string
 	root  string
-	scope scope
+	sets  []core.FileSet
+	scope files.Scope
 	tree  core.Tree // counts are guarded by capture.mu
 }
 
-// folder is an open folder whose children are being captured. It is stored
+// folder is an open folder whose children are being result. It is stored
 // when the walk and every job in it are done with it.
 type folder struct {
 	parent *folder
 	place  *place
 	fd     int
-	entry  core.Entry // its own attributes
-	path   string     // in the component, as stored
-	real   string     // on this machine
-	extra  Extra      // of the folder itself
+	entry  core.Entry  // its own attributes
+	path   string      // in the component, as stored
+	real   string      // on this machine
+	extra  files.Extra // of the folder itself
 
 	mu      sync.Mutex
 	pending int
 	entries []core.Entry
-	extras  []Extra
+	extras  []files.Extra
 }
 
 // job is a file or symbolic link to be stored.
@@ -179,18 +184,17 @@ type linkGroup struct {
 	st    unix.Stat_t
 	path  string     // of the first name
 	entry core.Entry // set when done is closed; an empty type says that it was not stored
-	extra Extra
+	extra files.Extra
 }
 
 func (c *capture) plan(sets []core.FileSet) ([]*place, error) {
 	var places []*place
 	byName := map[string]*place{}
-	selections := map[string][]*selection{}
 	for _, set := range sets {
 		if set.Component != c.component {
 			return nil, fmt.Errorf("capture files: sets of two components, %s and %s", c.component, set.Component)
 		}
-		if err := checkName(set.Place); err != nil {
+		if err := files.CheckName(set.Place); err != nil {
 			return nil, fmt.Errorf("capture files: place: %w", err)
 		}
 		if !filepath.IsAbs(set.Root) {
@@ -198,10 +202,6 @@ func (c *capture) plan(sets []core.FileSet) ([]*place, error) {
 				Code: core.CodeConfig, Op: "capture " + string(c.component), Message: fmt.Sprintf("the folder %q is not an absolute path", set.Root),
 				Hint: "write the whole path, beginning with /",
 			}
-		}
-		s, err := newSelection(set.Include, set.Exclude)
-		if err != nil {
-			return nil, err
 		}
 		p := byName[set.Place]
 		if p == nil {
@@ -213,7 +213,7 @@ func (c *capture) plan(sets []core.FileSet) ([]*place, error) {
 		if filepath.Clean(set.Root) != p.root {
 			return nil, fmt.Errorf("capture files: place %q has two roots, %s and %s", set.Place, p.root, set.Root)
 		}
-		selections[set.Place] = append(selections[set.Place], s)
+		p.sets = append(p.sets, set)
 		for _, i := range set.Include {
 			p.tree.Include = append(p.tree.Include, i.Path)
 		}
@@ -221,7 +221,10 @@ func (c *capture) plan(sets []core.FileSet) ([]*place, error) {
 	}
 	sort.Slice(places, func(i, k int) bool { return places[i].name < places[k].name })
 	for _, p := range places {
-		p.scope = newScope(selections[p.name])
+		var err error
+		if p.scope, err = files.NewScope(p.sets...); err != nil {
+			return nil, err
+		}
 		p.tree.Include = sortedSet(p.tree.Include)
 		p.tree.Exclude = sortedSet(p.tree.Exclude)
 	}
@@ -229,14 +232,8 @@ func (c *capture) plan(sets []core.FileSet) ([]*place, error) {
 }
 
 func sortedSet(list []string) []string {
-	sort.Strings(list)
-	var set []string
-	for i, s := range list {
-		if i == 0 || list[i-1] != s {
-			set = append(set, s)
-		}
-	}
-	return set
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // fail ends the capture; the first failure is the one that is reported.
@@ -272,11 +269,11 @@ func (c *capture) submit(j job) {
 }
 
 // add puts a stored entry into a folder and counts it.
-func (c *capture) add(in *folder, e core.Entry, x Extra) {
+func (c *capture) add(in *folder, e core.Entry, x files.Extra) {
 	in.mu.Lock()
 	in.entries = append(in.entries, e)
-	if !x.empty() {
-		x.Path = join(in.path, e.Name)
+	if !x.Empty() {
+		x.Path = filepath.Join(in.path, e.Name)
 		in.extras = append(in.extras, x)
 	}
 	in.mu.Unlock()
@@ -301,7 +298,7 @@ func (c *capture) done(f *folder) {
 		}
 		if f.fd >= 0 {
 			if err := unix.Close(f.fd); err != nil {
-				c.fail(fmt.Errorf("close %s: %w", quote(f.real), err))
+				c.fail(fmt.Errorf("close %s: %w", files.Quote(f.real), err))
 			}
 		}
 		if c.ctx.Err() == nil {
@@ -326,7 +323,7 @@ func (c *capture) storeFolder(f *folder) error {
 	}
 	var err error
 	if e.Object, err = c.writer.WriteDir(c.ctx, f.entries); err != nil {
-		return fmt.Errorf("store folder %s: %w", quote(f.real), err)
+		return fmt.Errorf("store folder %s: %w", files.Quote(f.real), err)
 	}
 	for _, child := range f.entries {
 		if child.Type == core.TypeDir {
@@ -351,7 +348,7 @@ func (c *capture) storeFolder(f *folder) error {
 // writeExtras appends lines to extra.jsonl, which is begun with the first of
 // them. They are in order within a folder, so that an unchanged tree gives
 // nearly the same bytes again.
-func (c *capture) writeExtras(extras []Extra) error {
+func (c *capture) writeExtras(extras []files.Extra) error {
 	if len(extras) == 0 {
 		return nil
 	}
@@ -359,14 +356,14 @@ func (c *capture) writeExtras(extras []Extra) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.extraWriter == nil {
-		w, err := c.writer.Create(c.ctx, ExtraName(c.component))
+		w, err := c.writer.Create(c.ctx, files.ExtraName(c.component))
 		if err != nil {
 			return fmt.Errorf("store extra.jsonl: %w", err)
 		}
 		c.extraWriter = w
 	}
 	for i := range extras {
-		line, err := extras[i].encode()
+		line, err := extras[i].Encode()
 		if err != nil {
 			return err
 		}
@@ -412,37 +409,15 @@ func (c *capture) storeBytes(hint, text string) (object core.Object, err error) 
 	return w.Finish()
 }
 
-func (c *capture) warn(code, object, message string) {
-	c.log.Warn(message, "code", code, "path", object)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.warned[code]++
-	if c.warned[code] <= maxWarnings {
-		c.warnings = append(c.warnings, core.Warning{Code: code, Object: quote(object), Message: message})
-	}
+func (c *capture) warn(code, path, message string) {
+	c.log.Warn(message, "code", code, "path", path)
+	c.warnings.Add(code, path, message)
 }
 
 func (c *capture) note(format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.notes = append(c.notes, fmt.Sprintf(format, args...))
-}
-
-func (c *capture) sortedWarnings() []core.Warning {
-	sort.SliceStable(c.warnings, func(i, k int) bool { return c.warnings[i].Object < c.warnings[k].Object })
-	codes := make([]string, 0, len(c.warned))
-	for code := range c.warned {
-		codes = append(codes, code)
-	}
-	sort.Strings(codes)
-	for _, code := range codes {
-		if more := c.warned[code] - maxWarnings; more > 0 {
-			c.warnings = append(c.warnings, core.Warning{
-				Code: code, Message: fmt.Sprintf("%d more paths of %s; each is in the log", more, c.component),
-			})
-		}
-	}
-	return c.warnings
 }
 
 // owns remembers whose entry was stored.
@@ -472,9 +447,27 @@ func (c *capture) owners() core.Owners {
 
 // entryOf fills in what stat says of a file.
 func entryOf(name string, kind core.EntryType, st *unix.Stat_t) core.Entry {
-	e := core.Entry{Name: name, Type: kind, Mode: modeOf(st), UID: st.Uid, GID: st.Gid, ModTime: mtimeOf(st)}
+	e := core.Entry{
+		Name: name, Type: kind, Mode: modeOf(st), UID: st.Uid, GID: st.Gid,
+		ModTime: time.Unix(st.Mtim.Unix()).UTC(),
+	}
 	if kind == core.TypeSymlink {
 		e.Mode = fs.FileMode(0o777)
 	}
 	return e
+}
+
+// modeOf returns permission bits with setuid, setgid and sticky.
+func modeOf(st *unix.Stat_t) fs.FileMode {
+	m := fs.FileMode(st.Mode & 0o777)
+	if st.Mode&unix.S_ISUID != 0 {
+		m |= fs.ModeSetuid
+	}
+	if st.Mode&unix.S_ISGID != 0 {
+		m |= fs.ModeSetgid
+	}
+	if st.Mode&unix.S_ISVTX != 0 {
+		m |= fs.ModeSticky
+	}
+	return m
 }

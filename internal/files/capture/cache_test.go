@@ -1,4 +1,4 @@
-package files
+package capture
 
 import (
 	"bytes"
@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/files/treetest"
 )
 
 // saved sends a cache through its file.
@@ -23,9 +25,9 @@ func saved(t *testing.T, c *Cache) *Cache {
 	t.Helper()
 	path := t.TempDir() + "/cache"
 	c.BackupID, c.Repository = "backup-1", "repository-1"
-	ok(t, c.Save(path))
+	treetest.OK(t, c.Save(path))
 	got, err := LoadCache(path)
-	ok(t, err)
+	treetest.OK(t, err)
 	if got.BackupID != "backup-1" || got.Repository != "repository-1" || got.Len() != c.Len() {
 		t.Fatalf("loaded %q %q with %d files, saved %d", got.BackupID, got.Repository, got.Len(), c.Len())
 	}
@@ -34,20 +36,20 @@ func saved(t *testing.T, c *Cache) *Cache {
 
 func TestUnchangedFilesAreNotRead(t *testing.T) {
 	root := t.TempDir() + "/tree"
-	hostileTree(t, root)
-	m := newMemStore()
-	first := capture1(t, m, CaptureOptions{Clock: laterClock{}}, appSet(root))
-	before := stored(t, m, first)
+	treetest.HostileTree(t, root)
+	m := treetest.NewStore()
+	first := capture1(t, m, Options{Clock: treetest.LaterClock{}}, treetest.AppSet(root))
+	before := treetest.Stored(t, m, first.Entry)
 	// Only links and extra.jsonl may be written again; a file that is opened
 	// for reading calls Create.
-	m.creates = nil
-	second := capture1(t, m, CaptureOptions{Clock: laterClock{}, Cache: saved(t, first.Cache)}, appSet(root))
-	for _, hint := range m.created() {
+	m.Forget()
+	second := capture1(t, m, Options{Clock: treetest.LaterClock{}, Cache: saved(t, first.Cache)}, treetest.AppSet(root))
+	for _, hint := range m.Created() {
 		if e := before[hint]; e.Type != core.TypeSymlink && hint != "files.extra.jsonl" {
 			t.Errorf("%q was read again", hint)
 		}
 	}
-	after := stored(t, m, second)
+	after := treetest.Stored(t, m, second.Entry)
 	for _, all := range []map[string]core.Entry{before, after} {
 		for path, e := range all {
 			if e.Type == core.TypeDir { // folders are stored anew and may have another id
@@ -59,10 +61,10 @@ func TestUnchangedFilesAreNotRead(t *testing.T) {
 	if diff := cmp.Diff(before, after); diff != "" {
 		t.Error(diff)
 	}
-	firstExtra, err := ReadExtra(t.Context(), m, first.Extra.ID)
-	ok(t, err)
-	secondExtra, err := ReadExtra(t.Context(), m, second.Extra.ID)
-	ok(t, err)
+	firstExtra, err := files.ReadExtra(t.Context(), m, first.Extra.ID)
+	treetest.OK(t, err)
+	secondExtra, err := files.ReadExtra(t.Context(), m, second.Extra.ID)
+	treetest.OK(t, err)
 	if diff := cmp.Diff(firstExtra, secondExtra); diff != "" {
 		t.Error(diff)
 	}
@@ -76,7 +78,7 @@ func TestUnchangedFilesAreNotRead(t *testing.T) {
 	}
 }
 
-func countLinks(extras map[string]Extra) (n int64) {
+func countLinks(extras map[string]files.Extra) (n int64) {
 	for _, x := range extras {
 		if x.Link != "" {
 			n++
@@ -89,33 +91,33 @@ func TestChangedFilesAreReadAgain(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, path string){
 		"content, same size and mtime": func(t *testing.T, path string) {
 			info, err := os.Stat(path)
-			ok(t, err)
-			ok(t, os.WriteFile(path, []byte("CONTENT"), 0o644))
-			setTime(t, path, info.ModTime())
+			treetest.OK(t, err)
+			treetest.OK(t, os.WriteFile(path, []byte("CONTENT"), 0o644))
+			treetest.SetTime(t, path, info.ModTime())
 		},
-		"mtime": func(t *testing.T, path string) { setTime(t, path, time.Unix(1, 0)) },
-		"mode":  func(t *testing.T, path string) { ok(t, os.Chmod(path, 0o600)) },
+		"mtime": func(t *testing.T, path string) { treetest.SetTime(t, path, time.Unix(1, 0)) },
+		"mode":  func(t *testing.T, path string) { treetest.OK(t, os.Chmod(path, 0o600)) },
 		"replaced": func(t *testing.T, path string) {
-			write(t, path+".new", "CONTENT")
-			ok(t, os.Rename(path+".new", path))
+			treetest.Write(t, path+".new", "CONTENT")
+			treetest.OK(t, os.Rename(path+".new", path))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := t.TempDir()
-			path := write(t, root+"/file", "content")
-			write(t, root+"/other", "o")
-			m := newMemStore()
-			first := capture1(t, m, CaptureOptions{Clock: laterClock{}}, appSet(root))
+			path := treetest.Write(t, root+"/file", "content")
+			treetest.Write(t, root+"/other", "o")
+			m := treetest.NewStore()
+			first := capture1(t, m, Options{Clock: treetest.LaterClock{}}, treetest.AppSet(root))
 			waitForTick(t)
 			change(t, path)
-			m.creates = nil
-			second := capture1(t, m, CaptureOptions{Clock: laterClock{}, Cache: first.Cache}, appSet(root))
-			if diff := cmp.Diff([]string{"app/file"}, m.created()); diff != "" {
+			m.Forget()
+			second := capture1(t, m, Options{Clock: treetest.LaterClock{}, Cache: first.Cache}, treetest.AppSet(root))
+			if diff := cmp.Diff([]string{"app/file"}, m.Created()); diff != "" {
 				t.Error(diff)
 			}
 			content, err := os.ReadFile(path)
-			ok(t, err)
-			if got := m.read(t, stored(t, m, second)["app/file"].Object.ID); got != string(content) {
+			treetest.OK(t, err)
+			if got := m.Read(t, treetest.Stored(t, m, second.Entry)["app/file"].Object.ID); got != string(content) {
 				t.Errorf("stored %q, the file has %q", got, content)
 			}
 		})
@@ -126,11 +128,11 @@ func TestChangedFilesAreReadAgain(t *testing.T) {
 // before the call: the kernel's clock for that moves in steps of some milliseconds.
 func waitForTick(t *testing.T) {
 	t.Helper()
-	probe := write(t, t.TempDir()+"/probe", "")
+	probe := treetest.Write(t, t.TempDir()+"/probe", "")
 	ctime := func() unix.Timespec {
-		ok(t, os.Chmod(probe, 0o600))
+		treetest.OK(t, os.Chmod(probe, 0o600))
 		var st unix.Stat_t
-		ok(t, unix.Lstat(probe, &st))
+		treetest.OK(t, unix.Lstat(probe, &st))
 		return st.Ctim
 	}
 	for start := ctime(); ctime() == start; {
@@ -147,14 +149,14 @@ func (c clockAt) Now() time.Time { return time.Time(c) }
 // trace in its times.
 func TestRacilyCleanFilesAreReadAgain(t *testing.T) {
 	root := t.TempDir()
-	path := write(t, root+"/file", "f")
+	path := treetest.Write(t, root+"/file", "f")
 	var st unix.Stat_t
-	ok(t, unix.Lstat(path, &st))
+	treetest.OK(t, unix.Lstat(path, &st))
 	changed := time.Unix(st.Ctim.Unix())
 	for after, cached := range map[time.Duration]int{
 		-time.Hour: 0, 0: 0, settled - 1: 0, settled: 1, time.Hour: 1,
 	} {
-		got := capture1(t, newMemStore(), CaptureOptions{Clock: clockAt(changed.Add(after))}, appSet(root))
+		got := capture1(t, treetest.NewStore(), Options{Clock: clockAt(changed.Add(after))}, treetest.AppSet(root))
 		if got.Cache.Len() != cached {
 			t.Errorf("%v after its change: %d files in the cache, want %d", after, got.Cache.Len(), cached)
 		}
@@ -164,16 +166,16 @@ func TestRacilyCleanFilesAreReadAgain(t *testing.T) {
 func TestDamagedCacheIsEmpty(t *testing.T) {
 	root := t.TempDir()
 	for i := range 20 {
-		write(t, fmt.Sprintf("%s/%d", root, i), "x")
+		treetest.Write(t, fmt.Sprintf("%s/%d", root, i), "x")
 	}
-	c := capture1(t, newMemStore(), CaptureOptions{Clock: laterClock{}}, appSet(root)).Cache
+	c := capture1(t, treetest.NewStore(), Options{Clock: treetest.LaterClock{}}, treetest.AppSet(root)).Cache
 	c.BackupID = "b"
 	path := t.TempDir() + "/cache"
-	ok(t, c.Save(path))
+	treetest.OK(t, c.Save(path))
 	whole, err := os.ReadFile(path)
-	ok(t, err)
+	treetest.OK(t, err)
 	load := func(content []byte) (*Cache, error) {
-		ok(t, os.WriteFile(path, content, 0o600))
+		treetest.OK(t, os.WriteFile(path, content, 0o600))
 		return LoadCache(path)
 	}
 	if got, err := load(whole); err != nil || got.Len() != 20 {
@@ -211,17 +213,17 @@ func TestCacheIsReplacedWholeOrNot(t *testing.T) {
 	path := dir + "/cache"
 	c := newCache()
 	c.BackupID = "first"
-	ok(t, c.Save(path))
+	treetest.OK(t, c.Save(path))
 	c.BackupID = "second"
-	ok(t, c.Save(path))
+	treetest.OK(t, c.Save(path))
 	info, err := os.Stat(path)
-	ok(t, err)
+	treetest.OK(t, err)
 	if info.Mode() != 0o600 {
 		t.Errorf("mode %v", info.Mode())
 	}
 	c.BackupID = "third"
-	ok(t, os.Mkdir(dir+"/taken", 0o700))
-	write(t, dir+"/taken/x", "x")
+	treetest.OK(t, os.Mkdir(dir+"/taken", 0o700))
+	treetest.Write(t, dir+"/taken/x", "x")
 	if err := c.Save(dir + "/taken"); err == nil {
 		t.Error("saved over a folder")
 	}
@@ -229,7 +231,7 @@ func TestCacheIsReplacedWholeOrNot(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	names, err := filepath.Glob(dir + "/.*")
-	ok(t, err)
+	treetest.OK(t, err)
 	if len(names) > 0 {
 		t.Errorf("left behind: %v", names)
 	}
@@ -255,7 +257,7 @@ func TestCacheMemory(t *testing.T) {
 		for i := range n {
 			st := unix.Stat_t{Ino: uint64(i), Size: 1}
 			key := cacheKey{byte(i >> 16), byte(i >> 8), byte(i)}
-			ok(t, c.add(key, &st, content{object: core.Object{ID: core.ObjectID(id), Size: 1}}))
+			treetest.OK(t, c.add(key, &st, content{object: core.Object{ID: core.ObjectID(id), Size: 1}}))
 		}
 		return c
 	}
@@ -273,11 +275,11 @@ func TestCacheMemory(t *testing.T) {
 }
 
 func TestCacheKeepsFilesWithUnreadableXattrsOut(t *testing.T) {
-	c := &capture{fresh: newCache(), clock: laterClock{}, uids: map[uint32]bool{}, gids: map[uint32]bool{}}
+	c := &capture{fresh: newCache(), clock: treetest.LaterClock{}, uids: map[uint32]bool{}, gids: map[uint32]bool{}}
 	f := &folder{place: &place{}, path: "app"}
 	var st unix.Stat_t
-	ok(t, c.storeFile(job{in: f, name: "a", stored: "a"}, cacheKey{1}, &st, content{partial: true}, time.Now()))
-	ok(t, c.storeFile(job{in: f, name: "b", stored: "b"}, cacheKey{2}, &st, content{}, time.Now()))
+	treetest.OK(t, c.storeFile(job{in: f, name: "a", stored: "a"}, cacheKey{1}, &st, content{partial: true}, time.Now()))
+	treetest.OK(t, c.storeFile(job{in: f, name: "b", stored: "b"}, cacheKey{2}, &st, content{}, time.Now()))
 	if c.fresh.Len() != 1 || !slices.ContainsFunc(c.fresh.records, func(r cacheRecord) bool { return r.Key == cacheKey{2} }) {
 		t.Errorf("%+v", c.fresh.records)
 	}
@@ -302,7 +304,7 @@ func FuzzLoadCache(f *testing.F) {
 	f.Add([]byte(cacheMagic))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		path := t.TempDir() + "/cache"
-		ok(t, os.WriteFile(path, b, 0o600))
+		treetest.OK(t, os.WriteFile(path, b, 0o600))
 		c, err := LoadCache(path)
 		if c == nil || (err != nil && c.Len() > 0) {
 			t.Errorf("%+v %v", c, err)

@@ -1,4 +1,11 @@
-package files
+// Package restore puts captured file trees back. It is for the engine.
+//
+// It promises that a tree comes back as it was captured (see package files for
+// what of it) and that what could not be set is named in a warning; that no
+// symbolic link leads it out of its target, not even one put there while it
+// runs; and that a file that is restored is either the old one or the whole
+// new one.
+package restore
 
 import (
 	"context"
@@ -6,17 +13,25 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/files/openat"
 )
 
-// RestoreOptions says what to restore and where to.
-type RestoreOptions struct {
+const (
+	defaultWorkers = 4
+	bufferSize     = 1 << 20
+	// maxAttempts is how often something that others put into the way is cleared away.
+	maxAttempts = 3
+)
+
+// Options says what to restore and where to.
+type Options struct {
 	// Targets gives the absolute folder for each place: "app" → /var/www/itop,
 	// "system" → "/". It is made when it is missing. Places without one are left out.
 	Targets map[string]string
@@ -48,29 +63,28 @@ type RestoreOptions struct {
 	Workers  int           // files written at the same time; 0: 4
 }
 
-// Restored counts what was restored. Everything counted is on disk.
-type Restored struct {
+// Result counts what was restored. Everything counted is on disk.
+type Result struct {
 	Files, Dirs, Symlinks int64
 	Bytes                 int64
 	Removed               int64 // files, links and folders that were removed because of Delete
 	Warnings              []core.Warning
 }
 
-// Restore puts the trees of a component's folder back. extra is the object of
+// Files puts the trees of a component's folder back. extra is the object of
 // the component's extra.jsonl, "" when it has none. Each file is written beside
 // its place, brought to disk and then moved there: on an error, files that were
 // restored before it stay, all others are as they were, and no temporary file is left.
 //
 // Errors have core.CodeDamage when the backup is damaged, core.CodeDisk when the
 // target is full or fails; both name the path.
-func Restore(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.ObjectID, opt RestoreOptions) (*Restored, error) {
+func Files(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.ObjectID, opt Options) (*Result, error) {
 	if opt.Delete && len(opt.Trees) == 0 {
 		return nil, errors.New("restore files: Delete without Trees")
 	}
 	o := &restore{
 		reader: r, opt: opt, progress: opt.Progress, links: map[string]*linkTarget{},
-		warned: map[string]int{}, kept: map[string]bool{},
-		owners: newOwnerMap(opt.Owners), denied: map[[2]uint32]int{},
+		kept: map[string]bool{}, owners: newOwnerMap(opt.Owners), denied: map[[2]uint32]int{},
 	}
 	if o.progress == nil {
 		o.progress = core.NoProgress{}
@@ -82,14 +96,14 @@ func Restore(ctx context.Context, r core.TreeReader, entry core.Entry, extra cor
 	if workers <= 0 {
 		workers = defaultWorkers
 	}
-	places, err := readStoredDir(ctx, r, entry.Name, entry)
+	places, err := files.ReadDir(ctx, r, entry.Name, entry)
 	if err != nil {
 		return nil, err
 	}
 	if err := o.prepare(ctx, entry); err != nil {
 		return nil, err
 	}
-	if o.extras, err = ReadExtra(ctx, r, extra); err != nil {
+	if o.extras, err = files.ReadExtra(ctx, r, extra); err != nil {
 		return nil, err
 	}
 	for _, x := range o.extras {
@@ -120,28 +134,31 @@ func Restore(ctx context.Context, r core.TreeReader, entry core.Entry, extra cor
 	if o.ctx.Err() != nil {
 		return nil, context.Cause(o.ctx)
 	}
-	o.summarise()
+	o.result.Warnings = o.warnings.All("")
+	if w, ok := o.ownerWarning(); ok {
+		o.result.Warnings = append(o.result.Warnings, w)
+	}
 	return &o.result, nil
 }
 
-// restore is the state of one Restore.
+// restore is the state of one call of Files.
 type restore struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	reader   core.TreeReader
-	opt      RestoreOptions
+	opt      Options
 	paths    []string
-	extras   map[string]Extra
+	extras   map[string]files.Extra
 	kept     map[string]bool
 	progress core.Progress
 	jobs     chan writeJob
 	roots    []int                  // the targets, open until the end for links
 	links    map[string]*linkTarget // keys: all that links point to; used by the walk only
 	owners   *ownerMap
+	warnings files.Warnings
 
 	mu       sync.Mutex // for all below
-	result   Restored
-	warned   map[string]int
+	result   Result
 	denied   map[[2]uint32]int // owners that could not be set
 	deniedAt string            // one of the paths
 }
@@ -157,11 +174,11 @@ type openFolder struct {
 	path   string // in the component, as stored
 	rel    string // real path below the place's root
 	real   string // absolute
-	extra  Extra
-	owned  scope   // what the backup owns here; nil when nothing
-	set    bool    // attributes are to be set: it is owned, or was made
-	whole  bool    // all of it is restored, not only some paths in it
-	mode   *uint32 // what the folder had, where it was made writable meanwhile
+	extra  files.Extra
+	owned  files.Scope // what the backup owns here; nil when nothing
+	set    bool        // attributes are to be set: it is owned, or was made
+	whole  bool        // all of it is restored, not only some paths in it
+	mode   *uint32     // what the folder had, where it was made writable meanwhile
 
 	mu      sync.Mutex
 	pending int
@@ -174,7 +191,7 @@ type writeJob struct {
 	name  string // real
 	path  string
 	entry core.Entry
-	extra Extra
+	extra files.Extra
 	link  *linkTarget // other names of this file wait for it; may be nil
 }
 
@@ -184,7 +201,7 @@ type linkTarget struct {
 	in   string // real path of its folder below root
 	root int
 	name string
-	id   fileID
+	id   openat.ID
 	ok   bool
 	of   core.ObjectID
 }
@@ -193,7 +210,7 @@ type linkTarget struct {
 func (o *restore) prepare(ctx context.Context, entry core.Entry) error {
 	for _, p := range o.opt.Paths {
 		p = strings.Trim(p, "/")
-		if _, err := Lookup(ctx, o.reader, entry, p); err != nil {
+		if _, err := files.Lookup(ctx, o.reader, entry, p); err != nil {
 			return err
 		}
 		if p == "" {
@@ -234,27 +251,22 @@ func (o *restore) selected(path string) (whole, way bool) {
 }
 
 // ownedScope returns what the backup owns of a place.
-func (o *restore) ownedScope(place string) (scope, error) {
+func (o *restore) ownedScope(place string) (files.Scope, error) {
 	if len(o.opt.Trees) == 0 {
-		s, err := newSelection([]core.Path{{Path: "."}}, nil)
-		return newScope([]*selection{s}), err
+		return files.NewScope(core.FileSet{Include: []core.Path{{Path: "."}}})
 	}
-	var sets []*selection
+	var sets []core.FileSet
 	for _, t := range o.opt.Trees {
 		if t.Place != place {
 			continue
 		}
-		var include []core.Path
+		set := core.FileSet{Exclude: t.Exclude}
 		for _, p := range t.Include {
-			include = append(include, core.Path{Path: p})
+			set.Include = append(set.Include, core.Path{Path: p})
 		}
-		s, err := newSelection(include, t.Exclude)
-		if err != nil {
-			return nil, err
-		}
-		sets = append(sets, s)
+		sets = append(sets, set)
 	}
-	return newScope(sets), nil
+	return files.NewScope(sets...)
 }
 
 func (o *restore) restorePlace(e core.Entry) error {
@@ -264,7 +276,7 @@ func (o *restore) restorePlace(e core.Entry) error {
 		return nil
 	}
 	if e.Type != core.TypeDir {
-		return damage("restore "+e.Name, "it is not a folder")
+		return files.Damage("restore "+e.Name, "it is not a folder")
 	}
 	target = filepath.Clean(target)
 	made, err := makeTarget(target)
@@ -272,7 +284,7 @@ func (o *restore) restorePlace(e core.Entry) error {
 		return writeFailed("make folder", target, err)
 	}
 	// The target itself is what the caller names: it may be a link.
-	fd, err := openAt(unix.AT_FDCWD, target, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	fd, err := openat.DirThroughLinks(unix.AT_FDCWD, target)
 	if err != nil {
 		return writeFailed("open folder", target, err)
 	}
@@ -280,7 +292,7 @@ func (o *restore) restorePlace(e core.Entry) error {
 	if err != nil {
 		return errors.Join(err, unix.Close(fd))
 	}
-	root, err := openAt(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	root, err := openat.DirThroughLinks(fd, ".")
 	if err != nil {
 		return errors.Join(writeFailed("open folder", target, err), unix.Close(fd))
 	}
@@ -288,7 +300,7 @@ func (o *restore) restorePlace(e core.Entry) error {
 	f := &openFolder{root: root, fd: fd, entry: e, path: e.Name, real: strings.TrimSuffix(target, "/"), owned: owned, whole: whole}
 	// Of the folder that is given only the contents are named in the backup,
 	// unless all of it was captured.
-	f.set = made || (owned.whole() && whole)
+	f.set = made || (owned.Whole() && whole)
 	return o.fill(f)
 }
 
@@ -301,7 +313,7 @@ func (o *restore) fill(f *openFolder) error {
 		f.parent.mu.Unlock()
 	}
 	defer o.done(f)
-	st, err := statFD(f.fd)
+	st, err := openat.Fstat(f.fd)
 	if err != nil {
 		return writeFailed("stat", f.real, err)
 	}
@@ -309,13 +321,13 @@ func (o *restore) fill(f *openFolder) error {
 	if f.set && st.Mode&0o700 != 0o700 {
 		// A folder that its owner may not write to gets its mode back at the end.
 		mode := st.Mode & 0o7777
-		if err := unix.Fchmod(f.fd, mode|0o700); err != nil && !isErrno(err, unix.EPERM) {
+		if err := unix.Fchmod(f.fd, mode|0o700); err != nil && !openat.IsErrno(err, unix.EPERM) {
 			return writeFailed("change mode of", f.real, err)
 		}
 		f.mode = &mode
 	}
 	o.progress.Item(f.real + "/")
-	entries, err := readStoredDir(o.ctx, o.reader, f.path, f.entry)
+	entries, err := files.ReadDir(o.ctx, o.reader, f.path, f.entry)
 	if err != nil {
 		return err
 	}
@@ -324,14 +336,14 @@ func (o *restore) fill(f *openFolder) error {
 		if err := o.ctx.Err(); err != nil {
 			return err
 		}
-		path := join(f.path, e.Name)
+		path := filepath.Join(f.path, e.Name)
 		x := o.extras[path]
 		name := e.Name
 		if x.Name != nil {
 			name = string(x.Name)
 		}
 		if f.names[name] {
-			return damage("restore "+quote(path), fmt.Sprintf("two entries have the name %q", name))
+			return files.Damage("restore "+files.Quote(path), fmt.Sprintf("two entries have the name %q", name))
 		}
 		f.names[name] = true
 		whole, way := o.selected(path)
@@ -351,17 +363,17 @@ func (o *restore) fill(f *openFolder) error {
 }
 
 // folder opens a folder of the target, or makes it.
-func (o *restore) folder(in *openFolder, e core.Entry, x Extra, name, path string, whole bool) error {
+func (o *restore) folder(in *openFolder, e core.Entry, x files.Extra, name, path string, whole bool) error {
 	f := &openFolder{
-		parent: in, root: in.root, entry: e, extra: x, path: path, rel: join(in.rel, name),
+		parent: in, root: in.root, entry: e, extra: x, path: path, rel: filepath.Join(in.rel, name),
 		real: in.real + "/" + name, whole: whole,
 	}
-	f.owned = in.owned.child(name, f.rel)
-	f.set = f.owned.whole() && whole
+	f.owned = in.owned.Child(name, f.rel)
+	f.set = f.owned.Whole() && whole
 	for attempt := 1; ; attempt++ {
-		fd, err := openDirAt(in.fd, name)
-		if isErrno(err, unix.ENOTDIR, unix.ELOOP) && slices.Contains(o.opt.Follow, path) {
-			fd, err = openAt(in.fd, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		fd, err := openat.Dir(in.fd, name)
+		if openat.IsErrno(err, unix.ENOTDIR, unix.ELOOP) && slices.Contains(o.opt.Follow, path) {
+			fd, err = openat.DirThroughLinks(in.fd, name)
 		}
 		if err == nil {
 			f.fd = fd
@@ -371,23 +383,23 @@ func (o *restore) folder(in *openFolder, e core.Entry, x Extra, name, path strin
 			return writeFailed("open folder", f.real, err)
 		}
 		switch {
-		case isErrno(err, unix.ENOENT):
-		case isErrno(err, unix.ENOTDIR, unix.ELOOP):
-			if !f.owned.whole() {
+		case openat.IsErrno(err, unix.ENOENT):
+		case openat.IsErrno(err, unix.ENOTDIR, unix.ELOOP):
+			if !f.owned.Whole() {
 				return &core.Error{
-					Code: core.CodeFailed, Op: "restore " + quote(path),
-					Message: fmt.Sprintf("%s is not a folder here, and the backup does not own it", quote(f.real)),
+					Code: core.CodeFailed, Op: "restore " + files.Quote(path),
+					Message: fmt.Sprintf("%s is not a folder here, and the backup does not own it", files.Quote(f.real)),
 					Hint:    "restore to another folder with --to-dir, or put a folder there",
 				}
 			}
-			target, linkErr := readlinkAt(in.fd, name)
-			if err := unix.Unlinkat(in.fd, name, 0); err != nil && !isErrno(err, unix.ENOENT, unix.EISDIR) {
+			target, linkErr := openat.Readlink(in.fd, name)
+			if err := unix.Unlinkat(in.fd, name, 0); err != nil && !openat.IsErrno(err, unix.ENOENT, unix.EISDIR) {
 				return writeFailed("remove", f.real, err)
 			}
 			if linkErr == nil {
-				o.warn("replaced", f.real, "it was a symbolic link to "+quote(target)+" and is now the folder that was captured; nothing was restored to where the link led")
+				o.warn("replaced", f.real, "it was a symbolic link to "+files.Quote(target)+" and is now the folder that was captured; nothing was restored to where the link led")
 			}
-		case isErrno(err, unix.EACCES) && f.set:
+		case openat.IsErrno(err, unix.EACCES) && f.set:
 			if err := unlockDir(in.fd, name); err != nil {
 				return writeFailed("open folder", f.real, err)
 			}
@@ -396,7 +408,7 @@ func (o *restore) folder(in *openFolder, e core.Entry, x Extra, name, path strin
 			return writeFailed("open folder", f.real, err)
 		}
 		err = unix.Mkdirat(in.fd, name, 0o700)
-		if err != nil && !isErrno(err, unix.EEXIST) {
+		if err != nil && !openat.IsErrno(err, unix.EEXIST) {
 			return writeFailed("make folder", f.real, err)
 		}
 		f.set = f.set || err == nil
@@ -489,10 +501,10 @@ func (o *restore) finish(f *openFolder) error {
 			return err
 		}
 		if err := futimens(f.fd, f.entry); err != nil {
-			o.warn("times", f.real, "its modification time could not be set: "+errnoText(err))
+			o.warn("times", f.real, "its modification time could not be set: "+openat.Reason(err))
 		}
 	}
-	if err := syncDir(f.fd); err != nil {
+	if err := openat.Sync(f.fd); err != nil {
 		return writeFailed("sync folder", f.real, err)
 	}
 	o.mu.Lock()
@@ -501,29 +513,4 @@ func (o *restore) finish(f *openFolder) error {
 	return nil
 }
 
-func (o *restore) warn(code, object, message string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.warned[code]++
-	if o.warned[code] <= maxWarnings {
-		o.result.Warnings = append(o.result.Warnings, core.Warning{Code: code, Object: quote(object), Message: message})
-	}
-}
-
-// summarise brings the warnings into their final form.
-func (o *restore) summarise() {
-	sort.SliceStable(o.result.Warnings, func(i, k int) bool { return o.result.Warnings[i].Object < o.result.Warnings[k].Object })
-	codes := make([]string, 0, len(o.warned))
-	for code := range o.warned {
-		codes = append(codes, code)
-	}
-	sort.Strings(codes)
-	for _, code := range codes {
-		if more := o.warned[code] - maxWarnings; more > 0 {
-			o.result.Warnings = append(o.result.Warnings, core.Warning{Code: code, Message: fmt.Sprintf("%d more paths", more)})
-		}
-	}
-	if w, ok := o.ownerWarning(); ok {
-		o.result.Warnings = append(o.result.Warnings, w)
-	}
-}
+func (o *restore) warn(code, path, message string) { o.warnings.Add(code, path, message) }
