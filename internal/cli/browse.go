@@ -102,7 +102,9 @@ func (s *session) showCommand() *cobra.Command {
 
 func (s *session) printShow(o *engine.Open) {
 	m, p := o.Manifest, s.printer
-	line := func(name, format string, args ...any) { p.Printf("%-13s "+format+"\n", append([]any{name}, args...)...) }
+	line := func(name, format string, args ...any) {
+		p.Printf("%-13s "+format+"\n", append([]any{name}, args...)...)
+	}
 	line("backup", "%s", m.ID)
 	line("app", "%s (%s) on %s", m.App, m.Profile, m.Host)
 	line("time", "%s", p.Time(m.Time))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/files/capture"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/dump"
 	"github.com/backstay/backstay/internal/profile"
@@ -113,7 +114,7 @@ type backup struct {
 	started  time.Time
 
 	manifest core.Manifest
-	caches   map[core.Component]*files.Cache
+	caches   map[core.Component]*capture.Cache
 }
 
 // openGuard takes the application's own locks and asks what only the database
@@ -188,7 +189,7 @@ func (b *backup) capture(ctx context.Context) (_ repository.Record, err error) {
 
 func (b *backup) begin() {
 	now := b.e.Clock.Now()
-	b.caches = map[core.Component]*files.Cache{}
+	b.caches = map[core.Component]*capture.Cache{}
 	b.manifest = core.Manifest{
 		Schema: core.ManifestSchema, ID: newID(), App: b.target.App.Name, Profile: b.profile.Name(), Host: b.e.Host,
 		Root: b.app.Root, Time: now, Started: b.started, Trigger: b.opt.Trigger, Note: b.opt.Note,
@@ -215,7 +216,7 @@ func (b *backup) captureAll(ctx context.Context, w core.TreeWriter, snapshot *du
 			sets[s.Component] = append(sets[s.Component], s)
 		}
 	}
-	captured := map[core.Component]*files.Captured{}
+	captured := map[core.Component]*capture.Result{}
 	for c := range sets {
 		captured[c] = nil
 	}
@@ -233,7 +234,7 @@ func (b *backup) captureAll(ctx context.Context, w core.TreeWriter, snapshot *du
 			if len(sets[c]) == 0 {
 				continue
 			}
-			got, err := files.Capture(gctx, sets[c], w, files.CaptureOptions{
+			got, err := capture.Files(gctx, sets[c], w, capture.Options{
 				Cache: b.loadCache(c), Progress: quiet, Clock: b.e.Clock, Log: b.e.Log,
 			})
 			if err != nil {
@@ -280,7 +281,7 @@ func (b *backup) expectedBytes() int64 {
 	return 0
 }
 
-func (b *backup) addTree(c core.Component, got *files.Captured) []core.Entry {
+func (b *backup) addTree(c core.Component, got *capture.Result) []core.Entry {
 	b.caches[c] = got.Cache
 	b.manifest.Trees = append(b.manifest.Trees, got.Trees...)
 	b.manifest.Warnings = append(b.manifest.Warnings, got.Warnings...)
@@ -348,12 +349,12 @@ func (b *backup) cachePath(c core.Component) string {
 
 // loadCache returns what is known of the files of a backup that still exists
 // in this repository.
-func (b *backup) loadCache(c core.Component) *files.Cache {
+func (b *backup) loadCache(c core.Component) *capture.Cache {
 	if err := ensureDir(filepath.Dir(b.cachePath(c))); err != nil {
 		b.e.Log.Warn("no file cache", "err", err)
 		return nil
 	}
-	cache, err := files.LoadCache(b.cachePath(c))
+	cache, err := capture.LoadCache(b.cachePath(c))
 	if err != nil {
 		b.e.Log.Debug("file cache not used", "err", err)
 	}
