@@ -127,6 +127,9 @@ func readError(ctx context.Context, op string, st *fileStorage, err error) error
 // damaged says whether err, of an operation that writes, came from reading
 // something that is not what it should be.
 func damaged(err error) bool {
+	if err == nil {
+		return false
+	}
 	for _, e := range []error{
 		blob.ErrBlobNotFound, blob.ErrInvalidRange, content.ErrContentNotFound, object.ErrObjectNotFound,
 	} {

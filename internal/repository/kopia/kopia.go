@@ -40,7 +40,7 @@ import (
 const (
 	hashAlgorithm                          = "BLAKE3-256"
 	encryptionAlgorithm                    = encryption.DefaultAlgorithm // AES256-GCM-HMAC-SHA256
-	splitterAlgorithm                      = "DYNAMIC-4M-BUZHASH"
+	splitterAlgorithm                      = "DYNAMIC-1M-BUZHASH"
 	dataCompressor        compression.Name = "zstd-fastest"
 	metadataCompressor    compression.Name = "zstd-fastest"
 	userName                               = "backstay" // the user that snapshots belong to, whoever runs backstay

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,7 +20,7 @@ import (
 )
 
 // childVar, when set, makes this test binary another process on a repository:
-// "write FROM TO", "maintain", or "hang" (in the middle of a backup).
+// "write FROM TO", "maintain", "large", or "hang" (in the middle of a backup).
 const childVar = "BACKSTAY_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -62,6 +63,8 @@ func child(ctx context.Context, job []string, url string) (err error) {
 		}
 	case "maintain":
 		return s.Maintain(ctx)
+	case "large":
+		return large(ctx, s)
 	case "hang":
 		ss, err := s.Begin(ctx)
 		if err != nil {
@@ -190,5 +193,93 @@ func TestMaintainTwiceAtOnce(t *testing.T) {
 	}
 	for _, s := range stores {
 		mustClose(t, s)
+	}
+}
+
+const (
+	largeFiles = 4
+	largeSize  = 100 << 20
+)
+
+// large stores and reads back files at once, and prints the most memory that
+// this process ever had, in bytes.
+func large(ctx context.Context, s *kopia.Store) error {
+	ss, err := s.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer ss.Abort()
+	errs := make(chan error)
+	entries := make([]core.Entry, largeFiles)
+	for i := range entries {
+		go func() {
+			errs <- func() (err error) {
+				f, err := ss.Create(ctx, "large")
+				if err != nil {
+					return err
+				}
+				defer func() { err = errors.Join(err, f.Close()) }()
+				for n := range largeSize >> 20 {
+					if _, err := f.Write(repositorytest.Random(uint64(i<<8+n), 1<<20)); err != nil {
+						return err
+					}
+				}
+				o, err := f.Finish()
+				entries[i] = core.Entry{Name: strconv.Itoa(i), Type: core.TypeFile, Object: o}
+				return err
+			}()
+		}()
+	}
+	var failed error
+	for range entries {
+		failed = errors.Join(failed, <-errs)
+	}
+	if failed != nil {
+		return failed
+	}
+	root, err := ss.WriteDir(ctx, entries)
+	if err != nil {
+		return err
+	}
+	if _, err := ss.Commit(ctx, root, repositorytest.NewBackup(1)); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		in, err := s.Open(ctx, e.Object.ID)
+		if err != nil {
+			return err
+		}
+		n, err := io.Copy(io.Discard, in)
+		if err := errors.Join(err, in.Close()); err != nil || n != largeSize {
+			return fmt.Errorf("read %d bytes: %w", n, err)
+		}
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return err
+	}
+	_, peak, _ := strings.Cut(string(status), "VmHWM:")
+	fmt.Println(strings.Fields(peak)[0])
+	return nil
+}
+
+// TestMemoryIsBounded stores much more than the memory that it may take.
+func TestMemoryIsBounded(t *testing.T) {
+	if _, err := os.Stat("/proc/self/status"); err != nil {
+		t.Skip("only Linux tells how much memory a process had")
+	}
+	out, err := start(t, create(t), "large").Output()
+	if err != nil {
+		t.Fatalf("child: %v", err)
+	}
+	peak, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The key derivation takes 64 MiB, each of up to four processors 40 MiB.
+	most := (150 + 40*min(runtime.GOMAXPROCS(0), 4)) << 10
+	t.Logf("%d KiB at most for %d MiB", peak, largeFiles*largeSize>>20)
+	if peak > most {
+		t.Errorf("%d KiB of memory, want at most %d", peak, most)
 	}
 }

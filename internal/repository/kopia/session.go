@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	kopiafs "github.com/kopia/kopia/fs"
 	kopiarepo "github.com/kopia/kopia/repo"
@@ -26,7 +28,10 @@ func (s *Store) Begin(ctx context.Context) (repository.Session, error) {
 	if err := mustBeRepository(s.files.root); err != nil {
 		return nil, err
 	}
-	ss := &session{store: s, summaries: map[object.ID]*kopiafs.DirectorySummary{}}
+	ss := &session{
+		store: s, begun: s.opts.Clock.Now(), summaries: map[object.ID]*kopiafs.DirectorySummary{},
+		slots: make(chan struct{}, min(runtime.GOMAXPROCS(0), maxAtOnce)),
+	}
 	gctx, done := guard(withLog(ctx, s.opts.Logger))
 	defer done(nil)
 	// What others wrote since this store last looked need not be stored again.
@@ -47,9 +52,11 @@ func (s *Store) Begin(ctx context.Context) (repository.Session, error) {
 // session implements repository.Session.
 type session struct {
 	store     *Store
+	begun     time.Time
 	w         kopiarepo.DirectRepositoryWriter
 	stored    atomic.Int64
 	unindexed unindexed
+	slots     chan struct{} // a place in it is held while compressing
 
 	// mu is held for reading by whatever writes, and for writing by Commit and
 	// Abort: what they remove or make visible must not change meanwhile.
@@ -63,6 +70,10 @@ type session struct {
 }
 
 var _ repository.Session = (*session)(nil)
+
+// maxAtOnce bounds how many chunks are compressed and packs written at once:
+// each takes some 40 MB.
+const maxAtOnce = 4
 
 // maxSummaries bounds session.summaries to some 15 MB.
 const maxSummaries = 100_000
@@ -136,7 +147,9 @@ func (f *fileWriter) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	defer f.session.leave()
+	f.session.slots <- struct{}{}
 	n, err := f.out.Write(p)
+	<-f.session.slots
 	f.size += int64(n)
 	if err != nil {
 		f.err = storageError("store "+f.hint, f.session.store.files.root, err)
@@ -149,7 +162,9 @@ func (f *fileWriter) Finish() (core.Object, error) {
 		return core.Object{}, err
 	}
 	defer f.session.leave()
+	f.session.slots <- struct{}{}
 	id, err := f.out.Result()
+	<-f.session.slots
 	if err != nil {
 		f.err = storageError("store "+f.hint, f.session.store.files.root, err)
 		return core.Object{}, f.err
@@ -320,6 +335,9 @@ func (ss *session) Commit(ctx context.Context, root core.Object, backup core.Bac
 		return fail(err)
 	}
 	if err := ss.w.Flush(gctx); err != nil {
+		return fail(err)
+	}
+	if err := ss.checkReuse(gctx, root.ID); err != nil {
 		return fail(err)
 	}
 	backup.StoredBytes = ss.StoredBytes()
