@@ -27,7 +27,7 @@ const hookOutput = 2000
 // an error.
 func RunHooks(ctx context.Context, app App, setting string, commands []string) error {
 	for i, command := range commands {
-		if err := runHook(ctx, app, command); err != nil {
+		if err := runHook(ctx, app, command, HookTimeout); err != nil {
 			return &core.Error{
 				Code: core.CodeOf(err), Op: fmt.Sprintf("run hooks.%s[%d] of app %s", setting, i, app.Name), Err: err,
 				Hint: "run the command by hand to see what is wrong, then correct hooks: in backstay.yaml",
@@ -37,8 +37,8 @@ func RunHooks(ctx context.Context, app App, setting string, commands []string) e
 	return nil
 }
 
-func runHook(ctx context.Context, app App, command string) error {
-	ctx, cancel := context.WithTimeout(ctx, HookTimeout)
+func runHook(ctx context.Context, app App, command string, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
 	cmd.Dir = app.Root
@@ -51,7 +51,7 @@ func runHook(ctx context.Context, app App, command string) error {
 	err := cmd.Run()
 	switch {
 	case ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("it did not end within %s", HookTimeout)
+		return fmt.Errorf("it did not end within %s", timeout)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, exec.ErrWaitDelay):

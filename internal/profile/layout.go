@@ -45,11 +45,24 @@ const (
 
 // NewLayout returns a layout for the app in root, "" for an app without a
 // folder of its own.
-func NewLayout(root string) *Layout { return &Layout{root: root} }
+func NewLayout(root string) *Layout {
+	if root != "" {
+		root = filepath.Clean(root)
+	}
+	return &Layout{root: root}
+}
 
 // Take gives a path below the root to a component. The path must be one that
-// Relative accepts, or ".".
+// Relative accepts, or ".". Of two calls with the same path, one that follows
+// and one that is not optional count.
 func (l *Layout) Take(c core.Component, p core.Path) {
+	for i, own := range l.claims {
+		if own.component == c && own.place == placeApp && own.path.Path == p.Path && !own.named {
+			l.claims[i].path.Follow = own.path.Follow || p.Follow
+			l.claims[i].path.Optional = own.path.Optional && p.Optional
+			return
+		}
+	}
 	l.claims = append(l.claims, claim{component: c, place: placeApp, path: p})
 }
 
@@ -335,7 +348,7 @@ func (l *Layout) taken(i int) bool {
 			}
 		case other.component != own.component:
 		case other.path.Path == own.path.Path:
-			if j < i {
+			if j < i && (other.path.Follow || !own.path.Follow) {
 				return true
 			}
 		case !own.path.Follow && !own.named:
@@ -370,6 +383,8 @@ func CheckRoot(app App) error {
 		return fail("", err, fix)
 	case !info.IsDir():
 		return fail(app.Root+" is not a folder", nil, fix)
+	case filepath.Clean(app.Root) == "/":
+		return fail(app.Root+" is the whole file system", nil, fix)
 	}
 	return nil
 }

@@ -29,6 +29,8 @@ type Link struct {
 	Path   string // relative to the app's root
 	Target string // the real folder
 	Why    string // why it is not followed; "" when it is
+
+	inside bool // the target lies in the app
 }
 
 // FollowLinks looks for symbolic links to folders at root/dir and up to depth
@@ -120,9 +122,9 @@ func (w *linkWalk) judge(rel string, link fs.FileInfo) (Link, bool) {
 	case target == "/" || holder == target || strings.HasPrefix(holder, target+"/"):
 		out.Why = "it points to a folder that holds it"
 	case target == w.realRoot || strings.HasPrefix(target, w.realRoot+"/"):
-		out.Why = "it points to a folder of the application, which is in the backup by its own name"
+		out.Why, out.inside = "it points to a folder of the application, which is in the backup by its own name", true
 	case !sameOwner(link, info):
-		out.Why = "neither root nor the owner of that folder made it"
+		out.Why = fmt.Sprintf("neither root nor the owner of that folder made it; files: [{path: %s}] in backstay.yaml takes that folder", rel)
 	}
 	return out, true
 }
@@ -136,24 +138,39 @@ func sameOwner(link, target fs.FileInfo) bool {
 	return ok && (l.Uid == 0 || l.Uid == t.Uid)
 }
 
-// Report notes in found what was followed and warns of what was not, and
-// returns the paths to take.
-func (l Links) Report(found *core.Application) []core.Path {
+// Report notes in found what was followed and warns of what was not, unless
+// files: in backstay.yaml names it, and returns the paths to take.
+func (l Links) Report(app App, found *core.Application) []core.Path {
 	var paths []core.Path
 	for _, link := range l.Followed {
 		Note(found, "%s is a link to %s: that folder's content is in the backup in its place", link.Path, link.Target)
 		paths = append(paths, core.Path{Path: link.Path, Optional: true, Follow: true})
 	}
 	for _, link := range l.Refused {
-		message := fmt.Sprintf("it is a link to %s and is stored as a link only: %s", link.Target, link.Why)
-		if strings.HasPrefix(link.Why, "it points to a folder of the application") {
-			Note(found, "%s: %s", link.Path, message)
-			continue
+		switch {
+		case link.named(app):
+		case link.inside:
+			Note(found, "%s is a link to %s and is stored as a link only: %s", link.Path, link.Target, link.Why)
+		default:
+			Warn(found, "link", link.Path, "it is a link to %s and is stored as a link only: %s", link.Target, link.Why)
 		}
-		Warn(found, "link", link.Path, "%s; files: in backstay.yaml can name the folder", message)
 	}
 	if l.More {
 		Warn(found, "link", "", "not all folders were searched for links: there are more than %d", maxLinkLook)
 	}
 	return paths
+}
+
+// named says whether files: in backstay.yaml takes the link or what it leads to.
+func (link Link) named(app App) bool {
+	for _, f := range app.Files {
+		p := f.Path
+		if !filepath.IsAbs(p) {
+			p = filepath.Join(app.Root, p)
+		}
+		if p = filepath.Clean(p); p == filepath.Join(app.Root, link.Path) || contains(p, link.Target) {
+			return true
+		}
+	}
+	return false
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -213,7 +214,7 @@ func TestFollowLinks(t *testing.T) {
 	}
 	found := &core.Application{}
 	want := []core.Path{{Path: "uploads/clients/1", Optional: true, Follow: true}, {Path: "uploads/clients/too", Optional: true, Follow: true}}
-	if diff := cmp.Diff(want, got.Report(found)); diff != "" {
+	if diff := cmp.Diff(want, got.Report(App{Root: root}, found)); diff != "" {
 		t.Error(diff)
 	}
 	if len(found.Warnings) != 1 || found.Warnings[0].Object != "uploads/up" || len(found.Notes) != 3 {
@@ -241,7 +242,7 @@ func TestFollowLinksOfOthers(t *testing.T) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	found := &core.Application{}
-	if got.Report(found); len(found.Warnings) != 1 || !strings.Contains(found.Warnings[0].Message, "files:") {
+	if got.Report(App{Root: root}, found); len(found.Warnings) != 1 || !strings.Contains(found.Warnings[0].Message, "files:") {
 		t.Errorf("warnings %v", found.Warnings)
 	}
 }
@@ -297,6 +298,17 @@ func TestHookIsCancelledWithItsChildren(t *testing.T) {
 	status, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/cmdline")
 	if err == nil && strings.Contains(string(status), "sleep") {
 		t.Errorf("process %s still runs", pid)
+	}
+}
+
+func TestHookTimeout(t *testing.T) {
+	err := runHook(t.Context(), App{Root: t.TempDir()}, "sleep 600", 10*time.Millisecond)
+	if err == nil || !strings.Contains(err.Error(), "did not end within 10ms") {
+		t.Errorf("got %v", err)
+	}
+	// What a hook leaves in the background does not hold the backup up.
+	if err := runHook(t.Context(), App{Root: t.TempDir()}, "sleep 5 >/dev/null 2>&1 &", time.Minute); err != nil {
+		t.Error(err)
 	}
 }
 

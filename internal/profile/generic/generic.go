@@ -5,6 +5,7 @@ package generic
 
 import (
 	"context"
+	"path/filepath"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/profile"
@@ -29,12 +30,13 @@ func (Profile) Detect(string) (profile.Installation, bool) { return profile.Inst
 
 // Discover returns what the app declares.
 func (p Profile) Discover(_ context.Context, app profile.App) (*core.Application, error) {
-	found := &core.Application{Name: app.Name, Profile: Name, Root: app.Root, Versions: map[string]string{}, Settings: map[string]string{}}
 	if app.Root != "" {
 		if err := profile.CheckRoot(app); err != nil {
 			return nil, err
 		}
+		app.Root = filepath.Clean(app.Root)
 	}
+	found := &core.Application{Name: app.Name, Profile: Name, Root: app.Root, Versions: map[string]string{}, Settings: map[string]string{}}
 	if app.Database != (profile.Database{}) {
 		source := &core.DatabaseSource{}
 		profile.Resolve(found, source, profile.Address{}, app.Database, p.Sockets)

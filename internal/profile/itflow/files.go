@@ -31,7 +31,7 @@ func customFolders() []string {
 func fileSets(ctx context.Context, app profile.App, s *settings, found *core.Application) ([]core.FileSet, error) {
 	l := profile.NewLayout(app.Root)
 	l.Take(core.ComponentConfig, core.Path{Path: configFile, Follow: true})
-	l.Take(core.ComponentFiles, core.Path{Path: "uploads", Follow: true})
+	l.Take(core.ComponentFiles, core.Path{Path: "uploads"})
 	for _, dir := range customFolders() {
 		l.Take(core.ComponentFiles, core.Path{Path: dir, Optional: true})
 	}
@@ -56,7 +56,7 @@ func fileSets(ctx context.Context, app profile.App, s *settings, found *core.App
 			continue
 		}
 		followed = append(followed, links.Followed...)
-		for _, p := range links.Report(found) {
+		for _, p := range links.Report(app, found) {
 			l.Take(core.ComponentFiles, p)
 		}
 	}

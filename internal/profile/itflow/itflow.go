@@ -90,6 +90,7 @@ func (p Profile) Discover(ctx context.Context, app profile.App) (*core.Applicati
 	if err := check(app); err != nil {
 		return nil, err
 	}
+	app.Root = filepath.Clean(app.Root)
 	path := filepath.Join(app.Root, configFile)
 	config, err := phpconf.ReadFile(path)
 	if err != nil {

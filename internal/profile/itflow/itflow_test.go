@@ -217,6 +217,45 @@ func TestLinkedUploads(t *testing.T) {
 	}
 }
 
+// TestUploadsLinkedByAnother: what the web server's user linked must not make
+// backstay, as root, read what that user may not.
+func TestUploadsLinkedByAnother(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	root, elsewhere := install(t, plainConfig), t.TempDir()
+	if err := os.RemoveAll(filepath.Join(root, "uploads")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(elsewhere, filepath.Join(root, "uploads")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Lchown(filepath.Join(root, "uploads"), 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	found := discover(t, profile.App{Name: "docs", Root: root})
+	for _, s := range found.FileSets {
+		for _, p := range s.Include {
+			if strings.HasPrefix(p.Path, "uploads") && p.Follow {
+				t.Errorf("%s is followed", p.Path)
+			}
+		}
+	}
+	if len(found.Warnings) != 1 || found.Warnings[0].Object != "uploads" {
+		t.Errorf("warnings %v", found.Warnings)
+	}
+	found = discover(t, profile.App{Name: "docs", Root: root, Files: []profile.Files{{Path: "uploads"}}})
+	followed := false
+	for _, s := range found.FileSets {
+		for _, p := range s.Include {
+			followed = followed || p.Path == "uploads" && p.Follow
+		}
+	}
+	if !followed || len(found.Warnings) > 0 {
+		t.Errorf("files: in backstay.yaml does not help: %v", found.Warnings)
+	}
+}
+
 func TestBackupPath(t *testing.T) {
 	for name, c := range map[string]struct {
 		path    string // below the root unless it is absolute

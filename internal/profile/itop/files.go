@@ -27,8 +27,8 @@ func fileSets(ctx context.Context, app profile.App, environment string, s *setti
 	// By its name too: it may be a link.
 	l.Take(core.ComponentConfig, core.Path{Path: configPath(environment), Follow: true})
 	l.Exclude(core.ComponentConfig, "conf/*-build") // the setup's work copies
-	l.Take(core.ComponentFiles, core.Path{Path: "data", Follow: true})
-	l.Take(core.ComponentFiles, core.Path{Path: "extensions", Optional: true, Follow: true})
+	l.Take(core.ComponentFiles, core.Path{Path: "data"})
+	l.Take(core.ComponentFiles, core.Path{Path: "extensions", Optional: true})
 	l.Exclude(core.ComponentFiles, transientData()...)
 	l.Take(core.ComponentCode, core.Path{Path: "."})
 	l.Exclude(core.ComponentCode, transientCode()...)
@@ -40,7 +40,7 @@ func fileSets(ctx context.Context, app profile.App, environment string, s *setti
 	for _, p := range extra {
 		l.TakeNamed(core.ComponentFiles, core.Path{Path: p, Optional: true})
 	}
-	for _, p := range linkedModules(app.Root, environment, found) {
+	for _, p := range linkedFolders(app, environment, found) {
 		l.Take(core.ComponentFiles, p)
 	}
 	if info, err := os.Lstat(filepath.Join(app.Root, ".git")); err == nil && info.IsDir() {
@@ -151,17 +151,21 @@ func inside(root, given string) (string, error) {
 	return out, nil
 }
 
-// linkedModules finds modules and extensions that are links to folders:
-// without what they point to, iTop cannot be compiled.
-func linkedModules(root, environment string, found *core.Application) []core.Path {
+// linkedFolders finds data/ and extensions/, and the modules in them, where
+// they are links to folders: without what they point to, iTop cannot be
+// compiled.
+func linkedFolders(app profile.App, environment string, found *core.Application) []core.Path {
 	var paths []core.Path
-	for _, dir := range []string{"extensions", "data/" + environment + "-modules"} {
-		links, err := profile.FollowLinks(root, dir, 1)
+	for _, look := range []struct {
+		dir   string
+		depth int
+	}{{"data", 0}, {"data/" + environment + "-modules", 1}, {"extensions", 1}} {
+		links, err := profile.FollowLinks(app.Root, look.dir, look.depth)
 		if err != nil {
-			profile.Warn(found, "unreadable", dir, "%v", err)
+			profile.Warn(found, "unreadable", look.dir, "%v", err)
 			continue
 		}
-		paths = append(paths, links.Report(found)...)
+		paths = append(paths, links.Report(app, found)...)
 	}
 	return paths
 }

@@ -106,6 +106,7 @@ func (p Profile) Discover(ctx context.Context, app profile.App) (*core.Applicati
 	if err := check(app, environment); err != nil {
 		return nil, err
 	}
+	app.Root = filepath.Clean(app.Root)
 	config, err := phpconf.ReadFile(filepath.Join(app.Root, configPath(environment)))
 	if err != nil {
 		return nil, err

@@ -92,6 +92,7 @@ func Run(t *testing.T, s Subject) {
 	t.Run("additions", s.additions)
 	t.Run("changes nothing", s.changesNothing)
 	t.Run("several at once", s.severalAtOnce)
+	t.Run("spelled otherwise", s.spelledOtherwise)
 	t.Run("database says nothing", s.silentDatabase)
 	t.Run("read-only", s.readOnly)
 }
@@ -139,7 +140,7 @@ func (s Subject) wrongRoots(t *testing.T) {
 	Write(t, empty, map[string]string{"file": "x", "sub/": "", "other/index.php": "<?php", "other/config.php": "<?php $x = 1;"})
 	for name, root := range map[string]string{
 		"empty": filepath.Join(empty, "sub"), "missing": filepath.Join(empty, "missing"), "a file": file, "something else": filepath.Join(empty, "other"),
-		"relative": "sub", "none": "",
+		"relative": "sub", "none": "", "everything": "/",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, ok := s.Profile.Detect(root); ok {
@@ -392,6 +393,20 @@ func (s Subject) severalAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// spelledOtherwise: a root that is written otherwise is the same installation.
+func (s Subject) spelledOtherwise(t *testing.T) {
+	root, app := s.install(t, PlainAccount())
+	want := s.discover(t, app)
+	app.Root = filepath.Dir(root) + "/x/..//" + filepath.Base(root) + "/"
+	if err := os.Mkdir(filepath.Join(filepath.Dir(root), "x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	got := s.discover(t, app)
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(core.Secret{})); diff != "" {
+		t.Error(diff)
+	}
 }
 
 // queryFunc answers for a database.
