@@ -259,19 +259,22 @@ func (s *session) diffCommand() *cobra.Command {
 					s.printer.Printf("no differences\n")
 				}
 				for _, c := range changes {
-					sign := map[string]string{"added": "+", "removed": "-", "changed": "~"}[c.Kind]
-					text := c.Object
-					if detail := strings.Trim(c.Before+" → "+c.After, " →"); detail != "" {
-						if c.Before != "" && c.After != "" {
-							detail = c.Before + " → " + c.After
-						}
-						text += " (" + detail + ")"
-					}
-					s.printer.Printf("%s %s\n", sign, text)
+					s.printer.Printf("%s\n", describeChange(c))
 				}
 			})
 		})
 	})
+}
+
+func describeChange(c engine.Change) string {
+	sign := map[string]string{"added": "+", "removed": "-", "changed": "~"}[c.Kind]
+	switch {
+	case c.Before == c.After:
+		return sign + " " + c.Object
+	case c.Before != "" && c.After != "":
+		return fmt.Sprintf("%s %s (%s → %s)", sign, c.Object, c.Before, c.After)
+	}
+	return fmt.Sprintf("%s %s (%s)", sign, c.Object, c.Before+c.After)
 }
 
 func (s *session) verifyCommand() *cobra.Command {

@@ -50,6 +50,7 @@ func Main(ctx context.Context, args []string, env Environment) int {
 	root.SetErr(env.Stderr)
 	err := root.ExecuteContext(ctx)
 	if s.printer == nil { // the flags were not even parsed
+		s.json = s.json || asksForJSON(args)
 		s.printer = s.newPrinter()
 	}
 	if err != nil && !s.ran {
@@ -68,6 +69,20 @@ func Main(ctx context.Context, args []string, env Environment) int {
 		return core.CodeOf(err).ExitCode()
 	}
 	return int(out)
+}
+
+// asksForJSON looks for --json in a command line that cannot be parsed, so that
+// a script gets this error too in the form that it reads.
+func asksForJSON(args []string) bool {
+	for _, a := range args {
+		switch a {
+		case "--json", "--json=true":
+			return true
+		case "--":
+			return false
+		}
+	}
+	return false
 }
 
 // outcome ends a command with an exit code and no error message: what there is

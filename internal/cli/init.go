@@ -48,6 +48,9 @@ type initialised struct {
 func (s *session) initialise(ctx context.Context, url string, detect bool, dirs []string) error {
 	path := s.configPath
 	if path == "" {
+		path = s.env.Getenv(config.EnvConfig)
+	}
+	if path == "" {
 		found, err := config.Find("", s.env.Getenv)
 		if err == nil {
 			path = found

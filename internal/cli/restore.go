@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -175,8 +176,14 @@ func (s *session) printPlan(r *engine.Restore, b core.Backup) {
 }
 
 func (s *session) printRestored(r *engine.Restored) {
-	s.printer.Printf("restored %s: %d tables with %s rows, %s files, %s; all compared with the backup\n",
-		r.App, r.Tables, ui.Count(r.Rows), ui.Count(r.Files), ui.Size(r.Bytes))
+	var parts []string
+	if r.Tables > 0 {
+		parts = append(parts, fmt.Sprintf("%d tables with %s rows", r.Tables, ui.Count(r.Rows)))
+	}
+	if r.Files > 0 || r.Tables == 0 {
+		parts = append(parts, ui.Count(r.Files)+" files")
+	}
+	s.printer.Printf("restored %s: %s, %s; all compared with the backup\n", r.App, strings.Join(parts, " and "), ui.Size(r.Bytes))
 	for _, w := range r.Warnings {
 		s.printer.Warn(w)
 	}

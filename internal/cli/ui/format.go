@@ -126,7 +126,10 @@ func (t *Table) String() string {
 	for i := range t.columns {
 		titles[i] = t.columns[i].Title
 	}
-	all := append([][]string{titles}, t.rows...)
+	all := t.rows
+	if strings.Join(titles, "") != "" {
+		all = append([][]string{titles}, t.rows...)
+	}
 	widest := make([]int, len(t.columns))
 	for _, row := range all {
 		for i, cell := range row {
