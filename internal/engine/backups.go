@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/mysql/dump"
 	"github.com/backstay/backstay/internal/repository"
 )
 
@@ -348,7 +348,7 @@ func (e *Engine) diffObjects(ctx context.Context, a, b *Open) ([]Change, error) 
 		if err != nil {
 			return nil, err
 		}
-		if !bytes.Equal(x, y) {
+		if !dump.SameDefinition(string(x), string(y)) {
 			out = append(out, Change{Kind: "changed", Object: name})
 		}
 	}

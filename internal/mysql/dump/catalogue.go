@@ -141,8 +141,8 @@ func showCreate(ctx context.Context, c *mysql.Conn, table string) (string, error
 
 var nextID = regexp.MustCompile(` AUTO_INCREMENT=\d+`)
 
-// sameDefinition compares two definitions, but for the next AUTO_INCREMENT
+// SameDefinition compares two definitions, but for the next AUTO_INCREMENT
 // value, which changes with every insert.
-func sameDefinition(a, b string) bool {
+func SameDefinition(a, b string) bool {
 	return nextID.ReplaceAllString(a, "") == nextID.ReplaceAllString(b, "")
 }

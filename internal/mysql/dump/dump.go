@@ -360,7 +360,7 @@ func (s *Snapshot) dumpSlice(ctx context.Context, c *mysql.Conn, t *tableWork, i
 		if err != nil {
 			return err
 		}
-		if !sameDefinition(create, t.def.create) {
+		if !SameDefinition(create, t.def.create) {
 			return changed(t.info.name, errors.New("another definition than at the start"))
 		}
 		ch := newChunker(ctx, w, "database/data/"+fileName(t.info.name), i, progress)
