@@ -89,7 +89,10 @@ func (b binary) initializer(dir, tmp string) (string, []string, error) {
 	if b.vendor == "mysql" {
 		return b.path, append(args, "--initialize-insecure", "--innodb-flush-method=nosync"), nil
 	}
-	args = append(args, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve",
+	// --force: without it the script ends where neither the host's own name nor
+	// localhost can be looked up, as in a system whose /etc/hosts nobody wrote yet.
+	// It changes nothing else, and the server looks no names up.
+	args = append(args, "--auth-root-authentication-method=normal", "--skip-test-db", "--force",
 		"--innodb-log-file-size=4M", "--innodb-flush-method=nosync", "--innodb-use-native-aio=OFF")
 	for _, name := range []string{"mariadb-install-db", "mysql_install_db"} {
 		for _, dir := range []string{"bin", "scripts", "sbin", "libexec"} {

@@ -415,10 +415,12 @@ func startChild(t *testing.T, binary, parent string, attr *syscall.SysProcAttr, 
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	line, err := bufio.NewReader(out).ReadString('\n')
+	said := bufio.NewReader(out)
+	line, err := said.ReadString('\n')
 	dir := strings.TrimSpace(line)
 	if err != nil || !filepath.IsAbs(dir) {
-		t.Fatalf("the child said %q: %v", line, err)
+		rest, restErr := io.ReadAll(said)
+		t.Fatalf("the child said %s%s: %v", line, rest, errors.Join(err, restErr, cmd.Wait()))
 	}
 	return cmd, in, dir
 }
@@ -555,4 +557,48 @@ func TestOrdinaryUserWithoutHome(t *testing.T) {
 	if _, err := os.Stat("/nonexistent"); !errors.Is(err, os.ErrNotExist) {
 		t.Error("a home folder was made that was not there")
 	}
+}
+
+// A system fresh from debootstrap knows neither its own name nor localhost.
+func TestNoNameCanBeLookedUp(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can put an empty /etc/hosts in place for one process")
+	}
+	parent := t.TempDir()
+	// A program that makes such a system, for itself alone, and then is the child.
+	script := filepath.Join(t.TempDir(), "nameless")
+	text := `#!/bin/sh
+set -e
+mount --make-rprivate /
+[ ! -e /etc/hosts ] || mount --bind /dev/null /etc/hosts
+[ ! -e /etc/resolv.conf ] || mount --bind /dev/null /etc/resolv.conf
+[ ! -e /etc/nsswitch.conf ] || mount --bind "$0.nsswitch" /etc/nsswitch.conf
+for name in localhost "$(uname -n)"; do
+	if getent hosts "$name"; then echo "$name can still be looked up"; exit 1; fi
+done
+exec "$0.child"
+`
+	if err := errors.Join(
+		os.WriteFile(script, []byte(text), 0o700), os.WriteFile(script+".nsswitch", []byte("hosts: files\n"), 0o644),
+		os.Symlink(os.Args[0], script+".child"),
+	); err != nil {
+		t.Fatal(err)
+	}
+	attr := &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	probe := exec.CommandContext(t.Context(), "mount", "--make-rprivate", "/")
+	probe.SysProcAttr = attr
+	if out, err := probe.CombinedOutput(); err != nil {
+		t.Skipf("this machine gives no process mounts of its own: %v: %s", err, out)
+	}
+	cmd, in, dir := startChild(t, script, parent, attr, "XDG_CACHE_HOME="+t.TempDir())
+	if !runs(serverPID(t, dir)) {
+		t.Error("the server does not run")
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	wantEmpty(t, parent)
 }

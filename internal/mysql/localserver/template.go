@@ -378,7 +378,12 @@ func runInitializer(ctx context.Context, b binary, dir, tmp string) error {
 		if saysDiskFull(text) {
 			err = errors.Join(err, syscall.ENOSPC)
 		}
-		return fmt.Errorf("initialise an empty database with %s: %w; it said:\n%s", path, err, quote(text))
+		err = fmt.Errorf("initialise an empty database with %s: %w", path, err)
+		if said := quote(text); said != "" {
+			// On the same line, so that a reader of one line learns something too.
+			err = fmt.Errorf("%w; it said: %s", err, said)
+		}
+		return err
 	}
 	return nil
 }
