@@ -220,7 +220,7 @@ func (b *backup) captureAll(ctx context.Context, w core.TreeWriter, snapshot *du
 	for c := range sets {
 		captured[c] = nil
 	}
-	b.e.Progress.Stage("backup "+b.target.App.Name, b.expectedBytes())
+	b.e.Progress.Stage("backup "+b.target.App.Name, b.expectedBytes(snapshot))
 	quiet := quietStage{b.e.Progress}
 	g, gctx := errgroup.WithContext(ctx)
 	if snapshot != nil {
@@ -271,14 +271,18 @@ func (b *backup) captureAll(ctx context.Context, w core.TreeWriter, snapshot *du
 	return entries, nil
 }
 
-// expectedBytes is what the last backup held: the best guess there is.
-func (b *backup) expectedBytes() int64 {
+// expectedBytes is what the last backup held, or, the first time, what the
+// server estimates.
+func (b *backup) expectedBytes(snapshot *dump.Snapshot) int64 {
 	for _, r := range slices.Backward(b.existing) {
 		if r.App == b.target.App.Name {
 			return r.LogicalBytes
 		}
 	}
-	return 0
+	if snapshot == nil {
+		return 0
+	}
+	return snapshot.EstimatedBytes()
 }
 
 func (b *backup) addTree(c core.Component, got *capture.Result) []core.Entry {

@@ -34,11 +34,7 @@ type Dumped struct {
 // Write stores the database as it was at the snapshot's instant. It is called
 // once. On error what was written belongs to nothing.
 func (s *Snapshot) Write(ctx context.Context, w core.TreeWriter, progress core.Progress) (*Dumped, error) {
-	var total int64
-	for _, t := range s.tables {
-		total += t.bytes
-	}
-	progress.Stage("database", total)
+	progress.Stage("database", s.EstimatedBytes())
 	index, data, schema, err := s.dumpTables(ctx, w, progress)
 	if err != nil {
 		return nil, err
