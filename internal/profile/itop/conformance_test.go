@@ -31,7 +31,7 @@ func TestConformance(t *testing.T) {
 		},
 		Want: map[string]core.Component{
 			"approot.inc.php": core.ComponentCode, "pages/UI.php": core.ComponentCode, "web/style.css": core.ComponentCode, "log": core.ComponentCode,
-			"log/.htaccess": core.ComponentCode, "log/error.log": "", "log/error.log.1": "", "log/sub/x": "", "env-production": "", "env-production-build/x": "",
+			"log/.htaccess": core.ComponentCode, "log/error.log": "", "log/error.log.1": "", "log/sub/x": "", "env-production/core/main.php": core.ComponentCode, "env-production-build/x": "",
 			".git": "", "conf/production/ca.pem": core.ComponentConfig, "conf/.htaccess": core.ComponentConfig, "conf/production-build": "",
 			"data": core.ComponentFiles, "data/.htaccess": core.ComponentFiles, "data/instance.txt": core.ComponentFiles, "data/production.delta.xml": core.ComponentFiles,
 			"data/production-modules/a/b.php": core.ComponentFiles, "data/production-build-modules/a/b.php": "", "data/cache-production": "",

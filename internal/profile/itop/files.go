@@ -20,7 +20,9 @@ import (
 //   - files is what setup and users put in and no download brings back: data/
 //     without what iTop makes anew, extensions/, and the extra files that iTop's
 //     own backup takes.
-//   - code is the rest, without logs and compiled environments.
+//   - code is the rest, without logs. The compiled environments (env-production)
+//     are in it though setup can make them anew: iTop answers with an error
+//     until they are there, and a restore should end with a site that works.
 func fileSets(ctx context.Context, app profile.App, environment string, s *settings, found *core.Application) ([]core.FileSet, error) {
 	l := profile.NewLayout(app.Root)
 	l.Take(core.ComponentConfig, core.Path{Path: "conf", Follow: true})
@@ -68,7 +70,7 @@ func transientData() []string {
 // guards against the web (.htaccess, index.php, web.config).
 func transientCode() []string {
 	return []string{
-		"env-*", ".git", ".maintenance", ".readonly",
+		"env-*-build", ".git", ".maintenance", ".readonly",
 		"log/*/**", "log/*.{log,txt,sql,csv,xml,html,json,zip,gz,bz2,xz,old,bak,tmp,lock}", "log/*.log[.-]*", "log/*.[0-9]*",
 	}
 }
