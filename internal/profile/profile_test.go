@@ -163,6 +163,21 @@ func TestLayoutNamedPathsInsideExclusions(t *testing.T) {
 	}
 }
 
+// TestLayoutExcludingAllOfAFolder: the folder's own exclusion is no reason to
+// take it whole.
+func TestLayoutExcludingAllOfAFolder(t *testing.T) {
+	l := NewLayout("/app/")
+	if err := l.Add(App{Root: "/app/", Files: []Files{{Path: "images", Exclude: []string{"**"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	want := []core.FileSet{
+		{Component: core.ComponentFiles, Place: "app", Root: "/app", Include: []core.Path{{Path: "images", Follow: true}}, Exclude: []string{"images/**"}},
+	}
+	if diff := cmp.Diff(want, l.FileSets()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestLayoutNamedInsideAnothersExclusion: a file that a person named lies in
 // the folder of a component that leaves it out.
 func TestLayoutNamedInsideAnothersExclusion(t *testing.T) {

@@ -325,6 +325,17 @@ func TestCodeSchemaOfOlderCode(t *testing.T) {
 	}
 }
 
+func TestCompareVersions(t *testing.T) {
+	ascending := []string{"0.9", "2.0", "2.0.0", "2.6.7", "2.6.9", "2.6.9.1", "2.6.10", "2.10.0", "10.0"}
+	for i, a := range ascending {
+		for j, b := range ascending {
+			if got := compareVersions(a, b); (got < 0) != (i < j) || (got > 0) != (i > j) {
+				t.Errorf("%s against %s: %d", a, b, got)
+			}
+		}
+	}
+}
+
 type queryFunc func(statement string) ([][]*string, error)
 
 func (f queryFunc) Query(_ context.Context, statement string) ([][]*string, error) {
