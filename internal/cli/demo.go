@@ -24,7 +24,7 @@ import (
 
 func (s *session) demoCommand() *cobra.Command {
 	var size int64
-	var keep bool
+	var keep string
 	cmd := s.command("demo", "Show it all on a throwaway helpdesk: backup, damage, restore, comparison", cobra.NoArgs, func(ctx context.Context, _ []string) error {
 		return s.demo(ctx, size<<20, keep)
 	})
@@ -33,9 +33,13 @@ func (s *session) demoCommand() *cobra.Command {
 It starts a private database server in a temporary folder, with its own socket, and touches no
 server, folder or configuration that is there already. Nothing is left behind unless --keep.`
 	cmd.Flags().Int64Var(&size, "size", demo.DefaultSize>>20, "size of the helpdesk in MiB")
-	cmd.Flags().BoolVar(&keep, "keep", false, "keep the repository, the files and a configuration to explore them with")
+	cmd.Flags().StringVar(&keep, "keep", "", "keep the repository, the files and a configuration to explore them with in this folder (without DIR: in a new temporary one)")
+	cmd.Flags().Lookup("keep").NoOptDefVal = keepAnywhere
 	return cmd
 }
+
+// keepAnywhere stands for --keep without a folder.
+const keepAnywhere = "a new temporary folder"
 
 // demonstration is a demo under way.
 type demonstration struct {
@@ -62,7 +66,7 @@ type demoReport struct {
 	DurationMS  int64            `json:"duration_ms"`
 }
 
-func (s *session) demo(ctx context.Context, size int64, keep bool) (err error) {
+func (s *session) demo(ctx context.Context, size int64, keep string) (err error) {
 	d := &demonstration{s: s}
 	start := s.env.Clock.Now()
 	d.say("starting a private database server…")
@@ -71,13 +75,8 @@ func (s *session) demo(ctx context.Context, size int64, keep bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, d.server.Close()) }()
 	// The server's folder goes with the server, also after a crash of this process.
-	d.dir = filepath.Join(d.server.Dir, "demo")
-	if keep {
-		if d.dir, err = os.MkdirTemp("", "backstay-demo-"); err != nil {
-			return fmt.Errorf("make folder for the demo: %w", err)
-		}
-	} else if err := os.Mkdir(d.dir, 0o700); err != nil {
-		return fmt.Errorf("make folder for the demo: %w", err)
+	if d.dir, err = demoDir(keep, d.server); err != nil {
+		return err
 	}
 	if err := d.prepare(ctx, size); err != nil {
 		return err
@@ -94,6 +93,27 @@ func (s *session) demo(ctx context.Context, size int64, keep bool) (err error) {
 		return &core.Error{Code: core.CodeDamage, Op: "demo", Message: fmt.Sprintf("the restored helpdesk differs from the original in %d places", len(d.report.Differences))}
 	}
 	return nil
+}
+
+func demoDir(keep string, server *localserver.Server) (dir string, err error) {
+	switch keep {
+	case keepAnywhere:
+		dir, err = os.MkdirTemp("", "backstay-demo-")
+	case "":
+		dir = filepath.Join(server.Dir, "demo")
+		err = os.Mkdir(dir, 0o700)
+	default:
+		if dir, err = filepath.Abs(keep); err == nil {
+			err = os.Mkdir(dir, 0o700)
+		}
+	}
+	if errors.Is(err, os.ErrExist) {
+		return "", &core.Error{Code: core.CodeUsage, Op: "demo", Message: dir + " is there already", Hint: "give a folder that does not exist yet"}
+	}
+	if err != nil {
+		return "", fmt.Errorf("make folder for the demo: %w", err)
+	}
+	return dir, nil
 }
 
 func (d *demonstration) say(format string, args ...any) {
@@ -234,7 +254,7 @@ func (d *demonstration) restore(ctx context.Context) error {
 	return nil
 }
 
-func (d *demonstration) finish(keep bool) error {
+func (d *demonstration) finish(keep string) error {
 	r := d.report
 	if err := d.s.printer.Result(r, func() {
 		d.say("\ncompared with the helpdesk before the damage: %d tables, %s rows, %s files", r.Tables, ui.Count(int64(r.Rows)), ui.Count(int64(r.Files)))
@@ -247,7 +267,7 @@ func (d *demonstration) finish(keep bool) error {
 	}); err != nil {
 		return err
 	}
-	if !keep {
+	if keep == "" {
 		return nil
 	}
 	return d.keep()
