@@ -8,7 +8,6 @@ import (
 	"time"
 
 	kopiarepo "github.com/kopia/kopia/repo"
-	"github.com/kopia/kopia/repo/blob"
 	"github.com/kopia/kopia/repo/manifest"
 
 	"github.com/backstay/backstay/internal/core"
@@ -86,18 +85,14 @@ func (m mark) apply(b *core.Backup) {
 
 // marks returns the marks of all backups.
 func (s *Store) marks(ctx context.Context) (map[string]mark, error) {
-	entries, err := s.find(ctx, markType, nil)
+	all, err := load[mark](ctx, s, markType)
 	if err != nil {
 		return nil, err
 	}
 	marks := map[string]mark{}
-	for _, e := range entries {
-		var m mark
-		if _, err := s.manifests.Get(ctx, e.ID, &m); err != nil {
-			return nil, readError(ctx, "read marks", s.files, fmt.Errorf("backup %s: %w", e.Labels[labelID], err))
-		}
-		id := e.Labels[labelID]
-		marks[id] = marks[id].merge(m)
+	for _, l := range all {
+		id := l.labels[labelID]
+		marks[id] = marks[id].merge(*l.value)
 	}
 	return marks, nil
 }
@@ -134,7 +129,7 @@ func (s *Store) Mark(ctx context.Context, id string, change repository.Mark) err
 		return err
 	})
 	if err == nil && change.Pinned != nil && *change.Pinned {
-		err = storageError(op, s.files.root, s.files.PutBlob(ctx, pinBlob(id), byteBlob(nil), blob.PutOptions{}))
+		err = storageError(op, s.files.root, s.putMarker(ctx, pinBlob(id)))
 	}
 	return err
 }

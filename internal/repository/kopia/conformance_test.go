@@ -1,6 +1,7 @@
 package kopia_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/backstay/backstay/internal/core"
@@ -44,4 +45,35 @@ func TestConformance(t *testing.T) {
 			Open:         func(t testing.TB) repository.Store { return mustOpen(t, opts) },
 		}
 	})
+}
+
+// TestCompresses would fail if kopia did not know the compressor: it then
+// stores without one and says nothing.
+func TestCompresses(t *testing.T) {
+	s := mustOpen(t, create(t))
+	defer mustClose(t, s)
+	ss, err := s.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ss.Abort()
+	var rows []byte
+	for n := 0; len(rows) < 4<<20; n++ {
+		rows = fmt.Appendf(rows, "%d\tR-%06d\tongoing\t2026-01-02 03:04:05\n", n, n)
+	}
+	o, err := repositorytest.Put(t.Context(), ss, "rows", rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := ss.WriteDir(t.Context(), []core.Entry{{Name: "rows", Type: core.TypeFile, Object: o}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := ss.Commit(t.Context(), root, repositorytest.NewBackup(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.StoredBytes > int64(len(rows))/3 {
+		t.Errorf("%d bytes of rows take %d", len(rows), r.StoredBytes)
+	}
 }

@@ -26,7 +26,6 @@ import (
 	"github.com/kopia/kopia/repo/compression"
 	"github.com/kopia/kopia/repo/encryption"
 	"github.com/kopia/kopia/repo/format"
-	"github.com/kopia/kopia/repo/hashing"
 	"github.com/kopia/kopia/repo/maintenance"
 	"github.com/kopia/kopia/repo/manifest"
 	"github.com/kopia/kopia/snapshot/policy"
@@ -46,20 +45,6 @@ const (
 	userName                               = "backstay" // the user that snapshots belong to, whoever runs backstay
 	manifestCompactionOff                  = math.MaxInt
 )
-
-// Compile-time proof that the names above exist is not possible; this fails
-// the first Create instead of writing with a default.
-func checkAlgorithms() error {
-	if _, ok := compression.ByName[dataCompressor]; !ok {
-		return fmt.Errorf("compressor %s is not built in", dataCompressor)
-	}
-	for _, h := range hashing.SupportedAlgorithms() {
-		if h == hashAlgorithm {
-			return nil
-		}
-	}
-	return fmt.Errorf("hash %s is not built in", hashAlgorithm)
-}
 
 // Options say which repository is meant and how to work with it.
 type Options struct {
@@ -119,9 +104,6 @@ func Create(ctx context.Context, opts Options) (err error) {
 	const op = "create repository"
 	opts, err = opts.withDefaults()
 	if err != nil {
-		return err
-	}
-	if err := checkAlgorithms(); err != nil {
 		return err
 	}
 	loc, err := parseURL(opts.URL)

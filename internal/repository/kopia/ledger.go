@@ -1,22 +1,15 @@
 package kopia
 
 import (
+	"bytes"
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/rand"
-	"encoding/json"
-	"errors"
-	"fmt"
+	"io"
 	"strings"
-	"time"
 
 	"github.com/kopia/kopia/repo/blob"
-
-	"github.com/backstay/backstay/internal/core"
 )
 
-// The ledger is a small blob beside kopia's for each backup, under a name that
+// The ledger is an empty blob beside kopia's for each backup, under a name that
 // kopia ignores. kopia takes the index blobs that it finds for all there are:
 // when one is lost, so are the snapshots in it, without an error, and its next
 // maintenance removes their data as unused. The ledger makes that loss known:
@@ -34,13 +27,6 @@ const (
 
 func ledgerBlob(id string) blob.ID { return blob.ID(ledgerPrefix + id) }
 func pinBlob(id string) blob.ID    { return blob.ID(pinPrefix + id) }
-
-// ledgerEntry is what a ledger blob holds, encrypted.
-type ledgerEntry struct {
-	ID   string    `json:"id"`
-	App  string    `json:"app"`
-	Time time.Time `json:"time"`
-}
 
 // ledgerIDs returns the ids of the backups in the ledger.
 func (s *Store) ledgerIDs(ctx context.Context) (map[string]bool, error) {
@@ -61,71 +47,29 @@ func (s *Store) idsOf(ctx context.Context, prefix blob.ID) (map[string]bool, err
 }
 
 // enterInLedger is called when nothing may fail any more, so it only tells.
-func (s *Store) enterInLedger(ctx context.Context, b core.Backup) {
-	if err := s.putLedger(ctx, b); err != nil {
-		s.opts.Logger.WarnContext(ctx, "backup is stored, but not entered in the ledger yet", "backup", b.ID, "error", err)
+func (s *Store) enterInLedger(ctx context.Context, id string) {
+	if err := s.putMarker(ctx, ledgerBlob(id)); err != nil {
+		s.opts.Logger.WarnContext(ctx, "backup is stored, but not entered in the ledger yet", "backup", id, "error", err)
 	}
 }
 
-func (s *Store) putLedger(ctx context.Context, b core.Backup) error {
-	plain, err := json.Marshal(ledgerEntry{ID: b.ID, App: b.App, Time: b.Time})
-	if err != nil {
-		return err
-	}
-	aead, err := s.ledgerCipher()
-	if err != nil {
-		return err
-	}
-	nonce := make([]byte, aead.NonceSize())
-	if _, err := rand.Read(nonce); err != nil {
-		return err
-	}
-	return s.files.PutBlob(ctx, ledgerBlob(b.ID), byteBlob(aead.Seal(nonce, nonce, plain, []byte(b.ID))), blob.PutOptions{})
+// putMarker writes an empty blob: all that it says is its name.
+func (s *Store) putMarker(ctx context.Context, id blob.ID) error {
+	return s.files.PutBlob(ctx, id, noBytes{}, blob.PutOptions{})
 }
 
-func (s *Store) getLedger(ctx context.Context, id string) (ledgerEntry, error) {
-	var (
-		buf blobBuffer
-		e   ledgerEntry
-	)
-	if err := s.files.GetBlob(ctx, ledgerBlob(id), 0, -1, &buf); err != nil {
-		return e, err
-	}
-	aead, err := s.ledgerCipher()
-	if err != nil {
-		return e, err
-	}
-	sealed := buf.Bytes()
-	if len(sealed) < aead.NonceSize() {
-		return e, errors.New("ledger entry is cut short")
-	}
-	plain, err := aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], []byte(id))
-	if err != nil {
-		return e, err
-	}
-	return e, json.Unmarshal(plain, &e)
-}
+// noBytes is a blob.Bytes with nothing in it.
+type noBytes struct{}
 
-func (s *Store) ledgerCipher() (cipher.AEAD, error) {
-	key, err := s.rep.DeriveKey("backstay-ledger", 32)
-	if err != nil {
-		return nil, err
-	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
-}
+var _ blob.Bytes = noBytes{}
 
-// describeLost says which backup id was, as far as the ledger can be read.
-func (s *Store) describeLost(ctx context.Context, id string) string {
-	e, err := s.getLedger(ctx, id)
-	if err != nil {
-		return id
-	}
-	return fmt.Sprintf("%s (%s, %s)", id, e.App, e.Time.UTC().Format(time.RFC3339))
-}
+func (noBytes) WriteTo(io.Writer) (int64, error) { return 0, nil }
+func (noBytes) Length() int                      { return 0 }
+func (noBytes) Reader() io.ReadSeekCloser        { return noReader{bytes.NewReader(nil)} }
+
+type noReader struct{ *bytes.Reader }
+
+func (noReader) Close() error { return nil }
 
 // reconcile enters the backups that are missing in the ledger.
 func (s *Store) reconcile(ctx context.Context) error {
@@ -141,7 +85,7 @@ func (s *Store) reconcile(ctx context.Context) error {
 		if entered[r.ID] {
 			continue
 		}
-		if err := s.putLedger(ctx, r.Backup); err != nil {
+		if err := s.putMarker(ctx, ledgerBlob(r.ID)); err != nil {
 			return err
 		}
 		// Deleted meanwhile? Delete removes the entry before and after the

@@ -3,6 +3,7 @@ package kopia
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,7 +29,7 @@ func (s *Store) List(ctx context.Context) ([]repository.Record, error) {
 	if err != nil {
 		return nil, readError(ctx, op, s.files, err)
 	}
-	found, err := s.snapshots(ctx, nil)
+	found, err := s.snapshots(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -79,49 +80,70 @@ func (s *Store) List(ctx context.Context) ([]repository.Record, error) {
 }
 
 // lost returns those of entered that are not in have and were not deleted
-// meanwhile, described for a person.
+// meanwhile.
 func (s *Store) lost(ctx context.Context, entered, have map[string]bool) ([]string, error) {
-	missing := false
+	var missing []string
 	for id := range entered {
-		missing = missing || !have[id]
+		if !have[id] {
+			missing = append(missing, id)
+		}
 	}
-	if !missing {
+	if len(missing) == 0 {
 		return nil, nil
 	}
 	still, err := s.ledgerIDs(ctx)
 	if err != nil {
 		return nil, readError(ctx, "list backups", s.files, err)
 	}
-	var lost []string
-	for id := range entered {
-		if !have[id] && still[id] {
-			lost = append(lost, s.describeLost(ctx, id))
-		}
-	}
-	slices.Sort(lost)
-	return lost, nil
+	missing = slices.DeleteFunc(missing, func(id string) bool { return !still[id] })
+	slices.Sort(missing)
+	return missing, nil
 }
 
-// snapshots returns the manifests of our backups; all of them for nil labels.
-func (s *Store) snapshots(ctx context.Context, labels map[string]string) ([]*snapshot.Manifest, error) {
-	const op = "list backups"
-	entries, err := s.find(ctx, snapshot.ManifestType, labels)
+// snapshots returns the manifests of our backups.
+func (s *Store) snapshots(ctx context.Context) ([]*snapshot.Manifest, error) {
+	all, err := load[snapshot.Manifest](ctx, s, snapshot.ManifestType)
 	if err != nil {
 		return nil, err
 	}
 	var found []*snapshot.Manifest
-	for _, e := range entries {
-		if e.Labels[tagID] == "" {
-			continue // somebody's own snapshot, made with kopia
+	for _, l := range all {
+		if l.labels[tagID] != "" { // else somebody's own, made with kopia
+			found = append(found, l.value)
 		}
-		m := &snapshot.Manifest{}
-		if _, err := s.manifests.Get(ctx, e.ID, m); err != nil {
-			return nil, readError(ctx, op, s.files, fmt.Errorf("backup %s: %w", e.Labels[tagID], err))
-		}
-		m.ID = e.ID
-		found = append(found, m)
 	}
 	return found, nil
+}
+
+type loaded[T any] struct {
+	labels map[string]string
+	value  *T
+}
+
+// load reads all manifests of a kind. A manifest that was removed between the
+// search and the reading may have been replaced: then it looks again.
+func load[T any](ctx context.Context, s *Store, kind string) ([]loaded[T], error) {
+	const op, attempts = "read the list of backups", 20
+	for attempt := 1; ; attempt++ {
+		entries, err := s.find(ctx, kind, nil)
+		if err != nil {
+			return nil, err
+		}
+		all := make([]loaded[T], 0, len(entries))
+		for _, e := range entries {
+			var v T
+			if _, err = s.manifests.Get(ctx, e.ID, &v); err != nil {
+				break
+			}
+			all = append(all, loaded[T]{e.Labels, &v})
+		}
+		if err == nil {
+			return all, nil
+		}
+		if attempt == attempts || !errors.Is(err, manifest.ErrNotFound) {
+			return nil, readError(ctx, op, s.files, err)
+		}
+	}
 }
 
 // manifestsOf returns the entries of the snapshots that are backup id.

@@ -359,6 +359,6 @@ func (ss *session) Commit(ctx context.Context, root core.Object, backup core.Bac
 		s.takeBack(context.WithoutCancel(ctx), backup.ID)
 		return fail(err)
 	}
-	s.enterInLedger(context.WithoutCancel(ctx), backup)
+	s.enterInLedger(context.WithoutCancel(ctx), backup.ID)
 	return repository.Record{Backup: backup, Root: root}, nil
 }

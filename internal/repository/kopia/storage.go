@@ -1,7 +1,6 @@
 package kopia
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -270,28 +269,3 @@ func syncDir(dir string) error {
 	}
 	return errors.Join(err, d.Close())
 }
-
-// byteBlob is a blob.Bytes over a slice.
-type byteBlob []byte
-
-var _ blob.Bytes = byteBlob(nil)
-
-func (b byteBlob) WriteTo(w io.Writer) (int64, error) {
-	n, err := w.Write(b)
-	return int64(n), err
-}
-
-func (b byteBlob) Length() int { return len(b) }
-
-func (b byteBlob) Reader() io.ReadSeekCloser { return nopCloser{bytes.NewReader(b)} }
-
-type nopCloser struct{ *bytes.Reader }
-
-func (nopCloser) Close() error { return nil }
-
-// blobBuffer is a blob.OutputBuffer.
-type blobBuffer struct{ bytes.Buffer }
-
-var _ blob.OutputBuffer = (*blobBuffer)(nil)
-
-func (b *blobBuffer) Length() int { return b.Len() }

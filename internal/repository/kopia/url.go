@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
-	"sort"
+	"slices"
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
@@ -16,31 +16,11 @@ type location struct {
 	path string
 }
 
-// schemes lists every scheme that a repository URL may have, and the function
-// that reads it; nil where the backend is not built yet.
-func schemes() map[string]func(*url.URL) (location, error) {
-	return map[string]func(*url.URL) (location, error){
-		"file":   parseFile,
-		"s3":     nil,
-		"sftp":   nil,
-		"webdav": nil,
-		"azure":  nil,
-		"gcs":    nil,
-		"b2":     nil,
-		"rclone": nil,
-	}
-}
+// The schemes that work, for messages, and those that are to come.
+const builtSchemes = "file://"
 
-// builtSchemes lists those that work, for messages.
-func builtSchemes() string {
-	var built []string
-	for name, parse := range schemes() {
-		if parse != nil {
-			built = append(built, name+"://")
-		}
-	}
-	sort.Strings(built)
-	return strings.Join(built, ", ")
+func planned(scheme string) bool {
+	return slices.Contains([]string{"s3", "sftp", "webdav", "azure", "gcs", "b2", "rclone"}, scheme)
 }
 
 const parseOp = "read repository URL"
@@ -61,18 +41,17 @@ func parseURL(raw string) (location, error) {
 	if u.Scheme == "" {
 		return location{}, usage("%q has no scheme", u.Path)
 	}
-	parse, known := schemes()[u.Scheme]
 	switch {
-	case !known:
-		return location{}, usage("unknown scheme %q; this version knows %s", u.Scheme, builtSchemes())
-	case parse == nil:
+	case u.Scheme == "file":
+		return parseFile(u)
+	case planned(u.Scheme):
 		return location{}, &core.Error{
 			Code: core.CodeUnsupported, Op: parseOp,
-			Message: fmt.Sprintf("repositories on %s:// are not built yet; this version has %s", u.Scheme, builtSchemes()),
+			Message: fmt.Sprintf("repositories on %s:// are not built yet; this version has %s", u.Scheme, builtSchemes),
 			Hint:    "use a folder, for example one on a mounted share: file:///mnt/backup/repository",
 		}
 	}
-	return parse(u)
+	return location{}, usage("unknown scheme %q; this version knows %s", u.Scheme, builtSchemes)
 }
 
 func parseFile(u *url.URL) (location, error) {

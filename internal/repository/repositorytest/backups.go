@@ -252,6 +252,41 @@ func testMarksAtOnce(t *testing.T, h Harness) {
 	}
 }
 
+func testListWhileMarking(t *testing.T, h Harness) {
+	s, other := open(t, h), open(t, h)
+	a := small(t, s, 1)
+	at := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
+	if err := s.Mark(t.Context(), a.ID, repository.Mark{Verified: &at}); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		for n := range 15 {
+			later := at.Add(time.Duration(n) * time.Hour)
+			if err := s.Mark(t.Context(), a.ID, repository.Mark{Verified: &later}); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	for {
+		for _, st := range []repository.Store{s, other} {
+			if r := list(t, st); len(r) != 1 || r[0].Verified == nil {
+				t.Errorf("the mark is missing while it is changed: %v", r)
+			}
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		default:
+		}
+	}
+}
+
 func testUnknown(t *testing.T, h Harness) {
 	s := open(t, h)
 	a := small(t, s, 1)

@@ -54,6 +54,7 @@ func Run(t *testing.T, make func(t *testing.T) Harness) {
 		{"delete", testDelete},
 		{"marks", testMarks},
 		{"marks at once", testMarksAtOnce},
+		{"list while marks change", testListWhileMarking},
 		{"unknown ids", testUnknown},
 		{"cancelled", testCancel},
 		{"equal backup costs nothing", testDeduplication},
