@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -69,6 +70,14 @@ func (s *session) restore(ctx context.Context, app, ref string, f restoreFlags) 
 	only, err := parseComponents(f.only)
 	if err != nil {
 		return err
+	}
+	for _, dir := range []*string{&f.toDir, &f.root} {
+		if *dir == "" {
+			continue
+		}
+		if *dir, err = filepath.Abs(*dir); err != nil {
+			return err
+		}
 	}
 	if ref == "latest" {
 		ref = app + "@latest"
