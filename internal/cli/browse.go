@@ -18,7 +18,7 @@ import (
 
 func (s *session) listCommand() *cobra.Command {
 	return s.command("list [APP]", "List backups, newest last", cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
-		return s.withEngine(ctx, func(e *engine.Engine, _ *config.Config) error {
+		return s.withEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
 			app := ""
 			if len(args) > 0 {
 				app = args[0]
@@ -26,6 +26,13 @@ func (s *session) listCommand() *cobra.Command {
 			records, err := e.List(ctx, app)
 			if err != nil {
 				return err
+			}
+			if _, cerr := cfg.App(app); len(records) == 0 && app != "" && cerr != nil {
+				// Most likely mistyped; "no backups" would be a fright for nothing.
+				return &core.Error{
+					Code: core.CodeNotFound, Op: "list backups", Message: fmt.Sprintf("there is no backup of app %q, and no such app in the configuration", app),
+					Hint: "backstay list shows all backups; " + core.HintOf(cerr),
+				}
 			}
 			backups := []core.Backup{}
 			for _, r := range records {

@@ -143,6 +143,9 @@ func (s *session) rootCommand() *cobra.Command {
 	)
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
+		if c.Name() == "completion" { // or an unknown shell would be met with help and exit code 0
+			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
 		if c.Long == "" {
 			c.Long = c.Short + "."
 		}

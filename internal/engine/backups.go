@@ -431,6 +431,9 @@ func (e *Engine) Choose(ctx context.Context, ref string, all bool) ([]repository
 		rec, err := e.Find(ctx, ref)
 		return []repository.Record{rec}, err
 	}
+	if len(matching) == 0 {
+		return nil, &core.Error{Code: core.CodeNotFound, Op: "choose backups", Message: "there is no backup yet", Hint: "backstay backup makes one"}
+	}
 	if all {
 		return matching, nil
 	}
