@@ -212,7 +212,7 @@ func (d *demonstration) play(ctx context.Context) (err error) {
 		return err
 	}
 	d.report.Tables, d.report.Rows, d.report.Files = before.Count()
-	d.report.Differences = demo.Compare(before, after)
+	d.report.Differences = append([]string{}, demo.Compare(before, after)...) // never null
 	return nil
 }
 
