@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -122,7 +123,7 @@ func (s *session) printShow(o *engine.Open) {
 	if v := o.Record.Verified; v != nil {
 		line("verified", "%s", p.Time(*v))
 	}
-	for _, k := range slices.Sorted(keys(m.Versions)) {
+	for _, k := range slices.Sorted(maps.Keys(m.Versions)) {
 		line(k, "%s", m.Versions[k])
 	}
 	if len(m.Modules) > 0 {
@@ -157,16 +158,6 @@ func (s *session) printShow(o *engine.Open) {
 		t.Row(obj.Name, obj.Kind, "", "")
 	}
 	p.Table(t)
-}
-
-func keys(m map[string]string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 type jsonEntry struct {

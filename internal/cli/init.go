@@ -3,10 +3,12 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/config"
@@ -260,9 +262,26 @@ func (s *session) doctorRepository(ctx context.Context, cfg *config.Config) []en
 	}
 	checks := []engine.Check{{Name: "repository", Health: engine.Healthy, Message: cfg.Repository.URL + ", " + ui.Count(int64(len(list))) + " backup(s)"}}
 	if dir, ok := kopia.LocalPath(cfg.Repository.URL); ok {
-		checks = append(checks, engine.CheckSpace("repository space", dir))
+		checks = append(checks, checkSpace("repository space", dir))
 	}
 	return checks
+}
+
+// lowSpace is how much free space is worth a warning, in bytes.
+const lowSpace = 1 << 30
+
+// checkSpace says how much room a folder's file system has.
+func checkSpace(name, dir string) engine.Check {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return engine.Check{Name: name, Health: engine.Broken, Message: fmt.Sprintf("%s: %v", dir, err)}
+	}
+	free := int64(st.Bavail) * st.Bsize
+	c := engine.Check{Name: name, Health: engine.Healthy, Message: ui.Size(free) + " free at " + dir}
+	if free < lowSpace {
+		c.Health, c.Hint = engine.Caution, "a backup that fills the disk fails; make room or move the repository"
+	}
+	return c
 }
 
 func (s *session) printChecks(checks []engine.Check) error {

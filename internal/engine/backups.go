@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
@@ -224,16 +225,56 @@ func (o *Open) Cat(ctx context.Context, p string, w io.Writer) (err error) {
 	return nil
 }
 
-// source makes a backup a source for package load. Folders are read once: a
-// table may have thousands of chunks.
-type source struct{ o *Open }
+// source makes a backup a source for package load. Each folder is read once:
+// a database may have thousands of tables, and a table thousands of chunks.
+type source struct {
+	o    *Open
+	mu   sync.Mutex
+	dirs map[string]map[string]core.Entry // folder → name → entry
+}
 
-func (s source) Open(ctx context.Context, p string) (io.ReadCloser, error) {
-	entry, err := s.o.Lookup(ctx, p)
+func newSource(o *Open) *source { return &source{o: o, dirs: map[string]map[string]core.Entry{}} }
+
+func (s *source) Open(ctx context.Context, p string) (io.ReadCloser, error) {
+	entry, err := s.lookup(ctx, p)
 	if err != nil {
 		return nil, err
 	}
 	return s.o.store.Open(ctx, entry.Object.ID)
+}
+
+func (s *source) lookup(ctx context.Context, p string) (core.Entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lookupLocked(ctx, p)
+}
+
+func (s *source) lookupLocked(ctx context.Context, p string) (core.Entry, error) {
+	if p == "." {
+		return s.o.root, nil
+	}
+	dir, name := path.Dir(p), path.Base(p)
+	names, known := s.dirs[dir]
+	if !known {
+		folder, err := s.lookupLocked(ctx, dir)
+		if err != nil {
+			return core.Entry{}, err
+		}
+		entries, err := s.o.store.ReadDir(ctx, folder.Object.ID)
+		if err != nil {
+			return core.Entry{}, fmt.Errorf("read %s: %w", dir, err)
+		}
+		names = make(map[string]core.Entry, len(entries))
+		for _, e := range entries {
+			names[e.Name] = e
+		}
+		s.dirs[dir] = names
+	}
+	entry, ok := names[name]
+	if !ok {
+		return core.Entry{}, damaged("read "+p, "the index names it and it is not there", nil)
+	}
+	return entry, nil
 }
 
 // Delete removes a backup. A pinned one is refused.

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/dump"
@@ -87,24 +85,6 @@ type Check struct {
 
 func failed(app, name string, err error) Check {
 	return Check{App: app, Name: name, Health: Broken, Message: err.Error(), Hint: core.HintOf(err)}
-}
-
-// lowSpace is how much free space is worth a warning.
-const lowSpace = 1 << 30
-
-// CheckSpace says how much room a folder's file system has.
-func CheckSpace(name, dir string) Check {
-	c := Check{Name: name, Health: Healthy}
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return Check{Name: name, Health: Broken, Message: fmt.Sprintf("%s: %v", dir, err)}
-	}
-	free := st.Bavail * uint64(st.Bsize)
-	c.Message = fmt.Sprintf("%s free at %s", humanBytes(free), dir)
-	if free < lowSpace {
-		c.Health, c.Hint = Caution, "a backup that fills the disk fails; make room or move the repository"
-	}
-	return c
 }
 
 // Doctor looks whether an app can be backed up and restored. It takes and

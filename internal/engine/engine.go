@@ -11,8 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strconv"
-	"strings"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
@@ -91,20 +89,6 @@ func takeNamedLocks(ctx context.Context, c *mysql.Conn, names []string, wait int
 type quietStage struct{ core.Progress }
 
 func (quietStage) Stage(string, int64) {}
-
-// freeSpace formats what a hint about space says of a folder.
-func humanBytes(n uint64) string {
-	const unit = 1000
-	if n < unit {
-		return strconv.FormatUint(n, 10) + " B"
-	}
-	f, i := float64(n), -1
-	for f >= unit {
-		f /= unit
-		i++
-	}
-	return strings.TrimSuffix(strconv.FormatFloat(f, 'f', 1, 64), ".0") + " " + string("kMGTPE"[i]) + "B"
-}
 
 func ensureDir(path string) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {

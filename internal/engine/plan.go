@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -220,7 +221,7 @@ func (r *Restore) planTree(ctx context.Context, c core.Component) error {
 		}
 	}
 	r.trees[c] = p
-	for _, place := range slices.Sorted(mapsKeys(p.targets)) {
+	for _, place := range slices.Sorted(maps.Keys(p.targets)) {
 		step := Step{Component: c, What: what, Into: p.targets[place], Bytes: bytes}
 		if _, err := os.Lstat(step.Into); err == nil && r.req.ToDir == "" {
 			step.Replaces = "what is there under the same names; other files stay"
@@ -230,16 +231,6 @@ func (r *Restore) planTree(ctx context.Context, c core.Component) error {
 		what, bytes = "files outside the app's folder", 0
 	}
 	return nil
-}
-
-func mapsKeys(m map[string]string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 // placeTarget says where a place of a tree goes.

@@ -199,7 +199,7 @@ func (r *Restore) runDatabase(ctx context.Context, out *Restored) error {
 			return err
 		}
 	}
-	got, err := load.Load(ctx, r.open.Index, source{r.open}, load.Options{
+	got, err := load.Load(ctx, r.open.Index, newSource(r.open), load.Options{
 		Config: cfg, Connections: r.req.Target.Connections, Tables: r.db.tables, Progress: r.e.Progress,
 	})
 	if err != nil {
