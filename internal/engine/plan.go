@@ -59,6 +59,7 @@ type Restore struct {
 	profile profile.Profile
 	app     *core.Application            // the live app; nil until it can be discovered
 	trees   map[core.Component]*treePlan // what to restore of each
+	missing []core.Component             // what would be restored and is not in the backup
 	db      *databasePlan
 }
 
@@ -106,6 +107,10 @@ func (e *Engine) PlanRestore(ctx context.Context, req RestoreRequest) (*Restore,
 		return nil, err
 	}
 	r.discover(ctx)
+	r.findMissing()
+	if err := r.checkPaths(ctx, components); err != nil {
+		return nil, err
+	}
 	for _, c := range components {
 		if c == core.ComponentDatabase {
 			err = r.planDatabase(ctx)
@@ -152,6 +157,9 @@ func (r *Restore) choose() ([]core.Component, error) {
 			continue
 		}
 		if !slices.Contains(have, c) {
+			if len(r.req.Only) == 0 && !r.req.partial() {
+				r.missing = append(r.missing, c)
+			}
 			if slices.Contains(r.req.Only, c) {
 				return nil, &core.Error{Code: core.CodeNotFound, Op: "plan restore", Message: "the backup has no component " + string(c), Hint: "backstay show " + r.req.Record.ID + " lists what it holds"}
 			}
@@ -183,6 +191,26 @@ func (r *Restore) discover(ctx context.Context) {
 	r.app = app
 }
 
+// findMissing says what of the live app the backup cannot bring back.
+func (r *Restore) findMissing() {
+	if r.app == nil {
+		return
+	}
+	var names []string
+	for _, c := range r.missing {
+		has := c == core.ComponentDatabase && r.app.Database != nil
+		for _, s := range r.app.FileSets {
+			has = has || s.Component == c
+		}
+		if has {
+			names = append(names, string(c))
+		}
+	}
+	if len(names) > 0 {
+		r.find("the backup holds only a part of the app: %s stay as they are", strings.Join(names, ", "))
+	}
+}
+
 func (r *Restore) planTree(ctx context.Context, c core.Component) error {
 	p := &treePlan{targets: map[string]string{}}
 	var bytes, count int64
@@ -209,7 +237,7 @@ func (r *Restore) planTree(ctx context.Context, c core.Component) error {
 			}
 		}
 		if len(p.paths) == 0 {
-			return r.unresolved(ctx, c)
+			return nil
 		}
 		what, bytes = strings.Join(p.paths, ", "), 0
 		for _, found := range p.paths {
@@ -279,19 +307,20 @@ func (r *Restore) resolvePath(ctx context.Context, c core.Component, asked strin
 	return "", nil
 }
 
-// unresolved fails when this was the last component in which a path could be.
-func (r *Restore) unresolved(ctx context.Context, last core.Component) error {
-	if last != core.ComponentFiles && len(r.req.Only) == 0 {
-		return nil
-	}
+// checkPaths fails unless every path that was asked for is in one of the
+// components: a part of what was asked for is not what was asked for.
+func (r *Restore) checkPaths(ctx context.Context, components []core.Component) error {
 	for _, asked := range r.req.Paths {
 		found := false
-		for _, c := range r.open.Manifest.Components {
+		for _, c := range components {
+			if found || c == core.ComponentDatabase {
+				continue
+			}
 			p, err := r.resolvePath(ctx, c, asked)
 			if err != nil {
 				return err
 			}
-			found = found || p != ""
+			found = p != ""
 		}
 		if !found {
 			return &core.Error{
