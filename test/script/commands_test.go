@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/mysqltest"
 )
@@ -66,8 +67,11 @@ func seed(ts *testscript.TestScript, args []string) {
 	if slices.Contains(args, "big") {
 		rows, size = 3000, 3_000_000
 	}
-	db := ts.Getenv("db")
-	ts.Check(execAs(rootConfig(ts, db),
+	password, err := os.ReadFile(filepath.Join(ts.Getenv("WORK"), "db.pw"))
+	ts.Check(err)
+	ts.Check(execAs(mysql.Config{
+		Socket: ts.Getenv("socket"), User: ts.Getenv("dbuser"), Password: core.NewSecret(strings.TrimSpace(string(password))), Database: ts.Getenv("db"),
+	},
 		"CREATE TABLE pages (id INT PRIMARY KEY AUTO_INCREMENT, title VARCHAR(190) NOT NULL, body MEDIUMTEXT, score FLOAT, hidden BIT(1)) ENGINE=InnoDB",
 		"CREATE TABLE tags (page INT, tag VARCHAR(50)) ENGINE=InnoDB",
 		"CREATE TABLE empty_one (id INT PRIMARY KEY) ENGINE=InnoDB",
