@@ -1,9 +1,10 @@
 // Package mysql talks to MariaDB and MySQL servers: it connects, learns what
 // the server and the account can do, runs statements, streams rows without
 // holding them, and sends LOAD DATA LOCAL. It is for packages dump and load,
-// which make backups of it, and for the engine. Authentication and TLS come
-// from go-mysql's client; once logged in, this package speaks the wire
-// protocol itself, so that a row of any size passes through a fixed buffer.
+// which make backups of it, and for the engine. It speaks the
+// wire protocol itself, so that a row of any size passes through a fixed buffer
+// and a peer that is no database server, or a hostile one, gets an error and
+// nothing else.
 package mysql
 
 import (
@@ -12,16 +13,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
-
-	"github.com/go-mysql-org/go-mysql/client"
-	gomysql "github.com/go-mysql-org/go-mysql/mysql"
 
 	"github.com/backstay/backstay/internal/core"
 )
@@ -74,9 +70,11 @@ func Connect(ctx context.Context, c Config) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := c.login(ctx, tlsConfig)
-	if err != nil && tlsConfig != nil && c.TLS.Mode == "preferred" && ctx.Err() == nil && noTLSOnServer(err) {
-		conn, err = c.login(ctx, nil)
+	limited, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn, err := c.login(limited, tlsConfig)
+	if errors.Is(err, errNoTLS) && c.TLS.Mode == "preferred" {
+		conn, err = c.login(limited, nil)
 	}
 	if err != nil {
 		return nil, c.explain(ctx, err)
@@ -87,49 +85,12 @@ func Connect(ctx context.Context, c Config) (*Conn, error) {
 	return conn, nil
 }
 
-func (c Config) login(ctx context.Context, tlsConfig *tls.Config) (*Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	network := "tcp"
-	if c.usesSocket() {
-		network = "unix"
-		tlsConfig = nil // a socket is private already
-	}
-	// The library's handshake takes no context: a deadline on the connection
-	// ends it, and so does a cancelled context.
-	var stop func() bool
-	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
-		raw, err := (&net.Dialer{}).DialContext(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		stop = context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
-		return raw, nil
-	}
-	lib, err := client.ConnectWithDialer(ctx, network, c.Address(), c.User, c.Password.Reveal(), c.Database, dial,
-		func(l *client.Conn) error {
-			// The statements after the login are ours, in the classic form.
-			l.UnsetCapability(gomysql.CLIENT_QUERY_ATTRIBUTES)
-			l.UnsetCapability(gomysql.CLIENT_DEPRECATE_EOF)
-			if tlsConfig != nil {
-				l.SetTLSConfig(tlsConfig)
-			}
-			return l.SetCapability(gomysql.CLIENT_LOCAL_FILES)
-		})
-	if stop != nil && !stop() {
-		if lib != nil {
-			_ = lib.Close() // the login lost the race against its deadline
-		}
-		return nil, errors.Join(ctx.Err(), err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return newConn(lib.Conn.Conn, lib.GetConnectionID(), lib.GetServerVersion()), nil
-}
-
 func (c Config) tlsConfig() (*tls.Config, error) {
-	t := &tls.Config{ServerName: c.Host, MinVersion: tls.VersionTLS12}
+	host, _, err := net.SplitHostPort(c.Address())
+	if err != nil { // a socket, which has no TLS
+		host = c.Host
+	}
+	t := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
 	if c.TLS.CA != "" {
 		pem, err := os.ReadFile(c.TLS.CA)
 		if err != nil {
@@ -153,6 +114,9 @@ func (c Config) tlsConfig() (*tls.Config, error) {
 		t.InsecureSkipVerify = true
 		roots := t.RootCAs
 		t.VerifyConnection = func(s tls.ConnectionState) error {
+			if len(s.PeerCertificates) == 0 {
+				return errors.New("the server has no certificate")
+			}
 			opts := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
 			for _, cert := range s.PeerCertificates[1:] {
 				opts.Intermediates.AddCert(cert)
@@ -170,46 +134,82 @@ func (c Config) tlsConfig() (*tls.Config, error) {
 	return t, nil
 }
 
-func noTLSOnServer(err error) bool {
-	// The library has no value to compare with for this.
-	return strings.Contains(err.Error(), "does not support TLS")
-}
-
 // explain turns a failed login into words. The server's own message is kept.
 func (c Config) explain(ctx context.Context, err error) error {
 	e := &core.Error{Code: core.CodeDatabase, Op: "connect to database at " + c.Address(), Err: err}
-	var my *gomysql.MyError
-	var refused *net.OpError
+	var server *ServerError
+	var plugin *pluginError
+	var inTLS *tlsError
+	var network *net.OpError
 	switch {
-	case errors.As(err, &my):
-		e.Err = &ServerError{Number: int(my.Code), State: my.State, Message: my.Message}
-		switch my.Code {
-		case erAccessDenied:
-			e.Message = fmt.Sprintf("the server refused user %q", c.User)
-			e.Hint = "check user and password: in the application's configuration, or database: in backstay.yaml"
-		case erDBAccessDenied:
-			e.Message = fmt.Sprintf("user %q may not use database %q", c.User, c.Database)
-			e.Hint = fmt.Sprintf("GRANT SELECT, LOCK TABLES, SHOW VIEW, TRIGGER, EVENT ON `%s`.* TO the account", c.Database)
-		case erUnknownDatabase:
-			e.Message = fmt.Sprintf("there is no database %q", c.Database)
-			e.Hint = "check the database's name: in the application's configuration, or database.name in backstay.yaml"
-		case erTooManyConnections:
-			e.Hint = "the server has no connection free; raise max_connections, or set database.connections: 1"
-		}
 	case ctx.Err() != nil:
 		return &core.Error{Op: e.Op, Err: ctx.Err()}
+	case errors.As(err, &server):
+		e.Message, e.Hint = c.explainRefusal(server.Number)
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Message, e.Err = fmt.Sprintf("no answer within %s", connectTimeout), nil
 		e.Hint = "is the server up, and does a firewall let this machine reach it?"
+	case errors.Is(err, errNoTLS):
+		e.Hint = "configure TLS on the server (ssl_cert, ssl_key), or set database.tls.mode to preferred"
+	case errors.As(err, &inTLS):
+		e.Hint = explainTLS(err)
+	case errors.As(err, &plugin):
+		e.Hint = "ALTER USER … IDENTIFIED VIA ed25519 (MariaDB) or WITH caching_sha2_password (MySQL)"
+	case errors.Is(err, errNotAServer):
+		e.Hint = "check database.host, database.port and database.socket"
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
 		e.Message = "no server listens there"
 		e.Hint = "is the database server running? Host, port and socket can be given under database: in backstay.yaml"
 	case errors.Is(err, syscall.EACCES):
 		e.Hint = "run as root, or as a user who may open the socket"
-	case errors.As(err, &refused):
+	case isEOF(err), errors.Is(err, syscall.ECONNRESET):
+		e.Message, e.Err = "the connection was closed during the login", nil
+		e.Hint = "is this a database server? Its log says why it hangs up"
+	case errors.As(err, &network):
 		e.Hint = "check database.host and database.port"
-	case errors.Is(err, io.EOF):
-		e.Hint = "the server closed the connection during the login; its log says why"
 	}
 	return e
+}
+
+// explainRefusal gives message and hint for the error number of a refused login.
+func (c Config) explainRefusal(number int) (message, hint string) {
+	switch number {
+	case erAccessDenied, erAccessDeniedNoPassword:
+		return fmt.Sprintf("the server refused user %q", c.User),
+			"check user and password: in the application's configuration, or database: in backstay.yaml"
+	case erDBAccessDenied:
+		return fmt.Sprintf("user %q may not use database %q", c.User, c.Database),
+			fmt.Sprintf("GRANT SELECT, LOCK TABLES, SHOW VIEW, TRIGGER, EVENT ON %s.* TO the account", QuoteName(c.Database))
+	case erUnknownDatabase:
+		return fmt.Sprintf("there is no database %q", c.Database),
+			"check the database's name: in the application's configuration, or database.name in backstay.yaml"
+	case erTooManyConnections, erTooManyUserConnections, erUserLimitReached:
+		return "", "the server has no connection free; raise max_connections or the account's own limit, or set database.connections: 1"
+	case erHostNotPrivileged:
+		return "", "the server takes no connections from this machine: CREATE USER …@'this host', or connect through its socket"
+	case erHostBlocked:
+		return "", "on the server: FLUSH HOSTS, or mariadb-admin flush-hosts"
+	case erAccountLockedMariaDB, erAccountLockedMySQL:
+		return "", "ALTER USER … ACCOUNT UNLOCK"
+	case erPasswordExpired, erMustChangePassword:
+		return "", "the account's password has expired: ALTER USER … IDENTIFIED BY a new one, and enter that where the application has it"
+	case erSecureTransport:
+		return "", "the account may only connect with TLS: set database.tls.mode to required"
+	}
+	return "", ""
+}
+
+func explainTLS(err error) string {
+	var authority x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &authority):
+		return "the server's certificate is not from the authority in database.tls.ca; check that file"
+	case errors.As(err, &name):
+		return "the server's certificate is for another name: set database.host to a name that is in it, or database.tls.mode to verify-ca"
+	case errors.As(err, &invalid):
+		return "renew the server's certificate"
+	}
+	return "the server's TLS settings and versions are in its log; backstay needs TLS 1.2 or newer"
 }

@@ -94,10 +94,11 @@ type RowSink interface {
 // Encoder is a RowHandler that turns rows of the text protocol into the lines
 // of a chunk, sums them, and hands them to a sink.
 type Encoder struct {
-	Sink RowSink
-	Rows int64
-	Sum  RowSum
-	Last uint64 // low half of the last row's hash: as good as random, and the same in every backup
+	Sink    RowSink
+	Columns int // values that every row must have; 0: any number
+	Rows    int64
+	Sum     RowSum
+	Last    uint64 // low half of the last row's hash: as good as random, and the same in every backup
 
 	line  []byte
 	large *xxh3.Hasher
@@ -114,8 +115,9 @@ const (
 // Row encodes one row.
 func (e *Encoder) Row(payload []byte) error {
 	line := e.line[:0]
-	for first := true; len(payload) > 0; first = false {
-		if !first {
+	columns := 0
+	for ; len(payload) > 0; columns++ {
+		if columns > 0 {
 			line = append(line, columnS)
 		}
 		v, null, rest, err := NextValue(payload)
@@ -129,6 +131,9 @@ func (e *Encoder) Row(payload []byte) error {
 		}
 		line = appendEscaped(line, v)
 	}
+	if err := e.checkColumns(columns); err != nil {
+		return err
+	}
 	line = append(line, lineS)
 	e.line = line
 	e.Rows++
@@ -136,6 +141,13 @@ func (e *Encoder) Row(payload []byte) error {
 	e.Last = h.Lo
 	e.Sum.addHash(h)
 	return e.Sink.WriteRow(line, true)
+}
+
+func (e *Encoder) checkColumns(n int) error {
+	if e.Columns > 0 && n != e.Columns {
+		return fmt.Errorf("%w: %d values, expected %d", errMalformedRow, n, e.Columns)
+	}
+	return nil
 }
 
 // LargeRow encodes a row piece by piece.
@@ -151,7 +163,8 @@ func (e *Encoder) LargeRow(r *RowReader) error {
 		return e.Sink.WriteRow(piece, false)
 	}
 	in := make([]byte, 256<<10)
-	for first := true; ; first = false {
+	columns := 0
+	for ; ; columns++ {
 		size, null, err := r.Next()
 		if isEOF(err) {
 			break
@@ -160,7 +173,7 @@ func (e *Encoder) LargeRow(r *RowReader) error {
 			return err
 		}
 		line := e.line[:0]
-		if !first {
+		if columns > 0 {
 			line = append(line, columnS)
 		}
 		if null {
@@ -168,6 +181,9 @@ func (e *Encoder) LargeRow(r *RowReader) error {
 		}
 		for size > 0 {
 			n, err := r.Read(in[:min(size, int64(len(in)))])
+			if isEOF(err) && r.err == nil {
+				return errMalformedRow // it is shorter than it says
+			}
 			if err != nil {
 				return err
 			}
@@ -181,6 +197,9 @@ func (e *Encoder) LargeRow(r *RowReader) error {
 		if err := emit(line); err != nil {
 			return err
 		}
+	}
+	if err := e.checkColumns(columns); err != nil {
+		return err
 	}
 	end := []byte{lineS}
 	if _, err := e.large.Write(end); err != nil {

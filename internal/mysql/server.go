@@ -18,6 +18,23 @@ const (
 	erUnknownDatabase    = 1049
 	erTooManyConnections = 1040
 
+	erTooManyUserConnections = 1203
+	erUserLimitReached       = 1226
+	erHostBlocked            = 1129
+	erHostNotPrivileged      = 1130
+	erAccessDeniedNoPassword = 1698
+	erMustChangePassword     = 1820
+	erPasswordExpired        = 1862
+	erAccountLockedMySQL     = 3118
+	erSecureTransport        = 3159
+	erAccountLockedMariaDB   = 4151
+
+	erServerShutdown       = 1053
+	erQueryInterrupted     = 1317
+	erConnectionKilled     = 1927
+	erStatementTimeMariaDB = 1969
+	erStatementTimeMySQL   = 3024
+
 	erTableAccessDenied    = 1142
 	erColumnAccessDenied   = 1143
 	erSpecificAccessDenied = 1227
@@ -28,6 +45,15 @@ const (
 	ErLockWaitTimeout     = 1205
 	ErTableDefChanged     = 1412
 	ErViewInvalid         = 1356
+
+	erDiskFull           = 1021
+	erErrorWriting       = 1026
+	erTableFull          = 1114
+	erTableCorrupt       = 1034
+	erTableCrashed       = 1194
+	erTableCrashedRepair = 1195
+	erCorrupt            = 1877
+	erPacketTooLarge     = 1153
 
 	erParse               = 1064
 	erUnknownVariable     = 1193

@@ -31,6 +31,14 @@ const (
 	// wholeRow is the longest row handed over in one piece. Longer ones pass
 	// through a RowReader.
 	wholeRow = 1 << 20
+
+	// maxAnswer is the longest packet that is read whole: a definition, an
+	// error, the longest routine that a server may hold.
+	maxAnswer = 64 << 20
+	// maxResult is about the most that Query holds, in bytes.
+	maxResult = 256 << 20
+	// maxColumns is more than any table of either vendor can have.
+	maxColumns = 4096
 )
 
 // Conn is one session. It is used by one goroutine at a time. After an error
@@ -45,8 +53,8 @@ type Conn struct {
 	header  [4]byte
 }
 
-func newConn(c net.Conn, id uint32, version string) *Conn {
-	return &Conn{net: c, r: bufio.NewReaderSize(c, wholeRow+4), id: id, version: version}
+func newConn(c net.Conn) *Conn {
+	return &Conn{net: c, r: bufio.NewReaderSize(c, wholeRow+4)}
 }
 
 // ID returns the server's number for this session.
@@ -71,6 +79,27 @@ func (e *ServerError) Error() string {
 	return fmt.Sprintf("error %d (%s): %s", e.Number, e.State, e.Message)
 }
 
+// hint says what to do about errors that any statement can meet.
+func (e *ServerError) hint() string {
+	switch e.Number {
+	case erServerShutdown:
+		return "the database server was shut down meanwhile; try again when it runs"
+	case erQueryInterrupted, erConnectionKilled:
+		return "somebody, or a watchdog on the server, ended the session (KILL); try again"
+	case erStatementTimeMariaDB, erStatementTimeMySQL:
+		return "the server limits how long a statement may take and the account may not lift it: raise max_statement_time or max_execution_time for the account"
+	case ErLockWaitTimeout:
+		return "a long transaction, query or ALTER TABLE holds the table: SHOW PROCESSLIST names it; try again when it is done"
+	case erTableCorrupt, erTableCrashed, erTableCrashedRepair, erCorrupt, ErNoSuchTableInEngine:
+		return "CHECK TABLE and REPAIR TABLE, or the server's error log, say more; backstay does not back up a damaged table as if it were whole"
+	case erDiskFull, erErrorWriting, erTableFull:
+		return "free some space on the database server"
+	case erPacketTooLarge:
+		return "raise max_allowed_packet on the server"
+	}
+	return ""
+}
+
 // Close ends the session. It never waits for the server.
 func (c *Conn) Close() error {
 	if c.broken == nil {
@@ -91,12 +120,14 @@ func (c *Conn) watch(ctx context.Context) func(error) error {
 	return func(err error) error {
 		cancelled := !stop()
 		var server *ServerError
-		if err == nil && !cancelled || errors.As(err, &server) && !cancelled {
-			return err
-		}
-		if cancelled && (err == nil || errors.As(err, &server)) {
-			c.broken = ctx.Err() // the answer was read, but the deadline has spoiled the connection
-			return err
+		if err == nil || errors.As(err, &server) {
+			if cancelled {
+				c.broken = ctx.Err() // the answer was read, but the deadline has spoiled the connection
+			}
+			if err != nil {
+				return &core.Error{Code: core.CodeDatabase, Hint: server.hint(), Err: err}
+			}
+			return nil
 		}
 		if c.broken == nil {
 			c.broken = err
@@ -110,7 +141,7 @@ func (c *Conn) watch(ctx context.Context) func(error) error {
 			return handled.err
 		}
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			err = errors.New("the server closed the connection")
+			err = errCutByServer
 		}
 		return &core.Error{
 			Code: core.CodeDatabase, Message: "the connection to the database was lost", Err: err,
@@ -125,6 +156,14 @@ type handlerError struct{ err error }
 
 func (e *handlerError) Error() string { return e.err.Error() }
 func (e *handlerError) Unwrap() error { return e.err }
+
+// byHandler marks err, unless what the handler complains of came from the peer.
+func byHandler(err error) error {
+	if errors.Is(err, errMalformedRow) {
+		return err
+	}
+	return &handlerError{err}
+}
 
 func (c *Conn) send(command byte, text string) error {
 	if c.broken != nil {
@@ -175,13 +214,16 @@ func (c *Conn) readHeader() (int, error) {
 	return int(c.header[0]) | int(c.header[1])<<8 | int(c.header[2])<<16, nil
 }
 
-// readPacket reads a whole payload, for answers that are known to be small.
-func (c *Conn) readPacket() ([]byte, error) {
+// readPacket reads a whole payload of at most limit bytes.
+func (c *Conn) readPacket(limit int) ([]byte, error) {
 	var payload []byte
 	for {
 		n, err := c.readHeader()
 		if err != nil {
 			return nil, err
+		}
+		if len(payload)+n > limit {
+			return nil, fmt.Errorf("an answer of over %d bytes", limit)
 		}
 		start := len(payload)
 		payload = append(payload, make([]byte, n)...)
@@ -255,7 +297,7 @@ func NextValue(payload []byte) (value []byte, null bool, rest []byte, err error)
 	}
 	n, rest, ok := lengthInt(payload)
 	if !ok || uint64(len(rest)) < n {
-		return nil, false, nil, errors.New("malformed row")
+		return nil, false, nil, errMalformedRow
 	}
 	return rest[:n], false, rest[n:], nil
 }
@@ -291,7 +333,7 @@ func (c *Conn) stream(query string, columns int, h RowHandler) error {
 		return nil
 	}
 	for range n + 1 { // definitions, then EOF
-		if _, err := c.readPacket(); err != nil {
+		if _, err := c.readPacket(maxAnswer); err != nil {
 			return err
 		}
 	}
@@ -306,7 +348,7 @@ func (c *Conn) stream(query string, columns int, h RowHandler) error {
 				return err
 			}
 			if first[0] == headerERR {
-				return errors.New("malformed row")
+				return errMalformedRow
 			}
 			row := &RowReader{c: c, left: length, last: length < maxPacket}
 			err = h.LargeRow(row)
@@ -314,7 +356,7 @@ func (c *Conn) stream(query string, columns int, h RowHandler) error {
 				return row.err
 			}
 			if err != nil {
-				return &handlerError{err}
+				return byHandler(err)
 			}
 			if row.left > 0 || !row.last {
 				return &handlerError{errors.New("row was not read to its end")}
@@ -337,7 +379,7 @@ func (c *Conn) stream(query string, columns int, h RowHandler) error {
 			return err
 		}
 		if err := h.Row(payload); err != nil {
-			return &handlerError{err}
+			return byHandler(err)
 		}
 		if _, err := c.r.Discard(length); err != nil {
 			return err
@@ -371,11 +413,14 @@ func (r *RowReader) Next() (size int64, null bool, err error) {
 		n = 9
 	}
 	if _, err := io.ReadFull(r, b[1:n]); err != nil {
+		if r.err == nil {
+			err = errMalformedRow // the row ends within a length
+		}
 		return 0, false, err
 	}
 	v, _, ok := lengthInt(b[:n])
 	if !ok || v > 1<<40 {
-		return 0, false, errors.New("malformed row")
+		return 0, false, errMalformedRow
 	}
 	return int64(v), false, nil
 }
@@ -406,7 +451,7 @@ var _ io.Reader = (*RowReader)(nil)
 // resultHeader reads the first packet of an answer: the number of columns, or
 // 0 and the Result.
 func (c *Conn) resultHeader() (int, Result, error) {
-	p, err := c.readPacket()
+	p, err := c.readPacket(maxAnswer)
 	if err != nil {
 		return 0, Result{}, err
 	}
@@ -425,7 +470,7 @@ func (c *Conn) resultHeader() (int, Result, error) {
 		return 0, Result{}, errors.New("the server asked for a local file that was not offered")
 	}
 	n, _, ok := lengthInt(p)
-	if !ok || n > 4096 {
+	if !ok || n == 0 || n > maxColumns {
 		return 0, Result{}, errors.New("malformed result")
 	}
 	return int(n), Result{}, nil
@@ -440,10 +485,16 @@ type Value struct {
 // Row is one row of a small result.
 type Row []Value
 
-type collector struct{ rows []Row }
+type collector struct {
+	rows []Row
+	size int // bytes
+}
 
 func (h *collector) Row(payload []byte) error {
 	var row Row
+	if h.size += len(payload); h.size > maxResult {
+		return fmt.Errorf("a result of over %d bytes", maxResult)
+	}
 	for len(payload) > 0 {
 		v, null, rest, err := NextValue(payload)
 		if err != nil {
@@ -458,7 +509,7 @@ func (h *collector) Row(payload []byte) error {
 
 func (h *collector) LargeRow(r *RowReader) error {
 	// Metadata has no rows of this size but a huge routine or view.
-	p, err := io.ReadAll(io.LimitReader(r, 1<<30))
+	p, err := io.ReadAll(io.LimitReader(r, maxResult+1))
 	if err != nil {
 		return err
 	}
@@ -491,7 +542,7 @@ func (c *Conn) exec(statement string) (Result, error) {
 	}
 	eofs := 0
 	for eofs < 2 {
-		p, err := c.readPacket()
+		p, err := c.readPacket(maxAnswer)
 		if err != nil {
 			return Result{}, err
 		}
@@ -518,7 +569,7 @@ func (c *Conn) loadLocal(statement string, r io.Reader) (Result, error) {
 	if err := c.send(comQuery, statement); err != nil {
 		return Result{}, err
 	}
-	p, err := c.readPacket()
+	p, err := c.readPacket(maxAnswer)
 	if err != nil {
 		return Result{}, err
 	}
@@ -546,7 +597,7 @@ func (c *Conn) loadLocal(statement string, r io.Reader) (Result, error) {
 	if err := c.writePacket(buf, 0); err != nil {
 		return Result{}, err
 	}
-	if p, err = c.readPacket(); err != nil {
+	if p, err = c.readPacket(maxAnswer); err != nil {
 		return Result{}, err
 	}
 	if len(p) > 0 && p[0] == headerERR {

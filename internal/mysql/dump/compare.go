@@ -79,7 +79,7 @@ func Compare(ctx context.Context, c *mysql.Conn, t core.Table, progress core.Pro
 		}
 	}
 	cmp := &comparer{table: t, progress: progress}
-	cmp.enc.Sink = cmp
+	cmp.enc.Sink, cmp.enc.Columns = cmp, len(t.Columns)
 	if err := c.Stream(ctx, work.selectRows(0), len(t.Columns), &cmp.enc); err != nil {
 		return err
 	}

@@ -361,6 +361,7 @@ func (s *Snapshot) dumpSlice(ctx context.Context, c *mysql.Conn, t *tableWork, i
 		}
 		ch := newChunker(ctx, w, "database/data/"+fileName(t.info.name), i, progress)
 		defer ch.abandon()
+		ch.enc.Columns = len(t.def.selects)
 		if err := c.Stream(ctx, t.selectRows(i), len(t.def.selects), &ch.enc); err != nil {
 			return err
 		}

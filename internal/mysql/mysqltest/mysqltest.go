@@ -31,6 +31,10 @@ var shared struct {
 	err    error // the first failure to start: it is not tried again for every test
 }
 
+// BinaryVariable names the environment variable that gives the path of the
+// server program to test against; without it the installed one is searched for.
+const BinaryVariable = "BACKSTAY_TEST_MYSQLD"
+
 var counter atomic.Int64
 
 const cleanupLimit = 30 * time.Second
@@ -64,7 +68,7 @@ func Server(t testing.TB) *localserver.Server {
 	defer shared.mu.Unlock()
 	if shared.server == nil && shared.err == nil {
 		// Not the test's context: the server outlives the test.
-		shared.server, shared.err = localserver.Start(context.Background(), localserver.Options{Name: "test", TCP: true})
+		shared.server, shared.err = localserver.Start(context.Background(), localserver.Options{Name: "test", TCP: true, Binary: os.Getenv(BinaryVariable)})
 	}
 	fatal(t, shared.err)
 	return shared.server
@@ -74,6 +78,9 @@ func Server(t testing.TB) *localserver.Server {
 // test's end.
 func Start(t testing.TB, opts localserver.Options) *localserver.Server {
 	t.Helper()
+	if opts.Binary == "" {
+		opts.Binary = os.Getenv(BinaryVariable)
+	}
 	s, err := localserver.Start(t.Context(), opts)
 	fatal(t, err)
 	t.Cleanup(func() {
@@ -82,6 +89,13 @@ func Start(t testing.TB, opts localserver.Options) *localserver.Server {
 		}
 	})
 	return s
+}
+
+// OnMariaDB says whether the tests run against MariaDB, for cases that only one
+// vendor knows.
+func OnMariaDB(t testing.TB) bool {
+	t.Helper()
+	return Server(t).Vendor == mysql.MariaDB
 }
 
 // ConfigOf returns how root connects to a server through its socket. database
