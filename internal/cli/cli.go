@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 
@@ -238,6 +239,12 @@ func (s *session) lookupEnv(name string) (string, bool) {
 
 func (s *session) openStore(ctx context.Context, cfg *config.Config) (repository.Store, error) {
 	key, err := config.ResolveSecret(cfg.Repository.SecretSource, "the repository", s.lookupEnv)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &core.Error{
+			Code: core.CodeOf(err), Err: err,
+			Hint: "put the key back from the copy that is kept elsewhere, or correct password_file; where there is no repository yet, backstay init makes both",
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
