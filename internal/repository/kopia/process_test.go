@@ -268,6 +268,9 @@ func TestMemoryIsBounded(t *testing.T) {
 	if _, err := os.Stat("/proc/self/status"); err != nil {
 		t.Skip("only Linux tells how much memory a process had")
 	}
+	if raceDetector {
+		t.Skip("the race detector takes several times the memory")
+	}
 	out, err := start(t, create(t), "large").Output()
 	if err != nil {
 		t.Fatalf("child: %v", err)
