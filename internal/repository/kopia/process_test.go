@@ -83,7 +83,7 @@ func child(ctx context.Context, job []string, url string) (err error) {
 func start(t *testing.T, opts kopia.Options, job string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), childVar+"="+job, "BACKSTAY_TEST_URL="+opts.URL)
+	cmd.Env = append(os.Environ(), childVar+"="+job, "BACKSTAY_TEST_URL="+opts.URL, "TMPDIR="+t.TempDir())
 	cmd.Stderr = os.Stderr
 	return cmd
 }
