@@ -31,6 +31,7 @@ type Config struct {
 	Password core.Secret
 	Database string // default database; may be ""
 	TLS      core.DatabaseTLS
+	Timeout  time.Duration // of the login; 0: 15 s
 }
 
 // ConfigOf makes the Config of a source, with its database as the default.
@@ -41,7 +42,7 @@ func ConfigOf(s core.DatabaseSource) Config {
 	}
 }
 
-const connectTimeout = 15 * time.Second
+const defaultTimeout = 15 * time.Second
 
 // Address returns where the Config leads: a socket path or host:port.
 func (c Config) Address() string {
@@ -58,6 +59,13 @@ func (c Config) Address() string {
 	return net.JoinHostPort(host, strconv.Itoa(port))
 }
 
+func (c Config) timeout() time.Duration {
+	if c.Timeout > 0 {
+		return c.Timeout
+	}
+	return defaultTimeout
+}
+
 func (c Config) usesSocket() bool {
 	return c.Socket != "" && (c.Host == "" || c.Host == "localhost")
 }
@@ -70,7 +78,7 @@ func Connect(ctx context.Context, c Config) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	limited, cancel := context.WithTimeout(ctx, connectTimeout)
+	limited, cancel := context.WithTimeout(ctx, c.timeout())
 	defer cancel()
 	conn, err := c.login(limited, tlsConfig)
 	if errors.Is(err, errNoTLS) && c.TLS.Mode == "preferred" {
@@ -147,7 +155,7 @@ func (c Config) explain(ctx context.Context, err error) error {
 	case errors.As(err, &server):
 		e.Message, e.Hint = c.explainRefusal(server.Number)
 	case errors.Is(err, context.DeadlineExceeded):
-		e.Message, e.Err = fmt.Sprintf("no answer within %s", connectTimeout), nil
+		e.Message, e.Err = fmt.Sprintf("no answer within %s", c.timeout()), nil
 		e.Hint = "is the server up, and does a firewall let this machine reach it?"
 	case errors.Is(err, errNoTLS):
 		e.Hint = "configure TLS on the server (ssl_cert, ssl_key), or set database.tls.mode to preferred"

@@ -111,6 +111,7 @@ type authenticator struct {
 	plugin   string
 	salt     []byte
 	password string
+	tls      bool
 	secure   bool // nobody else hears: a socket or TLS
 }
 
@@ -129,7 +130,7 @@ func (a *authenticator) first() (answer []byte, known bool, err error) {
 		switch {
 		case a.password == "":
 			return []byte{0}, true, nil
-		case a.secure:
+		case a.tls: // this plugin does not trust a socket
 			return a.clear(), true, nil
 		}
 		return []byte{askSHA256Key}, true, nil
@@ -160,9 +161,14 @@ func (a *authenticator) more(data []byte) ([]byte, error) {
 			return a.clear(), nil
 		}
 		return []byte{askCachingKey}, nil
-	case a.secure || a.plugin != pluginCachingSHA2 && a.plugin != pluginSHA256:
-		return nil, errNotAServer
+	case a.plugin == pluginCachingSHA2 && !a.secure, a.plugin == pluginSHA256 && !a.tls:
+		return a.encrypt(data)
 	}
+	return nil, errNotAServer
+}
+
+// encrypt answers the server's RSA key with the password.
+func (a *authenticator) encrypt(data []byte) ([]byte, error) {
 	block, _ := pem.Decode(data)
 	if block == nil {
 		return nil, errNotAServer
@@ -231,7 +237,7 @@ func (c Config) handshake(ctx context.Context, conn *Conn, tlsConfig *tls.Config
 	}
 	a := &authenticator{
 		plugin: g.plugin, salt: g.salt, password: c.Password.Reveal(),
-		secure: tlsConfig != nil || c.usesSocket(),
+		tls: tlsConfig != nil, secure: tlsConfig != nil || c.usesSocket(),
 	}
 	answer, known, err := a.first()
 	if err != nil {
