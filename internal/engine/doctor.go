@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -199,27 +200,35 @@ func (e *Engine) doctorClock(ctx context.Context, app string, conn *mysql.Conn) 
 const unreadableShown = 3
 
 func doctorFiles(app *core.Application) []Check {
-	var checks []Check
+	type place struct {
+		component core.Component
+		root      string
+	}
+	var order []place
+	good, bad := map[place]int{}, map[place][]string{}
 	for _, set := range app.FileSets {
-		var bad []string
-		count := 0
+		at := place{set.Component, set.Root}
+		if !slices.Contains(order, at) {
+			order = append(order, at)
+		}
 		for _, inc := range set.Include {
-			at := filepath.Join(set.Root, inc.Path)
-			f, err := os.Open(at)
+			f, err := os.Open(filepath.Join(set.Root, inc.Path))
 			switch {
 			case err == nil:
 				_ = f.Close() // only opened to see whether it can be
+				good[at]++
 			case inc.Optional && errors.Is(err, os.ErrNotExist):
 			default:
-				count++
-				if len(bad) < unreadableShown {
-					bad = append(bad, err.Error())
-				}
+				bad[at] = append(bad[at], err.Error())
 			}
 		}
-		c := Check{App: app.Name, Name: string(set.Component), Health: Healthy, Message: fmt.Sprintf("%d path(s) below %s can be read", len(set.Include)-count, set.Root)}
-		if count > 0 {
-			c.Health, c.Message, c.Hint = Broken, fmt.Sprintf("%d path(s) cannot be read: %v", count, bad), "run backstay as root or as the user who owns them, or correct the paths"
+	}
+	var checks []Check
+	for _, at := range order {
+		c := Check{App: app.Name, Name: string(at.component), Health: Healthy, Message: fmt.Sprintf("%d path(s) below %s can be read", good[at], at.root)}
+		if n := len(bad[at]); n > 0 {
+			c.Health, c.Message = Broken, fmt.Sprintf("%d path(s) cannot be read: %v", n, bad[at][:min(n, unreadableShown)])
+			c.Hint = "run backstay as root or as the user who owns them, or correct the paths"
 		}
 		checks = append(checks, c)
 	}

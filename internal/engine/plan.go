@@ -173,10 +173,12 @@ func (r *Restore) choose() ([]core.Component, error) {
 func (r *Restore) root() string { return r.req.Target.App.Root }
 
 func (r *Restore) rootEmpty() bool {
-	if r.root() == "" {
-		return false
-	}
-	entries, err := os.ReadDir(r.root())
+	return r.root() != "" && emptyDir(r.root())
+}
+
+// emptyDir says whether nothing is in a folder, or there is none.
+func emptyDir(dir string) bool {
+	entries, err := os.ReadDir(dir)
 	return errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0
 }
 
@@ -223,6 +225,7 @@ func (r *Restore) planTree(ctx context.Context, c core.Component) error {
 			return err
 		}
 		p.targets[t.Place] = target
+		r.findLinks(t, target)
 		bytes, count = bytes+t.Bytes, count+t.Files
 	}
 	what := fmt.Sprintf("%d files", count)
@@ -251,14 +254,27 @@ func (r *Restore) planTree(ctx context.Context, c core.Component) error {
 	r.trees[c] = p
 	for _, place := range slices.Sorted(maps.Keys(p.targets)) {
 		step := Step{Component: c, What: what, Into: p.targets[place], Bytes: bytes}
-		if _, err := os.Lstat(step.Into); err == nil && r.req.ToDir == "" {
+		if !emptyDir(step.Into) {
 			step.Replaces = "what is there under the same names; other files stay"
-			r.Plan.Live = true
+			r.Plan.Live = r.Plan.Live || r.req.ToDir == ""
 		}
 		r.Plan.Steps = append(r.Plan.Steps, step)
 		what, bytes = "files outside the app's folder", 0
 	}
 	return nil
+}
+
+// findLinks says which links to folders are not there any more: what was
+// behind them is restored into folders, on what may be a smaller disk.
+func (r *Restore) findLinks(t core.Tree, target string) {
+	if r.req.ToDir != "" || r.req.partial() {
+		return
+	}
+	for _, p := range t.Followed {
+		if info, err := os.Lstat(filepath.Join(target, p)); err != nil || info.Mode()&os.ModeSymlink == 0 {
+			r.find("%s was a link to another place and will be restored in its place here; if it is to lie elsewhere again, make the link first (backstay show %s says where it led)", p, r.req.Record.ID)
+		}
+	}
 }
 
 // placeTarget says where a place of a tree goes.

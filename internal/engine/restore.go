@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -46,7 +45,7 @@ func (r *Restore) Run(ctx context.Context) (_ *Restored, err error) {
 		}
 	}
 	if !r.req.partial() && r.req.ToDir == "" && r.req.ToDatabase == "" {
-		out.Next = r.nextSteps()
+		out.Next = append(out.Next, r.nextSteps(ctx)...)
 	}
 	return out, nil
 }
@@ -236,19 +235,4 @@ func (r *Restore) ensureDatabase(ctx context.Context, cfg mysql.Config) (err err
 		}
 	}
 	return nil
-}
-
-// nextSteps says what the application needs after a restore.
-func (r *Restore) nextSteps() []string {
-	root := r.root()
-	switch r.open.Manifest.Profile {
-	case "itop":
-		return []string{
-			"iTop must be compiled again: open the setup page, or recompile from the command line as the web server's user",
-			"restart php-fpm, or the web server, so that it forgets what it has cached",
-		}
-	case "itflow":
-		return []string{"if the code is newer than the backup: php " + filepath.Join(root, "scripts/update_cli.php") + " --update_db, as the owner of that file"}
-	}
-	return []string{}
 }

@@ -138,12 +138,12 @@ func sameOwner(link, target fs.FileInfo) bool {
 	return ok && (l.Uid == 0 || l.Uid == t.Uid)
 }
 
-// Report notes in found what was followed and warns of what was not, unless
-// files: in backstay.yaml names it, and returns the paths to take.
+// Report warns in found of what was not followed, unless files: in
+// backstay.yaml names it, and returns the paths to take. The capture notes which
+// it followed.
 func (l Links) Report(app App, found *core.Application) []core.Path {
 	var paths []core.Path
 	for _, link := range l.Followed {
-		Note(found, "%s is a link to %s: that folder's content is in the backup in its place", link.Path, link.Target)
 		paths = append(paths, core.Path{Path: link.Path, Optional: true, Follow: true})
 	}
 	for _, link := range l.Refused {

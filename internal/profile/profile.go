@@ -46,6 +46,10 @@ type Profile interface {
 	// without such a mode returns an error with core.CodeUnsupported. q may be
 	// nil.
 	ReadOnly(ctx context.Context, q Querier, app App, found *core.Application) (leave func() error, err error)
+	// AfterRestore says what a person still has to do, in this order, for the
+	// application to work as it did; none: it does. Commands in it MUST be
+	// whole, to be typed as they are by the user of this process.
+	AfterRestore(r Restored) []string
 }
 
 // Querier asks the application's database. Names in statements are already

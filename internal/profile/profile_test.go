@@ -232,7 +232,7 @@ func TestFollowLinks(t *testing.T) {
 	if diff := cmp.Diff(want, got.Report(App{Root: root}, found)); diff != "" {
 		t.Error(diff)
 	}
-	if len(found.Warnings) != 1 || found.Warnings[0].Object != "uploads/up" || len(found.Notes) != 3 {
+	if len(found.Warnings) != 1 || found.Warnings[0].Object != "uploads/up" || len(found.Notes) != 1 {
 		t.Errorf("warnings %v, notes %v", found.Warnings, found.Notes)
 	}
 	if got, err := FollowLinks(root, "missing", 2); err != nil || len(got.Followed)+len(got.Refused) != 0 {

@@ -95,6 +95,7 @@ func Run(t *testing.T, s Subject) {
 	t.Run("spelled otherwise", s.spelledOtherwise)
 	t.Run("database says nothing", s.silentDatabase)
 	t.Run("read-only", s.readOnly)
+	t.Run("after restore", s.afterRestore)
 }
 
 func (s Subject) install(t *testing.T, a Account) (root string, app profile.App) {
@@ -480,5 +481,22 @@ func (s Subject) readOnly(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// afterRestore: steps are lines of text, also when nothing is known of the
+// backup and nothing is there.
+func (s Subject) afterRestore(t *testing.T) {
+	root, app := s.install(t, PlainAccount())
+	known := s.discover(t, app)
+	for _, r := range []profile.Restored{
+		{}, {Root: filepath.Join(root, "missing"), Code: true}, {Root: root, Versions: known.Versions, Settings: known.Settings},
+		{Root: root, Code: true, Versions: known.Versions, Settings: known.Settings},
+	} {
+		for _, step := range s.Profile.AfterRestore(r) {
+			if step == "" || strings.ContainsAny(step, "\n\x00") {
+				t.Errorf("%+v: step %q", r, step)
+			}
+		}
 	}
 }

@@ -1,0 +1,49 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/profile"
+)
+
+// nextSteps says what is left to do by hand after a whole restore.
+func (r *Restore) nextSteps(ctx context.Context) []string {
+	var steps []string
+	if step := r.accountStep(ctx); step != "" {
+		steps = append(steps, step)
+	}
+	_, code := r.trees["code"]
+	return append(steps, r.profile.AfterRestore(profile.Restored{
+		Root: r.root(), Code: code, Versions: r.open.Manifest.Versions, Settings: r.open.Manifest.Settings,
+	})...)
+}
+
+// accountStep says when the application, by its own configuration, will not
+// find the database that was restored: on another machine that is the rule,
+// and what it would find instead may be somebody's live data.
+func (r *Restore) accountStep(ctx context.Context) string {
+	if r.db == nil {
+		return ""
+	}
+	own := r.req.Target.App
+	own.Database = profile.Database{}
+	app, err := r.profile.Discover(ctx, own)
+	if err != nil || app.Database == nil {
+		return "" // it has no configuration that could be read
+	}
+	file := filepath.Join(r.root(), r.open.Manifest.Settings["config"])
+	named, filled := mysql.ConfigOf(*app.Database), r.targetConfig(r.db.target)
+	if named.Database != filled.Database || named.Address() != filled.Address() {
+		return fmt.Sprintf("%s names the database %s at %s, and the restore filled %s at %s: unless both are the same, write the latter there, with an account that may use it, before anyone opens the application",
+			file, named.Database, named.Address(), filled.Database, filled.Address())
+	}
+	c, err := mysql.Connect(ctx, named)
+	if err != nil {
+		return fmt.Sprintf("the application cannot log in to its database with the account in %s (%v): make the account, or change it there", file, err)
+	}
+	_ = c.Close() // only opened to see whether it can be
+	return ""
+}
