@@ -58,7 +58,7 @@ func (s *session) backupAll(ctx context.Context, e *engine.Engine, chosen []*con
 				break
 			}
 			if len(chosen) > 1 {
-				s.logger().Error(err.Error(), "hint", core.HintOf(err))
+				s.printer.Failure(err)
 			}
 			continue
 		}
@@ -76,10 +76,12 @@ func (s *session) backupAll(ctx context.Context, e *engine.Engine, chosen []*con
 		return outcome(core.CodeWarnings.ExitCode())
 	case len(done) > 0 && ctx.Err() == nil: // some apps are backed up, some are not
 		return outcome(core.CodeWarnings.ExitCode())
-	case len(failures) == 1:
-		return failures[0]
-	default:
+	case len(chosen) == 1 || ctx.Err() != nil:
+		return failures[len(failures)-1]
+	case s.printer.JSON():
 		return errors.Join(failures...)
+	default: // each has been reported already
+		return outcome(core.CodeOf(failures[0]).ExitCode())
 	}
 }
 

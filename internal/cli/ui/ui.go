@@ -128,11 +128,17 @@ func (p *Printer) Error(err error) {
 	if err == nil {
 		return
 	}
-	hint := core.HintOf(err)
 	if p.options.JSON {
-		p.out(errorObject(err, hint))
+		p.out(errorObject(err, core.HintOf(err)))
 		return
 	}
+	p.Failure(err)
+}
+
+// Failure reports to stderr, with --json too, that a part of the work failed
+// while the rest goes on.
+func (p *Printer) Failure(err error) {
+	hint := core.HintOf(err)
 	text := lines("backstay: error: ", err.Error())
 	if hint != "" {
 		text += lines("backstay: hint: ", hint)
