@@ -62,13 +62,18 @@ func (e *Engine) lockApp(ctx context.Context, app, doing string, wait bool) (*ap
 		}
 	}
 	text := fmt.Sprintf("%s by process %d since %s\n", doing, os.Getpid(), e.Clock.Now().UTC().Format(time.RFC3339))
-	if err := f.Truncate(0); err == nil {
-		_, err = f.WriteAt([]byte(text), 0)
-	}
-	if err != nil { // on a full disk the lock still holds; only its message is poorer
+	if err := writeHolder(f, text); err != nil { // on a full disk the lock still holds; only its message is poorer
 		e.Log.Debug("write lock holder", "app", app, "err", err)
 	}
 	return &appLock{f: f}, nil
+}
+
+func writeHolder(f *os.File, text string) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := f.WriteAt([]byte(text), 0)
+	return err
 }
 
 func readHolder(path string) string {
