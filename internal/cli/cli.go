@@ -47,14 +47,15 @@ func Main(ctx context.Context, args []string, env Environment) int {
 	root := s.rootCommand()
 	root.SetArgs(args)
 	root.SetIn(env.Stdin)
-	root.SetOut(env.Stdout)
+	help := &checkedWriter{w: env.Stdout}
+	root.SetOut(help)
 	root.SetErr(env.Stderr)
 	err := root.ExecuteContext(ctx)
 	if s.printer == nil { // the flags were not even parsed
 		s.json = s.json || asksForJSON(args)
 		s.printer = s.newPrinter()
 	}
-	if err != nil && !s.ran {
+	if err != nil && !s.ran && help.err == nil {
 		err = usageError(err)
 	}
 	var out outcome
@@ -62,14 +63,29 @@ func Main(ctx context.Context, args []string, env Environment) int {
 		err = nil
 	}
 	s.printer.Error(err)
-	if perr := s.printer.Err(); perr != nil && err == nil {
-		fmt.Fprintln(env.Stderr, "backstay: error: write the result:", perr)
+	if perr := errors.Join(s.printer.Err(), help.err); perr != nil && err == nil {
+		fmt.Fprintln(env.Stderr, "backstay: error:", perr)
 		return core.CodeFailed.ExitCode()
 	}
 	if err != nil {
 		return core.CodeOf(err).ExitCode()
 	}
 	return int(out)
+}
+
+// checkedWriter keeps the error of a write, which cobra ignores when it prints
+// help or a completion script.
+type checkedWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (c *checkedWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if err != nil {
+		c.err = fmt.Errorf("write the result: %w", err)
+	}
+	return n, err
 }
 
 // asksForJSON looks for --json in a command line that cannot be parsed, so that
