@@ -187,6 +187,17 @@ func (b *backup) capture(ctx context.Context) (_ repository.Record, err error) {
 	return b.commit(ctx, session, entries)
 }
 
+// explainDenied says what to grant where the server denied a statement.
+func explainDenied(err error, db *core.DatabaseSource) error {
+	if core.HintOf(err) != "" || !mysql.AccessDenied(err) {
+		return err
+	}
+	return &core.Error{
+		Code: core.CodeDatabase, Err: err,
+		Hint: fmt.Sprintf("GRANT SELECT, LOCK TABLES, SHOW VIEW, TRIGGER, EVENT, EXECUTE ON %s.* TO the account of user %q", mysql.QuoteName(db.Name), db.User),
+	}
+}
+
 func (b *backup) begin() {
 	now := b.e.Clock.Now()
 	b.caches = map[core.Component]*capture.Cache{}
@@ -226,7 +237,7 @@ func (b *backup) captureAll(ctx context.Context, w core.TreeWriter, snapshot *du
 	if snapshot != nil {
 		g.Go(func() (err error) {
 			dumped, err = snapshot.Write(gctx, w, quiet)
-			return err
+			return explainDenied(err, b.app.Database)
 		})
 	}
 	g.Go(func() error {
