@@ -205,7 +205,7 @@ func TestLargeRowAcrossPackets(t *testing.T) {
 	for i := range blob {
 		blob[i] = byte(random.Uint32())
 	}
-	for _, lead := range []int{maxPacket - 6, maxPacket - 5, maxPacket - 4, maxPacket - 1, maxPacket, 3} {
+	for _, lead := range []int{maxPacket - 6, maxPacket - 5, maxPacket - 4, maxPacket - 1, maxPacket, 70004} {
 		row := appendValue(nil, blob[:lead-4]) // 4 bytes of length: the next value begins at lead
 		row = append(appendValue(row, blob[:70000]), 0xfb)
 		row = appendValue(row, []byte("end\t"))
