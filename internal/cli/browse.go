@@ -148,7 +148,7 @@ func (s *session) printShow(o *engine.Open) {
 	if m.Database == nil {
 		return
 	}
-	line("database", "%s on %s %s, %s %s", m.Database.Name, m.Database.Server.Vendor, m.Database.Server.Version, m.Database.Charset, m.Database.Collation)
+	line("from", "%s on %s %s, %s %s", m.Database.Name, m.Database.Server.Vendor, m.Database.Server.Version, m.Database.Charset, m.Database.Collation)
 	p.Printf("\n")
 	t := ui.NewTable(ui.Column{Title: "TABLE"}, ui.Column{Title: "ENGINE"}, ui.Column{Title: "ROWS", Right: true}, ui.Column{Title: "SIZE", Right: true})
 	for _, tb := range o.Index.Tables {
