@@ -41,6 +41,8 @@ func commands() map[string]func(ts *testscript.TestScript, neg bool, args []stri
 		"damage":     plain(damage),
 		"cutserver":  plain(cutServer),
 		"setvar":     plain(setVar),
+		"collide":    plain(collide),
+		"tmpfs":      plain(tmpfs),
 		"onepercent": plain(onePercent),
 	}
 }
@@ -67,6 +69,10 @@ func seed(ts *testscript.TestScript, args []string) {
 	if slices.Contains(args, "big") {
 		rows, size = 3000, 3_000_000
 	}
+	hashes := "SHA2(seq, 512)" // compresses by half at most
+	for i := range 9 {
+		hashes += fmt.Sprintf(", SHA2(seq + 0.%d, 512)", i+1)
+	}
 	password, err := os.ReadFile(filepath.Join(ts.Getenv("WORK"), "db.pw"))
 	ts.Check(err)
 	ts.Check(execAs(mysql.Config{
@@ -75,7 +81,7 @@ func seed(ts *testscript.TestScript, args []string) {
 		"CREATE TABLE pages (id INT PRIMARY KEY AUTO_INCREMENT, title VARCHAR(190) NOT NULL, body MEDIUMTEXT, score FLOAT, hidden BIT(1)) ENGINE=InnoDB",
 		"CREATE TABLE tags (page INT, tag VARCHAR(50)) ENGINE=InnoDB",
 		"CREATE TABLE empty_one (id INT PRIMARY KEY) ENGINE=InnoDB",
-		fmt.Sprintf("INSERT INTO pages (title, body, score, hidden) SELECT CONCAT('Seite ', seq, ' – ünï'), REPEAT(MD5(seq), 40), seq / 7, seq %% 2 FROM seq_1_to_%d", rows),
+		fmt.Sprintf("INSERT INTO pages (title, body, score, hidden) SELECT CONCAT('Seite ', seq, ' – ünï'), CONCAT(%s), seq / 7, seq %% 2 FROM seq_1_to_%d", hashes, rows),
 		fmt.Sprintf("INSERT INTO tags SELECT seq, CONCAT('tag', seq %% 7) FROM seq_1_to_%d", rows),
 		"CREATE VIEW titles AS SELECT id, title FROM pages",
 		"CREATE TRIGGER pages_bi BEFORE INSERT ON pages FOR EACH ROW SET NEW.title = TRIM(NEW.title)",
@@ -500,5 +506,21 @@ func onePercent(ts *testscript.TestScript, args []string) {
 	ts.Check(err)
 	if part*100 >= whole {
 		ts.Fatalf("%d is not under 1 %% of %d", part, whole)
+	}
+}
+
+// collide backs up until the ids of two backups begin alike, and sets $prefix
+// to that: ids are random, so it takes a few.
+func collide(ts *testscript.TestScript, _ []string) {
+	seen := map[string]bool{}
+	for {
+		exits(ts, []string{"0", "backstay", "backup", "--only", "config", "--json"})
+		b, _ := object(ts)["backups"].([]any)[0].(map[string]any)
+		prefix := fmt.Sprint(b["id"])[:1]
+		if seen[prefix] {
+			ts.Setenv("prefix", prefix)
+			return
+		}
+		seen[prefix] = true
 	}
 }

@@ -67,53 +67,112 @@ func fifo(ts *testscript.TestScript, args []string) {
 	ts.Check(syscall.Mkfifo(ts.MkAbs(args[0]), 0o600))
 }
 
-// damage spoils the repository's blobs that hold the data of backups, or their
-// folders: damage flip|delete data|folders [EXCEPT]. Blobs that the file EXCEPT
-// lists are left alone; `damage list data FILE` writes that list.
+// damage spoils the repository's blobs: those that hold data, or those that
+// hold folders.
+//
+//	damage list data FILE      write the names of those there are now
+//	damage byte data [FILE]    change one byte in the middle of the largest
+//	damage flip data [FILE]    change all bytes of all
+//	damage delete data [FILE]  delete all
+//
+// Blobs that FILE names are left alone.
 func damage(ts *testscript.TestScript, args []string) {
-	need(ts, args, 2, "damage flip|delete|list data|folders [FILE]")
+	need(ts, args, 2, "damage list|byte|flip|delete data|folders [FILE]")
 	prefix := map[string]string{"data": "p", "folders": "q"}[args[1]]
-	var except string
+	var spared string
 	if len(args) > 2 && args[0] != "list" {
-		except = ts.ReadFile(args[2])
+		spared = ts.ReadFile(args[2])
 	}
-	var listed []string
-	spoiled := 0
-	err := filepath.WalkDir(ts.Getenv("repo"), func(p string, e fs.DirEntry, err error) error {
+	var blobs []string
+	var largest string
+	var size int64
+	repo := ts.Getenv("repo")
+	ts.Check(filepath.WalkDir(repo, func(p string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
-		rel, err := filepath.Rel(ts.Getenv("repo"), p)
+		rel, err := filepath.Rel(repo, p)
+		if err != nil || !strings.HasPrefix(rel, prefix) || strings.Contains(spared, rel) {
+			return err
+		}
+		info, err := e.Info()
 		if err != nil {
 			return err
 		}
-		if !strings.HasPrefix(rel, prefix) || strings.Contains(except, rel) {
-			return nil
+		if blobs = append(blobs, rel); info.Size() > size {
+			largest, size = rel, info.Size()
 		}
-		switch args[0] {
-		case "list":
-			listed = append(listed, rel)
-			return nil
-		case "delete":
-			spoiled++
-			return os.Remove(p)
-		}
-		data, err := os.ReadFile(p)
-		if err != nil {
-			return err
-		}
-		for i := range data {
-			data[i] ^= 0x5a
-		}
-		spoiled++
-		return os.WriteFile(p, data, 0o600)
-	})
-	ts.Check(err)
-	if args[0] == "list" {
-		ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(strings.Join(listed, "\n")), 0o600))
-	} else if spoiled == 0 {
-		ts.Fatalf("there is nothing to damage")
+		return nil
+	}))
+	if len(blobs) == 0 {
+		ts.Fatalf("there is no such blob")
 	}
+	change := func(name string, all bool) {
+		path := filepath.Join(repo, name)
+		data, err := os.ReadFile(path)
+		ts.Check(err)
+		for i := range data {
+			if all || i == len(data)/2 {
+				data[i] ^= 0x5a
+			}
+		}
+		ts.Check(os.WriteFile(path, data, 0o600))
+	}
+	switch args[0] {
+	case "list":
+		ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(strings.Join(blobs, "\n")), 0o600))
+	case "byte":
+		change(largest, false)
+	case "flip":
+		for _, b := range blobs {
+			change(b, true)
+		}
+	case "delete":
+		for _, b := range blobs {
+			ts.Check(os.Remove(filepath.Join(repo, b)))
+		}
+	}
+}
+
+// tmpfs mounts a small file system on a folder, or changes the one that is
+// there: tmpfs DIR size=4m, tmpfs DIR ro. It is gone at the script's end.
+func tmpfs(ts *testscript.TestScript, args []string) {
+	need(ts, args, 2, "tmpfs DIR OPTIONS")
+	dir := ts.MkAbs(args[0])
+	var at, above syscall.Stat_t
+	ts.Check(os.MkdirAll(dir, 0o700))
+	ts.Check(syscall.Stat(dir, &at))
+	ts.Check(syscall.Stat(filepath.Dir(dir), &above))
+	var flags uintptr
+	mounted := at.Dev != above.Dev
+	if mounted {
+		flags |= syscall.MS_REMOUNT
+	}
+	data := args[1]
+	if data == "ro" {
+		flags, data = flags|syscall.MS_RDONLY, ""
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", flags, data); err != nil {
+		ts.Fatalf("mount a tmpfs: %v", err)
+	}
+	if !mounted {
+		ts.Defer(func() {
+			if err := syscall.Unmount(dir, 0); err != nil {
+				ts.Fatalf("unmount %s: %v", dir, err)
+			}
+		})
+	}
+}
+
+// mountable says whether this process may mount file systems: containers often
+// forbid it to root too.
+func mountable() bool {
+	dir, err := os.MkdirTemp("", "backstay-mount-")
+	if err != nil {
+		return false
+	}
+	defer os.Remove(dir)
+	return syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k") == nil && syscall.Unmount(dir, 0) == nil
 }
 
 // cut is a way to a server that breaks for good after so many bytes.

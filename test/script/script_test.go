@@ -54,8 +54,11 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: ".", Setup: setup, Cmds: commands(), RequireUniqueNames: true,
 		Condition: func(name string) (bool, error) {
-			if name == "root" {
+			switch name {
+			case "root":
 				return os.Geteuid() == 0, nil
+			case "mount":
+				return mountable(), nil
 			}
 			return false, fmt.Errorf("unknown condition %q", name)
 		},
