@@ -108,6 +108,7 @@ func (e *Engine) PlanRestore(ctx context.Context, req RestoreRequest) (*Restore,
 	}
 	r.discover(ctx)
 	r.findMissing()
+	r.findCode(components)
 	if err := r.checkPaths(ctx, components); err != nil {
 		return nil, err
 	}
@@ -211,6 +212,20 @@ func (r *Restore) findMissing() {
 	if len(names) > 0 {
 		r.find("the backup holds only a part of the app: %s stay as they are", strings.Join(names, ", "))
 	}
+}
+
+// findCode says that the code stays, so that nobody takes a folder for whole in
+// which only a mount point or a link was left.
+func (r *Restore) findCode(components []core.Component) {
+	if len(r.req.Only) > 0 || r.req.partial() || slices.Contains(components, core.ComponentCode) ||
+		!slices.Contains(r.open.Manifest.Components, core.ComponentCode) || r.req.ToDatabase != "" {
+		return
+	}
+	names := make([]string, 0, len(components)+1)
+	for _, c := range append([]core.Component{core.ComponentCode}, components...) {
+		names = append(names, string(c))
+	}
+	r.find("the code in %s stays as it is, because the folder is not empty; to restore it too: --only %s", r.root(), strings.Join(names, ","))
 }
 
 func (r *Restore) planTree(ctx context.Context, c core.Component) error {
