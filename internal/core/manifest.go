@@ -1,6 +1,9 @@
 package core
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // ManifestSchema is the version of the layout that this code writes
 // (docs/spec/backup-layout.md). It reads this one and older ones.
@@ -161,23 +164,54 @@ type Owners struct {
 
 // Backup is a backup as lists show it, and the JSON object of the contract.
 type Backup struct {
-	ID           string                      `json:"id"`
-	App          string                      `json:"app"`
-	Profile      string                      `json:"profile"`
-	Host         string                      `json:"host"`
-	Time         time.Time                   `json:"time"`
-	Trigger      string                      `json:"trigger"`
-	Note         string                      `json:"note,omitempty"`
-	Consistency  Consistency                 `json:"consistency"`
-	FreezeMS     int64                       `json:"freeze_ms"`
-	DurationMS   int64                       `json:"duration_ms"`
-	LogicalBytes int64                       `json:"logical_bytes"`
-	StoredBytes  int64                       `json:"stored_bytes"` // what this backup added to the repository
-	Components   map[Component]ComponentSize `json:"components"`
-	Warnings     []Warning                   `json:"warnings"`
-	Pinned       bool                        `json:"pinned"`
-	Verified     *time.Time                  `json:"verified"` // when it was last read back whole and found intact
-	Drilled      *time.Time                  `json:"drilled"`
+	ID           string         `json:"id"`
+	App          string         `json:"app"`
+	Profile      string         `json:"profile"`
+	Host         string         `json:"host"`
+	Time         time.Time      `json:"time"`
+	Trigger      string         `json:"trigger"`
+	Note         string         `json:"note,omitempty"`
+	Consistency  Consistency    `json:"consistency"`
+	FreezeMS     int64          `json:"freeze_ms"`
+	DurationMS   int64          `json:"duration_ms"`
+	LogicalBytes int64          `json:"logical_bytes"`
+	StoredBytes  int64          `json:"stored_bytes"` // what this backup added to the repository
+	Components   ComponentSizes `json:"components"`
+	Warnings     []Warning      `json:"warnings"`
+	Pinned       bool           `json:"pinned"`
+	Verified     *time.Time     `json:"verified"` // when it was last read back whole and found intact
+	Drilled      *time.Time     `json:"drilled"`
+}
+
+// ComponentSizes counts the components of a backup.
+type ComponentSizes map[Component]ComponentSize
+
+// MarshalJSON gives each component all of its own counts, those that are 0
+// too, and none of another kind.
+func (s ComponentSizes) MarshalJSON() ([]byte, error) {
+	type database struct {
+		Tables       int   `json:"tables"`
+		Rows         int64 `json:"rows"`
+		TablesReused int   `json:"tables_reused"`
+		Bytes        int64 `json:"bytes"`
+	}
+	type tree struct {
+		Files       int64 `json:"files"`
+		FilesReused int64 `json:"files_reused"`
+		Bytes       int64 `json:"bytes"`
+	}
+	if s == nil {
+		return []byte("null"), nil
+	}
+	out := map[Component]any{}
+	for c, n := range s {
+		if c == ComponentDatabase {
+			out[c] = database{n.Tables, n.Rows, n.TablesReused, n.Bytes}
+		} else {
+			out[c] = tree{n.Files, n.FilesReused, n.Bytes}
+		}
+	}
+	return json.Marshal(out)
 }
 
 // ComponentSize counts a component. Database fields are 0 for trees and the
