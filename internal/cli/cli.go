@@ -15,6 +15,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/config"
@@ -258,7 +259,7 @@ func (s *session) openStore(ctx context.Context, cfg *config.Config) (repository
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &core.Error{
 			Code: core.CodeOf(err), Err: err,
-			Hint: "put the key back from the copy that is kept elsewhere, or correct password_file; where there is no repository yet, backstay init makes both",
+			Hint: s.keyHint(),
 		}
 	}
 	if err != nil {
@@ -267,8 +268,26 @@ func (s *session) openStore(ctx context.Context, cfg *config.Config) (repository
 	return kopia.Open(ctx, s.storeOptions(cfg, key))
 }
 
+// keyHint says what to do when the file of the repository's key is not there.
+func (s *session) keyHint() string {
+	if s.repositoryURL != "" {
+		return "give the file that holds the repository's key with --password-file"
+	}
+	return "put the key back from the copy that is kept elsewhere, or correct password_file; where there is no repository yet, backstay init makes both"
+}
+
 func (s *session) storeOptions(cfg *config.Config, key core.Secret) kopia.Options {
-	return kopia.Options{URL: cfg.Repository.URL, Password: key, Clock: s.env.Clock, Logger: s.logger()}
+	return kopia.Options{URL: cfg.Repository.URL, Password: key, Clock: s.env.Clock, Logger: s.logger(), StateDir: usableDir(cfg.StateDir)}
+}
+
+// usableDir returns dir when this process may write there, else "". What is
+// kept there need not be made anew, and a process that is killed leaves no
+// temporary folder.
+func usableDir(dir string) string {
+	if err := os.MkdirAll(dir, 0o700); err != nil || unix.Access(dir, unix.W_OK) != nil {
+		return ""
+	}
+	return dir
 }
 
 // target turns an app of the configuration into what the engine works on.
