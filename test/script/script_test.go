@@ -95,7 +95,9 @@ func setup(env *testscript.Env) error {
 	} {
 		env.Setenv(name, value)
 	}
-	env.Values[accountKey{}] = account
+	if cache, err := os.UserCacheDir(); err == nil { // the demo's server starts faster from the template there
+		env.Setenv("XDG_CACHE_HOME", cache)
+	}
 	if err := os.Mkdir(env.Getenv("HOME"), 0o700); err != nil {
 		return err
 	}
@@ -105,8 +107,6 @@ func setup(env *testscript.Env) error {
 	}
 	return writeTemplates(env)
 }
-
-type accountKey struct{}
 
 func writeTemplates(env *testscript.Env) error {
 	config := filepath.Join(env.WorkDir, "backstay.yaml.in")
