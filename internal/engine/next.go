@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/profile"
 )
@@ -15,9 +16,10 @@ func (r *Restore) nextSteps(ctx context.Context) []string {
 	if step := r.accountStep(ctx); step != "" {
 		steps = append(steps, step)
 	}
-	_, code := r.trees["code"]
+	_, code := r.trees[core.ComponentCode]
+	_, files := r.trees[core.ComponentFiles]
 	return append(steps, r.profile.AfterRestore(profile.Restored{
-		Root: r.root(), Code: code, Versions: r.open.Manifest.Versions, Settings: r.open.Manifest.Settings,
+		Root: r.root(), Code: code, Files: files, Versions: r.open.Manifest.Versions, Settings: r.open.Manifest.Settings,
 	})...)
 }
 

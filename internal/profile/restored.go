@@ -11,7 +11,8 @@ import (
 // Restored is what a profile is told of a restore that has ended.
 type Restored struct {
 	Root     string            // the app's folder, as it is now
-	Code     bool              // code was restored too, not only what belongs to it
+	Code     bool              // the code was restored
+	Files    bool              // what users put in was restored
 	Versions map[string]string // of the backup
 	Settings map[string]string // of the backup
 }

@@ -70,7 +70,17 @@ func newApp(t *testing.T, profile, user, password string) *app {
 		// What the applications' manuals ask for: no global right, such as RELOAD.
 		"GRANT ALL ON "+database+".* TO "+account,
 	)
-	server := mysqltest.ConfigOf(mysqltest.Server(t), "")
+	runLater(t, "DROP DATABASE IF EXISTS "+database, "DROP USER "+account)
+	a.write(filepath.Join(a.folder, "repository.key"), strings.Repeat("5", 64)+"\n", 0o600)
+	a.write(filepath.Join(a.folder, "backstay.yaml"), "repository:\n  url: file://"+a.folder+"/repository\n  password_file: "+a.folder+"/repository.key\n"+
+		"state_dir: "+a.folder+"/state\napps:\n  - name: "+a.name+"\n    profile: "+profile+"\n    root: "+a.root+"\n", 0o600)
+	return a
+}
+
+// runLater runs statements as root when the test has ended.
+func runLater(t *testing.T, statements ...string) {
+	t.Helper()
+	server := mysqltest.Config(t, "")
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context()) // which has ended by now
 		conn, err := mysql.Connect(ctx, server)
@@ -78,7 +88,7 @@ func newApp(t *testing.T, profile, user, password string) *app {
 			t.Error(err)
 			return
 		}
-		for _, statement := range []string{"DROP DATABASE IF EXISTS " + database, "DROP USER " + account} {
+		for _, statement := range statements {
 			if _, err := conn.Exec(ctx, statement); err != nil {
 				t.Error(err)
 			}
@@ -87,10 +97,6 @@ func newApp(t *testing.T, profile, user, password string) *app {
 			t.Error(err)
 		}
 	})
-	a.write(filepath.Join(a.folder, "repository.key"), strings.Repeat("5", 64)+"\n", 0o600)
-	a.write(filepath.Join(a.folder, "backstay.yaml"), "repository:\n  url: file://"+a.folder+"/repository\n  password_file: "+a.folder+"/repository.key\n"+
-		"state_dir: "+a.folder+"/state\napps:\n  - name: "+a.name+"\n    profile: "+profile+"\n    root: "+a.root+"\n", 0o600)
-	return a
 }
 
 // quoted is a plain literal: CREATE USER takes no expression.

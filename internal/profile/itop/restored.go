@@ -28,7 +28,7 @@ func (Profile) AfterRestore(r profile.Restored) []string {
 	switch {
 	case os.IsNotExist(err):
 		steps = append(steps, "iTop is not compiled and answers with an error until it is: "+compileCommand(r.Root, environment))
-	case !r.Code:
+	case r.Files && !r.Code:
 		steps = append(steps, "compile iTop again, for the extensions and the customization that came back: "+compileCommand(r.Root, environment))
 	}
 	return append(steps, "restart php-fpm, or the web server where PHP is a module of it, so that PHP forgets what it has cached")

@@ -15,15 +15,16 @@ import (
 func TestAfterRestore(t *testing.T) {
 	backup := map[string]string{VersionApplication: "3.2.1"}
 	for name, c := range map[string]struct {
-		code, compiled bool
-		version        string
-		want           []string // what each step but the last holds
+		code, files, compiled bool
+		version               string
+		want                  []string // what each step but the last holds
 	}{
-		"all of it":            {true, true, "3.2.1", nil},
-		"code kept":            {false, true, "3.2.1", []string{"compile iTop again"}},
-		"never compiled":       {true, false, "3.2.1", []string{"answers with an error until it is"}},
-		"code newer":           {false, true, "3.3.0", []string{"the code here is iTop 3.3.0 and the backup is of iTop 3.2.1", "compile"}},
-		"code older, restored": {true, true, "3.1.0", nil},
+		"all of it":            {true, true, true, "3.2.1", nil},
+		"database alone":       {false, false, true, "3.2.1", nil},
+		"code kept":            {false, true, true, "3.2.1", []string{"compile iTop again"}},
+		"never compiled":       {true, true, false, "3.2.1", []string{"answers with an error until it is"}},
+		"code newer":           {false, true, true, "3.3.0", []string{"the code here is iTop 3.3.0 and the backup is of iTop 3.2.1", "compile"}},
+		"code older, restored": {true, true, true, "3.1.0", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := t.TempDir()
@@ -40,7 +41,7 @@ func TestAfterRestore(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			got := Profile{}.AfterRestore(profile.Restored{Root: root, Code: c.code, Versions: backup, Settings: map[string]string{SettingEnvironment: "production"}})
+			got := Profile{}.AfterRestore(profile.Restored{Root: root, Code: c.code, Files: c.files, Versions: backup, Settings: map[string]string{SettingEnvironment: "production"}})
 			if len(got) != len(c.want)+1 || !strings.Contains(got[len(got)-1], "restart php-fpm") {
 				t.Fatalf("got %q, want steps with %q and a restart", got, c.want)
 			}
