@@ -1,6 +1,7 @@
 package load_test
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"strings"
@@ -17,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(mysqltest.Main(m)) }
 
-func dumpDatabase(t *testing.T, cfg mysql.Config, prefix string) (*tree, *dump.Dumped, *dump.Snapshot) {
+func dumpDatabase(t *testing.T, cfg mysql.Config, prefix string) (*mysqltest.Tree, *dump.Dumped, *dump.Snapshot) {
 	t.Helper()
 	s, err := dump.Open(t.Context(), dump.Options{Config: cfg, Prefix: prefix, Clock: core.SystemClock{}})
 	if err != nil {
@@ -28,7 +29,7 @@ func dumpDatabase(t *testing.T, cfg mysql.Config, prefix string) (*tree, *dump.D
 			t.Error(err)
 		}
 	})
-	tr := newTree()
+	tr := mysqltest.NewTree()
 	d, err := s.Write(t.Context(), tr, core.NoProgress{})
 	if err != nil {
 		t.Fatal(err)
@@ -211,7 +212,7 @@ func TestDifferenceNamesTableAndChunk(t *testing.T) {
 	mysqltest.ExecIn(t, from, "CREATE TABLE x (id INT PRIMARY KEY, v VARCHAR(10))", "INSERT INTO x VALUES (1,'a'),(2,'b')")
 	tr, d, _ := dumpDatabase(t, mysqltest.Config(t, from), "")
 	chunk := d.Index.Tables[0].Chunks[0].File
-	tr.files[chunk] = []byte(strings.Replace(string(tr.files[chunk]), "b", "c", 1))
+	tr.SetFile(chunk, bytes.Replace(tr.File(chunk), []byte("b"), []byte("c"), 1))
 	to := mysqltest.Database(t)
 	_, err := load.Load(t.Context(), d.Index, tr, load.Options{Config: mysqltest.Config(t, to), Progress: core.NoProgress{}})
 	if core.CodeOf(err) != core.CodeDamage || !strings.Contains(err.Error(), "table x") || !strings.Contains(err.Error(), chunk) {

@@ -1,4 +1,4 @@
-package load_test
+package mysqltest
 
 import (
 	"bytes"
@@ -11,25 +11,45 @@ import (
 	"github.com/backstay/backstay/internal/core"
 )
 
-// tree keeps what a dump writes, by path.
-type tree struct {
+// Tree keeps in memory what a dump writes, by path, and gives it to a load. It
+// is safe for concurrent use.
+type Tree struct {
 	mu    sync.Mutex
 	files map[string][]byte
 }
 
-func newTree() *tree { return &tree{files: map[string][]byte{}} }
+var _ core.TreeWriter = (*Tree)(nil)
+
+// NewTree returns an empty tree.
+func NewTree() *Tree { return &Tree{files: map[string][]byte{}} }
+
+// File returns a file's content; nil when there is none.
+func (t *Tree) File(path string) []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.files[path]
+}
+
+// SetFile changes a file, as damage would.
+func (t *Tree) SetFile(path string, data []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.files[path] = data
+}
 
 type treeFile struct {
-	t    *tree
+	t    *Tree
 	path string
 	buf  bytes.Buffer
 }
 
-func (t *tree) Create(_ context.Context, hint string) (core.FileWriter, error) {
+// Create begins a file; hint is its path.
+func (t *Tree) Create(_ context.Context, hint string) (core.FileWriter, error) {
 	return &treeFile{t: t, path: hint}, nil
 }
 
-func (t *tree) WriteDir(_ context.Context, entries []core.Entry) (core.Object, error) {
+// WriteDir refuses entries that no folder can hold, and forgets the others.
+func (t *Tree) WriteDir(_ context.Context, entries []core.Entry) (core.Object, error) {
 	seen := map[string]bool{}
 	for _, e := range entries {
 		if seen[e.Name] || strings.Contains(e.Name, "/") {
@@ -49,8 +69,8 @@ func (f *treeFile) Finish() (core.Object, error) {
 	return core.Object{ID: core.ObjectID(f.path), Size: int64(f.buf.Len())}, nil
 }
 
-// Open makes a tree a load.Source.
-func (t *tree) Open(_ context.Context, path string) (io.ReadCloser, error) {
+// Open opens a file by its path.
+func (t *Tree) Open(_ context.Context, path string) (io.ReadCloser, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	data, ok := t.files[path]
