@@ -29,7 +29,7 @@ func (s *Snapshot) listTables(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list engines: %w", err)
 	}
-	rows, err := s.control.Query(ctx, "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, DATA_LENGTH, TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA="+
+	rows, err := s.control.Query(ctx, "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, DATA_LENGTH, TABLE_COMMENT, CREATE_TIME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+
 		mysql.QuoteText(s.database)+" ORDER BY TABLE_NAME")
 	if err != nil {
 		return fmt.Errorf("list tables: %w", err)
@@ -46,7 +46,7 @@ func (s *Snapshot) listTables(ctx context.Context) error {
 				Hint: "repair or drop the table, then back up again",
 			}
 		}
-		t := tableInfo{name: name, kind: kind, engine: r[2].Text}
+		t := tableInfo{name: name, kind: kind, engine: r[2].Text, created: r[5].Text}
 		t.transactional = slices.ContainsFunc(engines, func(e mysql.Row) bool { return strings.EqualFold(e[0].Text, t.engine) })
 		if !r[3].Null {
 			if t.bytes, err = strconv.ParseInt(r[3].Text, 10, 64); err != nil {
@@ -81,28 +81,18 @@ func define(ctx context.Context, c *mysql.Conn, database, table string) (*defini
 	}
 	d := &definition{create: create}
 	where := " WHERE TABLE_SCHEMA=" + mysql.QuoteText(database) + " AND TABLE_NAME=" + mysql.QuoteText(table)
-	cols, err := c.Query(ctx, "SELECT COLUMN_NAME, DATA_TYPE, COALESCE(GENERATION_EXPRESSION,''), EXTRA, COLUMN_TYPE FROM information_schema.COLUMNS"+where+" ORDER BY ORDINAL_POSITION")
+	cols, err := readColumns(ctx, c, mysql.QuoteText(database), table)
 	if err != nil {
 		return nil, err
 	}
 	types := map[string]string{}
-	for _, r := range cols {
-		name, dataType := r[0].Text, strings.ToLower(r[1].Text)
-		types[name] = dataType
-		if r[2].Text != "" || strings.Contains(strings.ToUpper(r[3].Text), "STORED GENERATED") || strings.Contains(strings.ToUpper(r[3].Text), "VIRTUAL GENERATED") {
+	for _, col := range cols {
+		types[col.name] = col.dataType
+		if col.generated {
 			continue
 		}
-		col, expr := core.Column{Name: name}, mysql.QuoteName(name)
-		switch dataType {
-		case "float":
-			col.Form, expr = core.FormFloat, expr+floatAsDouble
-		case "double":
-			col.Form = core.FormFloat
-		case "json", "uuid", "inet4", "inet6":
-			// MariaDB's JSON is longtext and does not come here.
-			col.Form = core.FormText
-		}
-		d.columns = append(d.columns, col)
+		form, expr := col.read()
+		d.columns = append(d.columns, core.Column{Name: col.name, Form: form})
 		d.selects = append(d.selects, expr)
 	}
 	if len(d.columns) == 0 {
@@ -126,6 +116,68 @@ func define(ctx context.Context, c *mysql.Conn, database, table string) (*defini
 		}
 	}
 	return d, nil
+}
+
+// columnInfo is what the server's catalogue says of a column.
+type columnInfo struct {
+	name       string
+	dataType   string // lower case
+	columnType string
+	charset    string
+	generated  bool
+}
+
+// readColumns lists a table's columns. database is an expression.
+func readColumns(ctx context.Context, c *mysql.Conn, database, table string) ([]columnInfo, error) {
+	rows, err := c.Query(ctx, "SELECT COLUMN_NAME, DATA_TYPE, COALESCE(GENERATION_EXPRESSION,''), EXTRA, COLUMN_TYPE, COALESCE(CHARACTER_SET_NAME,'')"+
+		" FROM information_schema.COLUMNS WHERE TABLE_SCHEMA="+database+" AND TABLE_NAME="+mysql.QuoteText(table)+" ORDER BY ORDINAL_POSITION")
+	if err != nil {
+		return nil, err
+	}
+	var cols []columnInfo
+	for _, r := range rows {
+		extra := strings.ToUpper(r[3].Text)
+		cols = append(cols, columnInfo{
+			name: r[0].Text, dataType: strings.ToLower(r[1].Text), columnType: r[4].Text, charset: r[5].Text,
+			generated: r[2].Text != "" || strings.Contains(extra, "STORED GENERATED") || strings.Contains(extra, "VIRTUAL GENERATED"),
+		})
+	}
+	return cols, nil
+}
+
+// read returns how a column's values are written, and the expression that
+// reads them so.
+func (c columnInfo) read() (core.Form, string) {
+	expr := mysql.QuoteName(c.name)
+	switch c.dataType {
+	case "float":
+		return core.FormFloat, expr + floatAsDouble
+	case "double":
+		return core.FormFloat, expr
+	case "enum":
+		return core.FormBytes, enumExpression(expr, c.columnType, c.charset)
+	case "json", "uuid", "inet4", "inet6":
+		// MariaDB's JSON is longtext and does not come here.
+		return core.FormText, expr
+	}
+	return core.FormBytes, expr
+}
+
+// enumExpression tells the value 0 of an ENUM, which the server writes in place
+// of what it could not take, from a member that is the empty string: both read
+// as ”. A number that is no member's name stands for it, which the server
+// takes for the value's index.
+func enumExpression(column, columnType, charset string) string {
+	members := "," + strings.TrimSuffix(strings.TrimPrefix(columnType, "enum("), ")") + ","
+	if !strings.Contains(members, ",'',") {
+		return column
+	}
+	for zero := "0"; len(zero) < 6; zero += "0" {
+		if !strings.Contains(members, ",'"+zero+"',") {
+			return "IF(" + column + "+0=0,CONVERT('" + zero + "' USING " + charset + ")," + column + ")"
+		}
+	}
+	return column
 }
 
 func showCreate(ctx context.Context, c *mysql.Conn, table string) (string, error) {

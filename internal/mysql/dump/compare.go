@@ -62,21 +62,19 @@ func (c *comparer) endChunk() {
 // compares its rows with the checksums of t. A difference is a DifferenceError.
 func Compare(ctx context.Context, c *mysql.Conn, t core.Table, progress core.Progress) error {
 	work := tableWork{info: tableInfo{name: t.Name}, def: &definition{key: t.Key}, slices: []slice{{where: "TRUE"}}}
-	for _, col := range t.Columns {
-		expr := mysql.QuoteName(col.Name)
-		work.def.columns = append(work.def.columns, col)
-		work.def.selects = append(work.def.selects, expr)
-	}
-	types, err := c.Query(ctx, "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=DATABASE() AND DATA_TYPE='float' AND TABLE_NAME="+mysql.QuoteText(t.Name))
+	found, err := readColumns(ctx, c, "DATABASE()", t.Name)
 	if err != nil {
 		return err
 	}
-	for _, r := range types {
-		for i, col := range t.Columns {
-			if col.Name == r[0].Text {
-				work.def.selects[i] += floatAsDouble
+	for _, col := range t.Columns {
+		expr := mysql.QuoteName(col.Name)
+		for _, f := range found {
+			if f.name == col.Name {
+				_, expr = f.read()
 			}
 		}
+		work.def.columns = append(work.def.columns, col)
+		work.def.selects = append(work.def.selects, expr)
 	}
 	cmp := &comparer{table: t, progress: progress}
 	cmp.enc.Sink, cmp.enc.Columns = cmp, len(t.Columns)

@@ -263,9 +263,20 @@ func (s *Snapshot) withTable(ctx context.Context, c *mysql.Conn, t *tableWork, d
 		return changed(t.info.name, err)
 	}
 	if err != nil && !errors.Is(err, ErrChanged) {
-		return fmt.Errorf("dump table %s: %w", t.info.name, err)
+		return tableError(t.info.name, err)
 	}
 	return err
+}
+
+// tableError names the table, and what the account lacks where that is it.
+func tableError(table string, err error) error {
+	if mysql.AccessDenied(err) {
+		return &core.Error{
+			Code: core.CodeDatabase, Op: "dump table " + table, Message: "the account may not read it", Err: err,
+			Hint: "GRANT SELECT on the whole table to the account",
+		}
+	}
+	return fmt.Errorf("dump table %s: %w", table, err)
 }
 
 func (s *Snapshot) holdTable(ctx context.Context, c *mysql.Conn, t *tableWork, do func() error) error {
@@ -279,6 +290,14 @@ func (s *Snapshot) holdTable(ctx context.Context, c *mysql.Conn, t *tableWork, d
 	// backup without the others.
 	if _, err := c.Exec(ctx, "SELECT * FROM "+mysql.QuoteName(t.info.name)+" LIMIT 0"); err != nil {
 		return err
+	}
+	rows, err := c.Query(ctx, "SELECT CREATE_TIME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+mysql.QuoteText(s.database)+" AND TABLE_NAME="+mysql.QuoteText(t.info.name))
+	if err != nil {
+		return err
+	}
+	if len(rows) != 1 || rows[0][0].Text != t.info.created {
+		// The same definition is not enough: another table may have taken the name.
+		return changed(t.info.name, errors.New("it was altered, or another table has its name now"))
 	}
 	if err := do(); err != nil {
 		return err
@@ -298,7 +317,7 @@ func (s *Snapshot) plan(ctx context.Context, c *mysql.Conn, t *tableWork) error 
 			return err
 		}
 		t.slices = []slice{{where: "TRUE", bytes: t.info.bytes}}
-		if !t.def.intKey || t.info.bytes < 2*sliceBytes {
+		if !t.def.intKey || t.info.bytes < 2*s.opt.sliceBytes {
 			return nil
 		}
 		key := mysql.QuoteName(t.def.key[0])
@@ -314,7 +333,7 @@ func (s *Snapshot) plan(ctx context.Context, c *mysql.Conn, t *tableWork) error 
 		if !ok1 || !ok2 {
 			return fmt.Errorf("key range %q to %q is not of integers", rows[0][0].Text, rows[0][1].Text)
 		}
-		bounds := sliceBounds(lo, hi, t.info.bytes/sliceBytes)
+		bounds := sliceBounds(lo, hi, t.info.bytes/s.opt.sliceBytes)
 		t.slices = nil
 		for i := 0; i <= len(bounds); i++ {
 			var conds []string

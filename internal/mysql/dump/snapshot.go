@@ -35,6 +35,8 @@ type Options struct {
 	// LockWait is how long a lock that makes writers wait behind it may take
 	// to be granted before it is given up for a moment. 0: 2 s.
 	LockWait time.Duration
+
+	sliceBytes int64 // 0: sliceBytes; tests take less
 }
 
 // Snapshot is a set of connections that all see one instant of a database.
@@ -58,10 +60,13 @@ type Snapshot struct {
 
 // tableInfo is what the server's catalogue says of a table.
 type tableInfo struct {
-	name          string
-	engine        string
-	kind          string // TABLE_TYPE
-	bytes         int64  // estimate
+	name   string
+	engine string
+	kind   string // TABLE_TYPE
+	// created is CREATE_TIME, in whole seconds. MariaDB changes it with every
+	// change of the definition and with a rename, MySQL not with a rename.
+	created       string
+	bytes         int64 // estimate
 	transactional bool
 }
 
@@ -72,6 +77,9 @@ func Open(ctx context.Context, opt Options) (_ *Snapshot, err error) {
 	}
 	if opt.LockWait == 0 {
 		opt.LockWait = 2 * time.Second
+	}
+	if opt.sliceBytes == 0 {
+		opt.sliceBytes = sliceBytes
 	}
 	s := &Snapshot{opt: opt, database: opt.Config.Database}
 	defer func() {
@@ -91,25 +99,61 @@ func Open(ctx context.Context, opt Options) (_ *Snapshot, err error) {
 	if s.Server, err = s.control.Server(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.listTables(ctx); err != nil {
-		return nil, err
-	}
 	if err := s.openReaders(ctx, opt.Connections); err != nil {
 		return nil, err
 	}
-	if err := s.takeInstant(ctx); err != nil {
+	if err := s.takeSettledInstant(ctx); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// EstimatedBytes is what the server's statistics say of the tables' size.
-func (s *Snapshot) EstimatedBytes() int64 {
-	var n int64
-	for _, t := range s.tables {
-		n += t.bytes
+// takeSettledInstant takes an instant at which the list of tables holds: a
+// table that was made or dropped between the list and the instant would be
+// missing from the backup though it belongs to it. The list is not read under
+// the lock, which keeps writers waiting.
+func (s *Snapshot) takeSettledInstant(ctx context.Context) error {
+	for n := 1; ; n++ {
+		if err := s.listTables(ctx); err != nil {
+			return err
+		}
+		before := s.tables
+		if err := s.takeInstant(ctx); err != nil {
+			return err
+		}
+		if err := s.listTables(ctx); err != nil {
+			return err
+		}
+		name := differs(before, s.tables)
+		if name == "" {
+			return nil
+		}
+		if n == attempts {
+			return changed(name, errors.New("it was made, dropped or altered while the backup began, and others before it"))
+		}
+		if s.locker != nil {
+			if err := s.locker.Close(); err != nil {
+				return err
+			}
+			s.locker = nil
+		}
+		s.Warnings, s.lockedNote = nil, ""
 	}
-	return n
+}
+
+// differs names a table that is in one list only or was made anew.
+func differs(a, b []tableInfo) string {
+	for i := range max(len(a), len(b)) {
+		switch {
+		case i >= len(a):
+			return b[i].name
+		case i >= len(b) || a[i].name < b[i].name:
+			return a[i].name
+		case a[i].name != b[i].name || a[i].created != b[i].created:
+			return b[i].name
+		}
+	}
+	return ""
 }
 
 // Close ends all connections and with them every lock.
