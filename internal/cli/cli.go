@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -56,8 +57,11 @@ func Main(ctx context.Context, args []string, env Environment) int {
 		s.json = s.json || asksForJSON(args)
 		s.printer = s.newPrinter()
 	}
-	if err != nil && !s.ran && help.err == nil {
+	if err != nil && s.ran == "" && help.err == nil {
 		err = usageError(err)
+	}
+	if errors.Is(err, context.Canceled) {
+		err = s.cancelled(err)
 	}
 	var out outcome
 	if errors.As(err, &out) {
@@ -72,6 +76,21 @@ func Main(ctx context.Context, args []string, env Environment) int {
 		return core.CodeOf(err).ExitCode()
 	}
 	return int(out)
+}
+
+// cancelled says in plain words that a person ended the command, where it was,
+// and what that means. Nothing of err's text is lost: it may also say that
+// something could not be put back in order.
+func (s *session) cancelled(err error) error {
+	hint := core.HintOf(err)
+	if hint == "" {
+		hint = map[string]string{
+			"backup":  "the backup under way was not made; backups that were finished before it stay",
+			"restore": "a restore that had begun may have changed a part of the app; run it again to bring back all of it",
+			"verify":  "nothing was changed; run it again to verify",
+		}[s.ran]
+	}
+	return &core.Error{Code: core.CodeCancelled, Message: strings.ReplaceAll(err.Error(), context.Canceled.Error(), "cancelled"), Hint: hint}
 }
 
 // checkedWriter keeps the error of a write, which cobra ignores when it prints
@@ -121,7 +140,7 @@ func usageError(err error) error {
 type session struct {
 	env     Environment
 	printer *ui.Printer
-	ran     bool // a command began; errors from now on are not about usage
+	ran     string // the command that began; errors from then on are not about usage
 
 	configPath                            string
 	json, quiet, verbose, noProgress      bool
@@ -177,7 +196,7 @@ func (s *session) command(use, short string, args cobra.PositionalArgs, run func
 	return &cobra.Command{
 		Use: use, Short: short, Args: args,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s.ran = true
+			s.ran = cmd.Name()
 			return run(cmd.Context(), args)
 		},
 	}
