@@ -156,6 +156,15 @@ func differs(a, b []tableInfo) string {
 	return ""
 }
 
+// EstimatedBytes is what the server's statistics say of the tables' size.
+func (s *Snapshot) EstimatedBytes() int64 {
+	var n int64
+	for _, t := range s.tables {
+		n += t.bytes
+	}
+	return n
+}
+
 // Close ends all connections and with them every lock.
 func (s *Snapshot) Close() error {
 	var errs []error
