@@ -26,6 +26,11 @@ func (r *Restore) Run(ctx context.Context) (_ *Restored, err error) {
 	if err := r.checkReadable(ctx); err != nil {
 		return nil, err
 	}
+	if r.db != nil && r.db.target != nil {
+		if err := r.prepareDatabase(ctx, r.targetConfig(r.db.target)); err != nil {
+			return nil, err
+		}
+	}
 	out := &Restored{App: r.Plan.App, Backup: r.Plan.Backup, Warnings: []core.Warning{}, Next: []string{}}
 	for _, c := range core.Components() {
 		if _, ok := r.trees[c]; ok && c != core.ComponentFiles {
@@ -179,11 +184,11 @@ func (r *Restore) runDatabase(ctx context.Context, out *Restored) error {
 			return &core.Error{Code: core.CodeApplication, Op: "restore database", Message: "the restored configuration names no database"}
 		}
 		r.app, r.db.target = app, app
+		if err := r.prepareDatabase(ctx, r.targetConfig(app)); err != nil {
+			return err
+		}
 	}
 	cfg := r.targetConfig(r.db.target)
-	if err := r.ensureDatabase(ctx, cfg); err != nil {
-		return err
-	}
 	if r.req.ToDatabase == "" {
 		guard, err := mysql.Connect(ctx, cfg)
 		if err != nil {
@@ -207,6 +212,36 @@ func (r *Restore) runDatabase(ctx context.Context, out *Restored) error {
 	out.Tables, out.Rows = got.Tables, got.Rows
 	out.Bytes += got.Bytes
 	out.Warnings = append(out.Warnings, got.Warnings...)
+	return nil
+}
+
+// prepareDatabase sees to it that the target database is there and may be
+// filled, before anything of the app is changed.
+func (r *Restore) prepareDatabase(ctx context.Context, cfg mysql.Config) (err error) {
+	if err := r.ensureDatabase(ctx, cfg); err != nil {
+		return err
+	}
+	c, err := mysql.Connect(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	probe := mysql.QuoteName("backstay_probe_" + newID())
+	for _, statement := range []string{
+		"CREATE TABLE " + probe + " (id INT PRIMARY KEY)", "INSERT INTO " + probe + " VALUES (1)",
+		"ALTER TABLE " + probe + " ADD COLUMN x INT", "SELECT * FROM " + probe, "DROP TABLE " + probe,
+	} {
+		if _, err := c.Exec(ctx, statement); err != nil {
+			if mysql.Number(err) != 0 { // the session lives: leave nothing behind
+				_, _ = c.Exec(ctx, "DROP TABLE IF EXISTS "+probe)
+			}
+			return &core.Error{
+				Code: core.CodeDatabase, Op: "restore into database " + cfg.Database,
+				Message: fmt.Sprintf("account %q may not make, fill and drop tables there", cfg.User), Err: err,
+				Hint: "GRANT ALL ON the database to the account, or give another one with --database-user and --database-password-file",
+			}
+		}
+	}
 	return nil
 }
 
