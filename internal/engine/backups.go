@@ -143,11 +143,22 @@ type Open struct {
 // OpenBackup reads a backup's manifest and index and checks that they fit
 // together.
 func (e *Engine) OpenBackup(ctx context.Context, rec repository.Record) (*Open, error) {
+	o, err := e.openManifest(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.readIndex(ctx, o); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+func (e *Engine) openManifest(ctx context.Context, rec repository.Record) (*Open, error) {
 	o := &Open{Record: rec, store: e.Store, root: core.Entry{Type: core.TypeDir, Object: rec.Root}}
 	op := "read backup " + rec.ID
-	text, err := e.readPath(ctx, o, repository.ManifestName)
+	text, err := e.readNamed(ctx, o, op, repository.ManifestName)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", op, err)
+		return nil, err
 	}
 	if err := json.Unmarshal(text, &o.Manifest); err != nil {
 		return nil, damaged(op, repository.ManifestName+" is not a manifest", err)
@@ -161,19 +172,39 @@ func (e *Engine) OpenBackup(ctx context.Context, rec repository.Record) (*Open, 
 	if o.Manifest.ID != rec.ID {
 		return nil, damaged(op, "its manifest belongs to backup "+o.Manifest.ID, nil)
 	}
-	if db := o.Manifest.Database; db != nil {
-		text, err := e.readPath(ctx, o, db.Index)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", op, err)
-		}
-		if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != db.Checksum {
-			return nil, damaged(op, db.Index+" is not the one that the manifest names", nil)
-		}
-		if err := json.Unmarshal(text, &o.Index); err != nil {
-			return nil, damaged(op, db.Index+" is not an index", err)
-		}
-	}
 	return o, nil
+}
+
+// readIndex reads the index of the database, when there is one.
+func (e *Engine) readIndex(ctx context.Context, o *Open) error {
+	db := o.Manifest.Database
+	if db == nil {
+		return nil
+	}
+	op := "read backup " + o.Record.ID
+	text, err := e.readNamed(ctx, o, op, db.Index)
+	if err != nil {
+		return err
+	}
+	if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != db.Checksum {
+		return damaged(op, db.Index+" is not the one that the manifest names", nil)
+	}
+	if err := json.Unmarshal(text, &o.Index); err != nil {
+		return damaged(op, db.Index+" is not an index", err)
+	}
+	return nil
+}
+
+// readNamed reads a file that every backup of its kind has.
+func (e *Engine) readNamed(ctx context.Context, o *Open, op, p string) ([]byte, error) {
+	text, err := e.readPath(ctx, o, p)
+	switch {
+	case core.CodeOf(err) == core.CodeNotFound:
+		return nil, damaged(op, p+" is missing", nil)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	return text, nil
 }
 
 func damaged(op, message string, err error) error {

@@ -43,12 +43,20 @@ const verifyWorkers = 4
 // found. A whole backup is marked as verified.
 func (e *Engine) Verify(ctx context.Context, rec repository.Record) (*Verified, error) {
 	v := newVerifier(e, rec, func(string) bool { return true })
-	o, err := e.OpenBackup(ctx, rec)
+	o, err := e.openManifest(ctx, rec)
 	if core.CodeOf(err) == core.CodeDamage {
 		v.damage(repository.ManifestName, err.Error())
 		return &v.result, nil
 	}
 	if err != nil {
+		return nil, err
+	}
+	// Without the index it is not known what the rows should be; all else can be
+	// looked at.
+	if err := e.readIndex(ctx, o); core.CodeOf(err) == core.CodeDamage {
+		v.damage(o.Manifest.Database.Index, err.Error())
+		o.Manifest.Database, o.Index = nil, core.DatabaseIndex{}
+	} else if err != nil {
 		return nil, err
 	}
 	if err := v.run(ctx, o); err != nil {
@@ -78,7 +86,7 @@ func (e *Engine) verifyOpen(ctx context.Context, o *Open, want func(path string)
 func newVerifier(e *Engine, rec repository.Record, want func(string) bool) *verifier {
 	return &verifier{
 		e: e, want: want, result: Verified{ID: rec.ID, App: rec.App, Damaged: []Damage{}},
-		chunks: map[string]core.Chunk{}, tables: map[string]string{}, counts: map[string]*core.Tree{},
+		chunks: map[string]core.Chunk{}, tables: map[string]string{}, counts: map[string]*core.Tree{}, extras: map[string]bool{}, named: map[string]bool{},
 	}
 }
 
@@ -86,6 +94,8 @@ type verifier struct {
 	e      *Engine
 	want   func(path string) bool
 	counts map[string]*core.Tree // component/place → what is there
+	extras map[string]bool       // what is in the root folder
+	named  map[string]bool       // paths of result.Damaged
 	mu     sync.Mutex
 	result Verified
 	chunks map[string]core.Chunk // by path
@@ -95,6 +105,10 @@ type verifier struct {
 func (v *verifier) damage(p, message string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.named[p] {
+		return // the first thing that is wrong with it will do
+	}
+	v.named[p] = true
 	v.result.Damaged = append(v.result.Damaged, Damage{Path: p, Table: v.tables[p], Message: message})
 }
 
@@ -141,7 +155,7 @@ func (v *verifier) run(ctx context.Context, o *Open) error {
 			v.damage(p, "it is missing")
 		}
 	}
-	slices.SortFunc(v.result.Damaged, func(a, b Damage) int { return strings.Compare(a.Path, b.Path) })
+	v.sort()
 	return nil
 }
 
@@ -260,6 +274,9 @@ func (c *countingReader) Read(p []byte) (int, error) {
 func (v *verifier) count(p string, entry core.Entry) {
 	component, rest, _ := strings.Cut(p, "/")
 	place, _, _ := strings.Cut(rest, "/")
+	if rest == "" {
+		v.extras[p] = true // or the manifest, or a component's folder
+	}
 	if place == "" || component == string(core.ComponentDatabase) {
 		return
 	}
@@ -280,15 +297,43 @@ func (v *verifier) count(p string, entry core.Entry) {
 }
 
 func (v *verifier) compareCounts(o *Open) {
+	v.compareDatabase(o)
 	for _, want := range o.Manifest.Trees {
+		if want.Extra != "" && !v.extras[want.Extra] {
+			v.damage(want.Extra, "it is missing")
+		}
 		at := string(want.Component) + "/" + want.Place
 		have := v.counts[at]
 		if have == nil {
 			have = &core.Tree{}
 		}
-		if have.Files != want.Files || have.Dirs != want.Dirs || have.Symlinks != want.Symlinks {
-			v.damage(at, fmt.Sprintf("it has %d files, %d folders and %d links, the manifest says %d, %d and %d",
-				have.Files, have.Dirs, have.Symlinks, want.Files, want.Dirs, want.Symlinks))
+		if have.Files != want.Files || have.Dirs != want.Dirs || have.Symlinks != want.Symlinks || have.Bytes != want.Bytes {
+			v.damage(at, fmt.Sprintf("it has %d files with %d bytes, %d folders and %d links, the manifest says %d with %d, %d and %d",
+				have.Files, have.Bytes, have.Dirs, have.Symlinks, want.Files, want.Bytes, want.Dirs, want.Symlinks))
 		}
 	}
+	v.sort()
+}
+
+// compareDatabase compares what the manifest says of the database with its
+// index, whose every chunk has been read.
+func (v *verifier) compareDatabase(o *Open) {
+	want := o.Manifest.Database
+	if want == nil {
+		return
+	}
+	var have core.Database
+	for _, t := range o.Index.Tables {
+		have.Tables++
+		have.Rows += t.Rows
+		have.Bytes += t.Bytes
+	}
+	if have.Tables != want.Tables || have.Rows != want.Rows || have.Bytes != want.Bytes {
+		v.damage(string(core.ComponentDatabase), fmt.Sprintf("its index has %d tables with %d rows and %d bytes, the manifest says %d, %d and %d",
+			have.Tables, have.Rows, have.Bytes, want.Tables, want.Rows, want.Bytes))
+	}
+}
+
+func (v *verifier) sort() {
+	slices.SortFunc(v.result.Damaged, func(a, b Damage) int { return strings.Compare(a.Path, b.Path) })
 }
