@@ -103,6 +103,12 @@ func (s *session) restore(ctx context.Context, app, ref string, f restoreFlags) 
 		if !s.printer.JSON() {
 			s.printPlan(r, rec.Backup)
 		}
+		if f.yes && r.Plan.Live && rec.App != app {
+			return &core.Error{
+				Code: core.CodeUsage, Op: "restore app " + app, Message: fmt.Sprintf("backup %s is of app %s, and --yes does not agree to that", rec.ID, rec.App),
+				Hint: fmt.Sprintf("backstay list %s shows the backups of %s; to go on with this one all the same, run it without --yes", app, app),
+			}
+		}
 		if !f.yes {
 			if err := s.printer.Confirm(ctx, app, confirmation(r.Plan, app)); err != nil {
 				return err
