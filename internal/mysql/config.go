@@ -85,7 +85,7 @@ func Connect(ctx context.Context, c Config) (*Conn, error) {
 		conn, err = c.login(limited, nil)
 	}
 	if err != nil {
-		return nil, c.explain(ctx, err)
+		return nil, c.explain(ctx, limited, err)
 	}
 	if err := conn.prepareSession(ctx); err != nil {
 		return nil, errors.Join(err, conn.Close())
@@ -143,7 +143,8 @@ func (c Config) tlsConfig() (*tls.Config, error) {
 }
 
 // explain turns a failed login into words. The server's own message is kept.
-func (c Config) explain(ctx context.Context, err error) error {
+// limited is ctx with the limit of the login.
+func (c Config) explain(ctx, limited context.Context, err error) error {
 	e := &core.Error{Code: core.CodeDatabase, Op: "connect to database at " + c.Address(), Err: err}
 	var server *ServerError
 	var plugin *pluginError
@@ -152,6 +153,9 @@ func (c Config) explain(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return &core.Error{Op: e.Op, Err: ctx.Err()}
+	case errors.Is(err, context.DeadlineExceeded) && sameDeadline(ctx, limited):
+		// The network's timer can be ahead of the context's.
+		return &core.Error{Op: e.Op, Err: context.DeadlineExceeded}
 	case errors.As(err, &server):
 		e.Message, e.Hint = c.explainRefusal(server.Number)
 	case errors.Is(err, context.DeadlineExceeded):
@@ -177,6 +181,12 @@ func (c Config) explain(ctx context.Context, err error) error {
 		e.Hint = "check database.host and database.port"
 	}
 	return e
+}
+
+func sameDeadline(a, b context.Context) bool {
+	atA, okA := a.Deadline()
+	atB, okB := b.Deadline()
+	return okA && okB && atA.Equal(atB)
 }
 
 // explainRefusal gives message and hint for the error number of a refused login.

@@ -108,7 +108,8 @@ const (
 func (c *Conn) prepareSession(ctx context.Context) error {
 	if _, err := c.Exec(ctx, "SET NAMES utf8mb4, SESSION sql_mode='', SESSION time_zone='+00:00', SESSION autocommit=1,"+
 		" SESSION wait_timeout=86400, SESSION net_read_timeout=3600, SESSION net_write_timeout=3600, SESSION sql_select_limit=DEFAULT,"+
-		" SESSION sql_quote_show_create=1"); err != nil {
+		// By default a session waits a day for a table that somebody alters.
+		" SESSION sql_quote_show_create=1, SESSION lock_wait_timeout=300"); err != nil {
 		return fmt.Errorf("prepare database session: %w", err)
 	}
 	// A limit on statements would cut a long table short. Each vendor has its own.

@@ -37,6 +37,7 @@ type Options struct {
 	LockWait time.Duration
 
 	sliceBytes int64 // 0: sliceBytes; tests take less
+	attempts   int   // 0: attempts
 }
 
 // Snapshot is a set of connections that all see one instant of a database.
@@ -80,6 +81,9 @@ func Open(ctx context.Context, opt Options) (_ *Snapshot, err error) {
 	}
 	if opt.sliceBytes == 0 {
 		opt.sliceBytes = sliceBytes
+	}
+	if opt.attempts == 0 {
+		opt.attempts = attempts
 	}
 	s := &Snapshot{opt: opt, database: opt.Config.Database}
 	defer func() {
@@ -128,7 +132,7 @@ func (s *Snapshot) takeSettledInstant(ctx context.Context) error {
 		if name == "" {
 			return nil
 		}
-		if n == attempts {
+		if n == s.opt.attempts {
 			return changed(name, errors.New("it was made, dropped or altered while the backup began, and others before it"))
 		}
 		if s.locker != nil {
@@ -298,7 +302,7 @@ func serverText(err error) string {
 
 func (s *Snapshot) takeWith(ctx context.Context, r rung) error {
 	var err error
-	for range attempts {
+	for range s.opt.attempts {
 		start := s.opt.Clock.Now()
 		if err = r.lock(ctx); err == nil {
 			return s.underLock(ctx, r, start)
