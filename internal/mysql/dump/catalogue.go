@@ -2,6 +2,7 @@ package dump
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -59,6 +60,21 @@ func (s *Snapshot) listTables(ctx context.Context) error {
 	return nil
 }
 
+// created asks for a table's CREATE_TIME, as it is now.
+func (s *Snapshot) created(ctx context.Context, table string) (string, error) {
+	s.catalogue.Lock()
+	defer s.catalogue.Unlock()
+	rows, err := s.control.Query(ctx, "SELECT CREATE_TIME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+
+		mysql.QuoteText(s.database)+" AND TABLE_NAME="+mysql.QuoteText(table))
+	if err != nil {
+		return "", err
+	}
+	if len(rows) != 1 {
+		return "", changed(table, errors.New("it was dropped"))
+	}
+	return rows[0][0].Text, nil
+}
+
 // definition is what is needed to read a table's rows.
 type definition struct {
 	create  string
@@ -72,13 +88,18 @@ type definition struct {
 // double, whose text form reads back to the same bits.
 const floatAsDouble = "*1e0"
 
-// define reads a table's definition. The caller holds the table open, so that
-// it cannot change meanwhile.
-func define(ctx context.Context, c *mysql.Conn, database, table string) (*definition, error) {
+// define reads a table's definition. c holds the table open, so that it cannot
+// change meanwhile. What the catalogue says is asked for over the connection
+// that sees the present: MySQL's catalogue, read in a transaction, is that of
+// the transaction's beginning.
+func (s *Snapshot) define(ctx context.Context, c *mysql.Conn, table string) (*definition, error) {
 	create, err := showCreate(ctx, c, table)
 	if err != nil {
 		return nil, err
 	}
+	s.catalogue.Lock()
+	defer s.catalogue.Unlock()
+	c, database := s.control, s.database
 	d := &definition{create: create}
 	where := " WHERE TABLE_SCHEMA=" + mysql.QuoteText(database) + " AND TABLE_NAME=" + mysql.QuoteText(table)
 	cols, err := readColumns(ctx, c, mysql.QuoteText(database), table)

@@ -291,11 +291,11 @@ func (s *Snapshot) holdTable(ctx context.Context, c *mysql.Conn, t *tableWork, d
 	if _, err := c.Exec(ctx, "SELECT * FROM "+mysql.QuoteName(t.info.name)+" LIMIT 0"); err != nil {
 		return err
 	}
-	rows, err := c.Query(ctx, "SELECT CREATE_TIME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+mysql.QuoteText(s.database)+" AND TABLE_NAME="+mysql.QuoteText(t.info.name))
+	now, err := s.created(ctx, t.info.name)
 	if err != nil {
 		return err
 	}
-	if len(rows) != 1 || rows[0][0].Text != t.info.created {
+	if now != t.info.created {
 		// The same definition is not enough: another table may have taken the name.
 		return changed(t.info.name, errors.New("it was altered, or another table has its name now"))
 	}
@@ -313,7 +313,7 @@ func (s *Snapshot) holdTable(ctx context.Context, c *mysql.Conn, t *tableWork, d
 // plan reads a table's definition and cuts its key into slices.
 func (s *Snapshot) plan(ctx context.Context, c *mysql.Conn, t *tableWork) error {
 	return s.withTable(ctx, c, t, func() (err error) {
-		if t.def, err = define(ctx, c, s.database, t.info.name); err != nil {
+		if t.def, err = s.define(ctx, c, t.info.name); err != nil {
 			return err
 		}
 		t.slices = []slice{{where: "TRUE", bytes: t.info.bytes}}

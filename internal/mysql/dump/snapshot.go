@@ -9,7 +9,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -55,6 +57,8 @@ type Snapshot struct {
 	locker   *mysql.Conn   // holds the tables without transactions; nil when there are none
 	tables   []tableInfo
 	database string
+
+	catalogue sync.Mutex // over control, while tables are read
 
 	lockedNote string // how long the tables without transactions were locked
 }
@@ -228,7 +232,12 @@ func (s *Snapshot) ladder() []rung {
 		{
 			method: MethodGlobalReadLock,
 			usable: func() bool { return true },
-			lock:   func(ctx context.Context) error { return s.execAll(ctx, wait, "FLUSH TABLES WITH READ LOCK") },
+			lock: func(ctx context.Context) error {
+				if err := s.mayFlush(ctx); err != nil {
+					return err
+				}
+				return s.execAll(ctx, wait, "FLUSH TABLES WITH READ LOCK")
+			},
 			unlock: "UNLOCK TABLES",
 		},
 		{
@@ -264,8 +273,8 @@ func (s *Snapshot) takeInstant(ctx context.Context) error {
 				return nil
 			case mysql.AccessDenied(err):
 				why = append(why, fmt.Sprintf("%s: the account lacks the right (%s)", r.method, serverText(err)))
-			case errors.Is(err, errBusy):
-				why = append(why, fmt.Sprintf("%s: %s", r.method, errBusy))
+			case errors.Is(err, errBusy), errors.Is(err, errLongStatement):
+				why = append(why, fmt.Sprintf("%s: %s", r.method, err))
 			case mysql.NotUnderstood(err):
 				why = append(why, fmt.Sprintf("%s: not known to this server", r.method))
 			default:
@@ -321,7 +330,30 @@ func (s *Snapshot) takeWith(ctx context.Context, r rung) error {
 		case <-time.After(s.opt.LockWait / 2):
 		}
 	}
-	return errors.Join(errBusy, err)
+	return errBusy
+}
+
+var errLongStatement = errors.New("a statement has been running for long, and all who use its tables would have to wait until it ends")
+
+// mayFlush says whether all tables can be flushed soon. A flush that waits for
+// a long statement cannot be taken back: when it is given up, the statement's
+// tables stay marked, and whoever opens one waits for the statement to end.
+// The account may see its own sessions only; then nothing is known.
+func (s *Snapshot) mayFlush(ctx context.Context) error {
+	rows, err := s.control.Query(ctx, "SHOW PROCESSLIST") // Id, User, Host, db, Command, Time, State, Info
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if len(r) < 8 || r[0].Text == strconv.FormatUint(uint64(s.control.ID()), 10) {
+			continue
+		}
+		seconds, err := strconv.ParseFloat(r[5].Text, 64)
+		if (r[4].Text == "Query" || r[4].Text == "Execute") && err == nil && time.Duration(seconds*float64(time.Second)) >= s.opt.LockWait {
+			return errLongStatement
+		}
+	}
+	return nil
 }
 
 // underLock opens the readers' views and always unlocks.
