@@ -16,7 +16,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/config"
@@ -46,11 +45,10 @@ backup, 10 no repository, 11 locked, 12 wrong key, 64 usage, 130 cancelled.`
 // Main runs the command line and returns the exit code.
 func Main(ctx context.Context, args []string, env Environment) int {
 	s := &session{env: env}
-	root := s.rootCommand()
+	help := &checkedWriter{w: env.Stdout}
+	root := s.rootCommand(help)
 	root.SetArgs(args)
 	root.SetIn(env.Stdin)
-	help := &checkedWriter{w: env.Stdout}
-	root.SetOut(help)
 	root.SetErr(env.Stderr)
 	err := root.ExecuteContext(ctx)
 	if s.printer == nil { // the flags were not even parsed
@@ -154,7 +152,7 @@ func (s *session) newPrinter() *ui.Printer {
 	})
 }
 
-func (s *session) rootCommand() *cobra.Command {
+func (s *session) rootCommand(out io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "backstay",
 		Short: "Back up and restore self-hosted business applications",
@@ -178,6 +176,7 @@ func (s *session) rootCommand() *cobra.Command {
 		s.lsCommand(), s.catCommand(), s.diffCommand(), s.verifyCommand(), s.restoreCommand(), s.deleteCommand(),
 		s.pinCommand(true), s.pinCommand(false), s.demoCommand(), s.versionCommand(),
 	)
+	root.SetOut(out) // before the completion command is made, which keeps it
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" { // or an unknown shell would be met with help and exit code 0
@@ -299,11 +298,19 @@ func (s *session) storeOptions(cfg *config.Config, key core.Secret) kopia.Option
 	return kopia.Options{URL: cfg.Repository.URL, Password: key, Clock: s.env.Clock, Logger: s.logger(), StateDir: usableDir(cfg.StateDir)}
 }
 
-// usableDir returns dir when this process may write there, else "". What is
+// usableDir returns dir when this process can write there, else "". What is
 // kept there need not be made anew, and a process that is killed leaves no
-// temporary folder.
+// temporary folder; but a full disk must not keep anyone from a restore.
 func usableDir(dir string) string {
-	if err := os.MkdirAll(dir, 0o700); err != nil || unix.Access(dir, unix.W_OK) != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return ""
+	}
+	probe, err := os.CreateTemp(dir, ".probe-")
+	if err != nil {
+		return ""
+	}
+	_, err = probe.Write(make([]byte, 8<<10))
+	if errors.Join(err, probe.Close(), os.Remove(probe.Name())) != nil {
 		return ""
 	}
 	return dir

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -19,7 +20,7 @@ func TestCommandsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &session{env: Environment{Stdin: strings.NewReader(""), Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}, Getenv: os.Getenv, Clock: core.SystemClock{}}}
-	root := s.rootCommand()
+	root := s.rootCommand(io.Discard)
 	commands := root.Commands()
 	if len(commands) < 15 {
 		t.Fatalf("only %d commands", len(commands))
