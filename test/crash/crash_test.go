@@ -59,7 +59,6 @@ type place struct {
 	db       string
 	server   *localserver.Server
 	account  mysql.Config
-	backups  int // that must be there
 	appRoot  string
 	hooks    string
 	password string
@@ -500,7 +499,7 @@ func TestInterruptWhileWaiting(t *testing.T) {
 	p := newPlace(t)
 	gatePath := filepath.Join(p.dir, "gate")
 	p.ok(syscall.Mkfifo(gatePath, 0o600))
-	p.hooks = fmt.Sprintf(`hooks: {before: ["echo > %[1]s/started; read line < %[1]s/gate"]}`, p.dir)
+	p.hooks = fmt.Sprintf(`hooks: {before: ["echo > %[1]s/started; timeout 60 head -n 1 %[1]s/gate > %[1]s/line"]}`, p.dir)
 	p.config(p.server.Port)
 	first := p.start("backup")
 	p.wait("the first backup", func() bool { _, err := os.Stat(filepath.Join(p.dir, "started")); return err == nil })

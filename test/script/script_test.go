@@ -135,18 +135,6 @@ func writeTemplates(env *testscript.Env) error {
 	return nil
 }
 
-// databases lists db and the databases whose name begins with it and "_".
-func databases(t testing.TB, db string) []string {
-	t.Helper()
-	var names []string
-	for _, row := range mysqltest.Query(t, "", "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA ORDER BY 1") {
-		if name := row[0].Text; name == db || strings.HasPrefix(name, db+"_") {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
 // dropCopies drops what a script restored beside its database.
 func dropCopies(t testing.TB, db string) {
 	ctx := context.WithoutCancel(t.Context())
