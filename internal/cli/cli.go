@@ -59,7 +59,7 @@ func Main(ctx context.Context, args []string, env Environment) int {
 		err = usageError(err)
 	}
 	if errors.Is(err, context.Canceled) {
-		err = s.cancelled(err)
+		err = s.cancelled(ctx, err)
 	}
 	var out outcome
 	if errors.As(err, &out) {
@@ -79,7 +79,7 @@ func Main(ctx context.Context, args []string, env Environment) int {
 // cancelled says in plain words that a person ended the command, where it was,
 // and what that means. Nothing of err's text is lost: it may also say that
 // something could not be put back in order.
-func (s *session) cancelled(err error) error {
+func (s *session) cancelled(ctx context.Context, err error) error {
 	hint := core.HintOf(err)
 	if hint == "" {
 		hint = map[string]string{
@@ -88,7 +88,11 @@ func (s *session) cancelled(err error) error {
 			"verify":  "nothing was changed; run it again to verify",
 		}[s.ran]
 	}
-	return &core.Error{Code: core.CodeCancelled, Message: strings.ReplaceAll(err.Error(), context.Canceled.Error(), "cancelled"), Hint: hint}
+	text := strings.ReplaceAll(err.Error(), context.Canceled.Error(), "cancelled")
+	if cause := context.Cause(ctx); cause != nil {
+		text = strings.ReplaceAll(text, cause.Error(), "cancelled")
+	}
+	return &core.Error{Code: core.CodeCancelled, Message: text, Hint: hint}
 }
 
 // checkedWriter keeps the error of a write, which cobra ignores when it prints
