@@ -52,6 +52,10 @@ func run(m *testing.M) int {
 // limit is how long a process may take for what it is asked to do.
 const limit = time.Minute
 
+// patience is how long a process may take to end once it is told to, also when
+// the database server does not answer.
+const patience = 20 * time.Second
+
 // place is an app with a repository, in folders of the test's own.
 type place struct {
 	t        *testing.T
@@ -194,7 +198,9 @@ func (r *running) end(signal syscall.Signal) {
 	r.p.ok(r.cmd.Process.Signal(signal))
 	select {
 	case <-r.done:
-	case <-time.After(limit):
+	case <-time.After(patience):
+		r.p.ok(r.cmd.Process.Signal(syscall.SIGQUIT)) // it says where it is
+		<-r.done
 		r.p.t.Fatalf("it goes on after %v\n%s", signal, &r.stderr)
 	}
 	state := r.cmd.ProcessState.Sys().(syscall.WaitStatus)
