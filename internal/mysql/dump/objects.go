@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
@@ -16,16 +17,16 @@ import (
 type objectKind struct {
 	kind   string
 	list   string
-	show   string // SHOW CREATE …
-	column int    // of the statement in its answer
-	right  string // which right lets the account see all of them; "" when SELECT does
+	show   string   // SHOW CREATE …
+	column int      // of the statement in its answer
+	rights []string // any of which lets the account see all of them; none when SELECT does
 }
 
 func objectKinds(database string, mariaDB bool) []objectKind {
 	db := mysql.QuoteText(database)
 	routine := func(kind string, column int) objectKind {
 		return objectKind{
-			kind: strings.ToLower(kind), show: "SHOW CREATE " + kind, column: column, right: "EXECUTE",
+			kind: strings.ToLower(kind), show: "SHOW CREATE " + kind, column: column, rights: []string{"EXECUTE", "ALTER ROUTINE", "CREATE ROUTINE", "SHOW_ROUTINE", "SHOW CREATE ROUTINE"},
 			list: "SELECT ROUTINE_NAME, '', DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, '' FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA=" +
 				db + " AND ROUTINE_TYPE=" + mysql.QuoteText(kind) + " ORDER BY ROUTINE_NAME",
 		}
@@ -46,11 +47,11 @@ func objectKinds(database string, mariaDB bool) []objectKind {
 		kinds = append(kinds, routine("PACKAGE", 2), routine("PACKAGE BODY", 2))
 	}
 	return append(kinds, objectKind{
-		kind: "trigger", show: "SHOW CREATE TRIGGER", column: 2, right: "TRIGGER",
+		kind: "trigger", show: "SHOW CREATE TRIGGER", column: 2, rights: []string{"TRIGGER"},
 		list: "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, '' FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=" +
 			db + " ORDER BY EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER, TRIGGER_NAME",
 	}, objectKind{
-		kind: "event", show: "SHOW CREATE EVENT", column: 3, right: "EVENT",
+		kind: "event", show: "SHOW CREATE EVENT", column: 3, rights: []string{"EVENT"},
 		list: "SELECT EVENT_NAME, '', DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, TIME_ZONE FROM information_schema.EVENTS WHERE EVENT_SCHEMA=" + db + " ORDER BY EVENT_NAME",
 	})
 }
@@ -64,13 +65,12 @@ func (s *Snapshot) dumpObjects(ctx context.Context, w core.TreeWriter) ([]core.S
 	if err != nil {
 		return nil, nil, err
 	}
+	if !seen("SELECT") {
+		s.notVisible("table", "SELECT")
+	}
 	for _, k := range objectKinds(s.database, s.Server.MariaDB()) {
-		if k.right != "" && !seen(k.right) && k.kind != "package" && k.kind != "package body" {
-			s.Warnings = append(s.Warnings, core.Warning{
-				Code: "not-visible", Object: k.kind + "s",
-				Message: fmt.Sprintf("the account lacks the right %s, so %ss cannot be seen; if there are any, they are not in this backup (GRANT %s ON %s.* TO the account)",
-					k.right, k.kind, k.right, mysql.QuoteName(s.database)),
-			})
+		if len(k.rights) > 0 && !seen(k.rights...) && k.kind != "package" && k.kind != "package body" {
+			s.notVisible(k.kind, k.rights[0])
 		}
 		rows, err := s.control.Query(ctx, k.list)
 		if err != nil {
@@ -114,6 +114,14 @@ func (s *Snapshot) dumpObjects(ctx context.Context, w core.TreeWriter) ([]core.S
 		}
 	}
 	return objects, folders, nil
+}
+
+func (s *Snapshot) notVisible(kind, right string) {
+	s.Warnings = append(s.Warnings, core.Warning{
+		Code: "not-visible", Object: kind + "s",
+		Message: fmt.Sprintf("the account lacks the right %s on the whole database, so it does not see all %ss; those that it does not see are not in this backup (GRANT %s ON %s.* TO the account)",
+			right, kind, right, mysql.QuoteName(s.database)),
+	})
 }
 
 // statement reads an object's CREATE statement, in its own bytes. An empty
@@ -160,37 +168,58 @@ func (s *Snapshot) sequenceValue(ctx context.Context, name string) (string, erro
 	return rows[0][0].Text + "," + rows[0][1].Text, nil
 }
 
-var grantLine = regexp.MustCompile("(?is)^GRANT (.*?) ON (?:TABLE )?(\\*\\.\\*|[`\"].*?[`\"]\\.\\*) TO ")
+// A grant on everything, on a database, or on parts of it such as one table;
+// the parts' names are quoted as sql_mode has it.
+var grantLine = regexp.MustCompile("(?is)^(GRANT|REVOKE) (.*?) ON (?:TABLE )?(\\*|`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\")\\.\\* (?:TO|FROM) ")
 
 // visibleRights reads the account's grants on the database. Without a right to
 // a kind of object the catalogue shows none of that kind, as if there were
 // none: only the grants tell the two cases apart.
-func (s *Snapshot) visibleRights(ctx context.Context) (func(right string) bool, error) {
-	rows, err := s.control.Query(ctx, "SHOW GRANTS")
+func (s *Snapshot) visibleRights(ctx context.Context) (func(anyOf ...string) bool, error) {
+	rows, err := s.grants(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the account's grants: %w", err)
 	}
 	rights := map[string]bool{}
 	for _, r := range rows {
 		m := grantLine.FindStringSubmatch(r[0].Text)
-		if m == nil || m[2] != "*.*" && !grantCovers(m[2], s.database) {
+		if m == nil || m[3] != "*" && !grantCovers(m[3], s.database) {
 			continue
 		}
-		for _, right := range strings.Split(m[1], ",") {
-			rights[strings.ToUpper(strings.TrimSpace(right))] = true
+		for _, right := range strings.Split(m[2], ",") {
+			// MySQL takes single databases out of a grant on all by a REVOKE,
+			// which SHOW GRANTS lists last.
+			rights[strings.ToUpper(strings.TrimSpace(right))] = !strings.EqualFold(m[1], "REVOKE")
 		}
 	}
-	return func(right string) bool { return rights["ALL PRIVILEGES"] || rights[right] }, nil
+	return func(anyOf ...string) bool {
+		return rights["ALL PRIVILEGES"] || slices.ContainsFunc(anyOf, func(right string) bool { return rights[right] })
+	}, nil
 }
 
-// grantCovers says whether the pattern of a grant ("`name\_x`.*", with LIKE
-// wildcards) covers the database.
-func grantCovers(scope, database string) bool {
-	pattern := strings.TrimSuffix(scope, ".*")
+// grants lists the account's grants with those of the roles that are active.
+// MariaDB does so unasked.
+func (s *Snapshot) grants(ctx context.Context) ([]mysql.Row, error) {
+	if !s.Server.MariaDB() {
+		roles, err := s.control.Query(ctx, "SELECT CURRENT_ROLE()")
+		if err == nil && len(roles) == 1 && roles[0][0].Text != "" && !strings.EqualFold(roles[0][0].Text, "NONE") {
+			return s.control.Query(ctx, "SHOW GRANTS FOR CURRENT_USER() USING "+roles[0][0].Text)
+		}
+		if err != nil && mysql.Number(err) == 0 { // before 8.0 there were no roles
+			return nil, err
+		}
+	}
+	return s.control.Query(ctx, "SHOW GRANTS")
+}
+
+// grantCovers says whether the pattern of a grant, a quoted name with LIKE
+// wildcards, covers the database.
+func grantCovers(pattern, database string) bool {
 	if len(pattern) < 2 {
 		return false
 	}
-	pattern = strings.ReplaceAll(pattern[1:len(pattern)-1], "``", "`")
+	quote := pattern[:1]
+	pattern = strings.ReplaceAll(pattern[1:len(pattern)-1], quote+quote, quote)
 	var re strings.Builder
 	re.WriteString("(?is)^")
 	for i := 0; i < len(pattern); i++ {

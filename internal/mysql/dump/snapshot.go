@@ -219,7 +219,18 @@ type rung struct {
 }
 
 func (s *Snapshot) ladder() []rung {
-	wait := fmt.Sprintf("SET SESSION lock_wait_timeout=%d", max(1, int(s.opt.LockWait/time.Second)))
+	wait := fmt.Sprintf("SET SESSION lock_wait_timeout=%d", s.lockSeconds())
+	tableLocks := rung{
+		method: MethodTableLocks,
+		usable: func() bool { return len(s.names(true)) > 0 },
+		lock:   func(ctx context.Context) error { return s.execAll(ctx, wait, lockTables(s.names(true))) },
+		unlock: "UNLOCK TABLES",
+	}
+	if s.locker != nil {
+		// A writer that waits for a table that the locker holds would keep
+		// every lock on the whole server waiting in turn.
+		return []rung{tableLocks}
+	}
 	return []rung{
 		{
 			method: MethodBackupStage,
@@ -240,19 +251,30 @@ func (s *Snapshot) ladder() []rung {
 			},
 			unlock: "UNLOCK TABLES",
 		},
-		{
-			method: MethodTableLocks,
-			usable: func() bool { return len(s.tables) > 0 },
-			lock: func(ctx context.Context) error {
-				names := make([]string, len(s.tables))
-				for i, t := range s.tables {
-					names[i] = mysql.QuoteName(t.name) + " READ"
-				}
-				return s.execAll(ctx, wait, "LOCK TABLES "+strings.Join(names, ", "))
-			},
-			unlock: "UNLOCK TABLES",
-		},
+		tableLocks,
 	}
+}
+
+// lockSeconds is LockWait as the server takes it.
+func (s *Snapshot) lockSeconds() int { return max(1, int(s.opt.LockWait/time.Second)) }
+
+// names lists the tables with, or without, transactions.
+func (s *Snapshot) names(transactional bool) []string {
+	var names []string
+	for _, t := range s.tables {
+		if t.transactional == transactional {
+			names = append(names, t.name)
+		}
+	}
+	return names
+}
+
+func lockTables(names []string) string {
+	locks := make([]string, len(names))
+	for i, n := range names {
+		locks[i] = mysql.QuoteName(n) + " READ"
+	}
+	return "LOCK TABLES " + strings.Join(locks, ", ")
 }
 
 // attempts is how often a busy lock is asked for before the next method.
@@ -261,6 +283,12 @@ const attempts = 5
 // takeInstant climbs down the ladder until a method works.
 func (s *Snapshot) takeInstant(ctx context.Context) error {
 	var why []string
+	if err := s.lockNonTransactional(ctx); err != nil {
+		return err
+	}
+	if s.locker != nil && len(s.readers) > 1 {
+		why = append(why, "some tables have no transactions, and only table locks can hold them still")
+	}
 	if len(s.readers) > 1 {
 		for _, r := range s.ladder() {
 			if !r.usable() {
@@ -289,9 +317,6 @@ func (s *Snapshot) takeInstant(ctx context.Context) error {
 		s.readers = s.readers[:1]
 	} else {
 		why = append(why, "one connection was asked for")
-	}
-	if err := s.lockNonTransactional(ctx); err != nil {
-		return err
 	}
 	if err := s.startTransactions(ctx); err != nil {
 		return fmt.Errorf("take consistency point: %w", err)
@@ -324,10 +349,8 @@ func (s *Snapshot) takeWith(ctx context.Context, r rung) error {
 		if _, uerr := s.control.Exec(ctx, r.unlock); uerr != nil && mysql.Number(uerr) == 0 {
 			return uerr
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(s.opt.LockWait / 2):
+		if err := s.pause(ctx); err != nil {
+			return err
 		}
 	}
 	return errBusy
@@ -364,9 +387,6 @@ func (s *Snapshot) underLock(ctx context.Context, r rung, start time.Time) (err 
 		s.Consistency.FreezeMS = s.opt.Clock.Now().Sub(start).Milliseconds()
 		err = errors.Join(err, uerr)
 	}()
-	if err := s.lockNonTransactional(ctx); err != nil {
-		return err
-	}
 	if err := s.startTransactions(ctx); err != nil {
 		return err
 	}
@@ -388,31 +408,19 @@ func (s *Snapshot) startTransactions(ctx context.Context) error {
 }
 
 // lockNonTransactional keeps writers off the tables whose engine has no
-// snapshots until they are copied. Without the right to do so a warning names
-// them.
+// snapshots until they are copied. Where that cannot be, a warning names them.
 func (s *Snapshot) lockNonTransactional(ctx context.Context) error {
-	var names, locks []string
-	for _, t := range s.tables {
-		if !t.transactional {
-			names = append(names, t.name)
-			locks = append(locks, mysql.QuoteName(t.name)+" READ")
-		}
-	}
-	if len(names) == 0 || s.locker != nil {
+	names := s.names(false)
+	if len(names) == 0 {
 		return nil
 	}
 	locker, err := mysql.Connect(ctx, s.opt.Config)
 	if err != nil {
 		return err
 	}
-	for _, stmt := range []string{
-		"SET character_set_results=NULL",
-		fmt.Sprintf("SET SESSION lock_wait_timeout=%d", max(1, int(s.opt.LockWait/time.Second))),
-		"LOCK TABLES " + strings.Join(locks, ", "),
-	} {
-		if _, err = locker.Exec(ctx, stmt); err != nil {
-			break
-		}
+	_, err = locker.Exec(ctx, fmt.Sprintf("SET character_set_results=NULL, SESSION lock_wait_timeout=%d", s.lockSeconds()))
+	if err == nil {
+		err = s.tryLock(ctx, locker, lockTables(names))
 	}
 	if err == nil {
 		s.locker = locker
@@ -429,6 +437,29 @@ func (s *Snapshot) lockNonTransactional(ctx context.Context) error {
 		})
 	}
 	return cerr
+}
+
+// tryLock asks a few times for a lock that others wait behind.
+func (s *Snapshot) tryLock(ctx context.Context, c *mysql.Conn, statement string) (err error) {
+	for range s.opt.attempts {
+		if _, err = c.Exec(ctx, statement); mysql.Number(err) != mysql.ErLockWaitTimeout {
+			return err
+		}
+		if err := s.pause(ctx); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// pause lets go on who was made to wait.
+func (s *Snapshot) pause(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(s.opt.LockWait / 2):
+		return nil
+	}
 }
 
 // binlogPosition is worth having and not worth failing for: most accounts may

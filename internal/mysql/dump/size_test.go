@@ -1,0 +1,298 @@
+package dump_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/big"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/dump"
+	"github.com/backstay/backstay/internal/mysql/localserver"
+	"github.com/backstay/backstay/internal/mysql/mysqltest"
+)
+
+// TestSliceBounds: every key from lowest to highest, and any made later, lies
+// in exactly one slice, slices are about as many as asked for, and they stay
+// where they are when the table grows.
+func TestSliceBounds(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	edges := []int64{0, 1, -1, 2, 1 << 31, -(1 << 31), 1<<63 - 1, -(1 << 63), 1000}
+	key := func() *big.Int {
+		switch random.IntN(3) {
+		case 0:
+			return big.NewInt(edges[random.IntN(len(edges))])
+		case 1:
+			return new(big.Int).SetUint64(random.Uint64())
+		}
+		return big.NewInt(random.Int64N(1<<random.IntN(62)+1) - random.Int64N(1<<random.IntN(62)+1))
+	}
+	for range 20000 {
+		lo, hi := key(), key()
+		if lo.Cmp(hi) > 0 {
+			lo, hi = hi, lo
+		}
+		n := random.Int64N(100)
+		bounds := dump.SliceBounds(lo, hi, n)
+		for i, b := range bounds {
+			if i > 0 && b.Cmp(bounds[i-1]) <= 0 {
+				t.Fatalf("%s … %s in %d: bound %d is not after the one before", lo, hi, n, i)
+			}
+			// The slices are x < b0, b0 <= x < b1, …, b last <= x.
+			if b.Cmp(lo) <= 0 || b.Cmp(hi) > 0 {
+				t.Fatalf("%s … %s in %d: bound %s leaves a slice without keys", lo, hi, n, b)
+			}
+		}
+		if int64(len(bounds)) > max(0, n) {
+			t.Fatalf("%s … %s in %d: %d bounds", lo, hi, n, len(bounds))
+		}
+		width := new(big.Int).Sub(hi, lo)
+		if n >= 2 && width.Cmp(big.NewInt(4*n)) > 0 && int64(len(bounds)) < n/2-1 {
+			t.Fatalf("%s … %s in %d: only %d bounds", lo, hi, n, len(bounds))
+		}
+	}
+}
+
+// TestSlices reads a table in many slices, with keys at the edges of their type.
+func TestSlices(t *testing.T) {
+	for name, c := range map[string]struct{ kind, keys string }{
+		"signed":          {"BIGINT", "(-9223372036854775808,''),(9223372036854775807,''),(0,''),(-1,'')"},
+		"unsigned":        {"BIGINT UNSIGNED", "(0,''),(18446744073709551615,''),(9223372036854775808,''),(9223372036854775807,'')"},
+		"ordinary":        {"INT AUTO_INCREMENT", "(1,'')"},
+		"one key":         {"INT", "(5,'')"},
+		"composite":       {"INT, k2 INT NOT NULL DEFAULT 3", "(1,'')"},
+		"small and zerof": {"TINYINT UNSIGNED ZEROFILL", "(0,''),(255,''),(7,'')"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from := mysqltest.Database(t)
+			key := "id"
+			if name == "composite" {
+				key = "id, k2"
+			}
+			mysqltest.ExecIn(t, from, "CREATE TABLE t (id "+c.kind+", v VARCHAR(100), PRIMARY KEY ("+key+"))", "INSERT INTO t(id,v) VALUES "+c.keys)
+			if name == "ordinary" || name == "composite" {
+				for range 10 {
+					mysqltest.ExecIn(t, from, "INSERT INTO t(id,v) SELECT (SELECT MAX(id) FROM t)+id, REPEAT(id,9) FROM t")
+				}
+			}
+			mysqltest.ExecIn(t, from, "ANALYZE TABLE t")
+			s := open(t, options(mysqltest.Config(t, from)).WithSliceBytes(4096))
+			tree, d := write(t, s)
+			slices := map[string]bool{}
+			for _, chunk := range d.Index.Tables[0].Chunks {
+				slices[chunk.File[:strings.LastIndexByte(chunk.File, '-')]] = true
+			}
+			if want := 2; name != "one key" && len(slices) < want {
+				t.Errorf("%d slices, want at least %d", len(slices), want)
+			}
+			to := restore(t, tree, d)
+			if a, b := mysqltest.Checksum(t, from)["t"], mysqltest.Checksum(t, to)["t"]; a != b {
+				t.Errorf("checksum %s, was %s", b, a)
+			}
+		})
+	}
+}
+
+// TestChunksKeepTheirEnds: rows that come in front leave later chunks as they
+// were, byte for byte.
+func TestChunksKeepTheirEnds(t *testing.T) {
+	from := mysqltest.Database(t)
+	mysqltest.ExecIn(t, from, "CREATE TABLE t (id INT PRIMARY KEY, v MEDIUMTEXT)")
+	var values []string
+	for i := range 500 {
+		values = append(values, fmt.Sprintf("(%d, REPEAT(SHA2(%d,256), 1560))", 1000+i, i)) // 100 kB
+	}
+	mysqltest.ExecIn(t, from, "INSERT INTO t VALUES "+strings.Join(values, ","))
+	opt := options(mysqltest.Config(t, from)).WithSliceBytes(1 << 40)
+	before, d := write(t, open(t, opt))
+	mysqltest.ExecIn(t, from, "INSERT INTO t VALUES (1,'new'),(2,'newer'),(3,'newest')", "UPDATE t SET v='changed' WHERE id=1001")
+	after, e := write(t, open(t, opt))
+	same := map[string]bool{}
+	for _, c := range d.Index.Tables[0].Chunks {
+		same[string(before.File(c.File))] = true
+	}
+	equal := 0
+	for _, c := range e.Index.Tables[0].Chunks {
+		if same[string(after.File(c.File))] {
+			equal++
+		}
+	}
+	if n := len(e.Index.Tables[0].Chunks); n < 3 || equal < n-1 {
+		t.Errorf("%d of %d chunks are as they were", equal, n)
+	}
+	for _, c := range d.Index.Tables[0].Chunks {
+		if c.Bytes > 33<<20 || int64(len(before.File(c.File))) != c.Bytes || int64(bytes.Count(before.File(c.File), []byte("\n"))) != c.Rows {
+			t.Errorf("chunk %+v has %d bytes", c, len(before.File(c.File)))
+		}
+	}
+}
+
+// nowhere takes files, forgets their bytes and remembers how much memory was
+// in use at most.
+type nowhere struct {
+	peak  atomic.Uint64
+	bytes atomic.Int64
+}
+
+func (n *nowhere) Create(context.Context, string) (core.FileWriter, error) { return &sunk{n: n}, nil }
+func (n *nowhere) WriteDir(context.Context, []core.Entry) (core.Object, error) {
+	return core.Object{}, nil
+}
+
+type sunk struct {
+	n    *nowhere
+	size int64
+}
+
+func (s *sunk) Write(p []byte) (int, error) {
+	s.size += int64(len(p))
+	if s.n.bytes.Add(int64(len(p)))%(8<<20) < int64(len(p)) {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		s.n.peak.Store(max(s.n.peak.Load(), m.HeapAlloc))
+	}
+	return len(p), nil
+}
+func (s *sunk) Finish() (core.Object, error) { return core.Object{Size: s.size}, nil }
+func (s *sunk) Close() error                 { return nil }
+
+func TestMemoryDoesNotDependOnRows(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes a row of 100 MB")
+	}
+	server := mysqltest.Start(t, localserver.Options{BufferPool: 64 << 20, LogFile: 512 << 20, Args: []string{"--max-allowed-packet=256M"}})
+	config := mysqltest.ConfigOf(server, "")
+	mysqltest.ExecOn(t, config, "CREATE DATABASE d")
+	config.Database = "d"
+	mysqltest.ExecOn(t, config, "CREATE TABLE t (id INT PRIMARY KEY, v LONGBLOB)", "INSERT INTO t VALUES (1, REPEAT('0123456\\n\\t\\\\', 10000000)), (2, REPEAT('x', 100000000))")
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	var sink nowhere
+	s := open(t, options(config))
+	d, err := s.Write(t.Context(), &sink, core.NoProgress{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Database.Rows != 2 || d.Database.Bytes < 200<<20 {
+		t.Errorf("%d rows of %d bytes", d.Database.Rows, d.Database.Bytes)
+	}
+	if more := int64(sink.peak.Load()) - int64(m.HeapAlloc); more > 64<<20 {
+		t.Errorf("%d MiB more than before", more>>20)
+	}
+}
+
+func TestManyTables(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes many tables")
+	}
+	const n = 300
+	server := mysqltest.Start(t, localserver.Options{})
+	config := mysqltest.ConfigOf(server, "")
+	mysqltest.ExecOn(t, config, "CREATE DATABASE d")
+	config.Database = "d"
+	var statements []string
+	for i := range n {
+		statements = append(statements, fmt.Sprintf("CREATE TABLE t%04d (id INT PRIMARY KEY, v INT)", i))
+	}
+	mysqltest.ExecOn(t, config, statements...)
+	s := open(t, options(config))
+	if s.Consistency.FreezeMS > 2000 {
+		t.Errorf("writers waited %d ms", s.Consistency.FreezeMS)
+	}
+	var sink nowhere
+	d, err := s.Write(t.Context(), &sink, core.NoProgress{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Database.Tables != n || len(d.Index.Tables) != n {
+		t.Errorf("%d tables", d.Database.Tables)
+	}
+}
+
+// TestManyColumns has as many columns as the engines take.
+func TestManyColumns(t *testing.T) {
+	from := mysqltest.Database(t)
+	for engine, n := range map[string]int{"InnoDB": 1017, "MyISAM": 2000} {
+		var columns, values []string
+		for i := range n {
+			columns = append(columns, fmt.Sprintf("c%d SMALLINT", i))
+			values = append(values, fmt.Sprint(i))
+		}
+		mysqltest.ExecIn(t, from, "CREATE TABLE "+engine+" ("+strings.Join(columns, ",")+") ENGINE="+engine, "INSERT INTO "+engine+" VALUES ("+strings.Join(values, ",")+")")
+	}
+	tree, d := write(t, open(t, options(mysqltest.Config(t, from))))
+	to := restore(t, tree, d)
+	for table, sum := range mysqltest.Checksum(t, from) {
+		if got := mysqltest.Checksum(t, to)[table]; got != sum {
+			t.Errorf("table %s: checksum %s, was %s", table, got, sum)
+		}
+	}
+}
+
+// FuzzFileName: names are safe, and two objects never share one, whatever the
+// case that a file system ignores or the length that it allows.
+func FuzzFileName(f *testing.F) {
+	for _, s := range []string{"", "a", "A", "%41", ".", "..", "a/b", "ü", "a~b", strings.Repeat("a", 200), strings.Repeat("a", 201), strings.Repeat("ü", 64), strings.Repeat("🔐", 64), "\x00"} {
+		f.Add(s, s+"x")
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		nameA, nameB := dump.FileName(a), dump.FileName(b)
+		if (a == b) != (nameA == nameB) {
+			t.Fatalf("%q and %q are both %q", a, b, nameA)
+		}
+		if len(nameA) > 200 || strings.Trim(nameA, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-%~") != "" {
+			t.Fatalf("%q is %q", a, nameA)
+		}
+	})
+}
+
+// TestServerGoesAway kills the session, then the server, in the middle of a dump.
+func TestServerGoesAway(t *testing.T) {
+	server := mysqltest.Start(t, localserver.Options{})
+	config := mysqltest.ConfigOf(server, "")
+	mysqltest.ExecOn(t, config, "CREATE DATABASE d")
+	config.Database = "d"
+	mysqltest.ExecOn(t, config, "CREATE TABLE t (id INT PRIMARY KEY, v LONGTEXT)", "INSERT INTO t SELECT 1, REPEAT('x', 20000000) UNION SELECT 2, REPEAT('y', 20000000)",
+		"CREATE TABLE u (id INT PRIMARY KEY)", "INSERT INTO u VALUES (1)")
+	for name, end := range map[string]func(t *testing.T){
+		"sessions": func(t *testing.T) {
+			admin := mysqltest.Connect(t, mysqltest.ConfigOf(server, ""))
+			rows, err := admin.Query(t.Context(), "SELECT ID FROM information_schema.PROCESSLIST WHERE DB='d'")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range rows {
+				if _, err := admin.Exec(t.Context(), "KILL "+r[0].Text); err != nil && mysql.Number(err) != 1094 { // it is gone
+					t.Error(err)
+				}
+			}
+		},
+		"server": func(t *testing.T) {
+			if err := server.Kill(); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := server.Restart(t.Context()); err != nil { // it may have been killed
+				t.Fatal(err)
+			}
+			s := open(t, options(config))
+			done := false
+			_, err := s.Write(t.Context(), mysqltest.NewTree(), &onItem{do: func(string) {
+				if !done {
+					done = true
+					end(t)
+				}
+			}})
+			wantHint(t, err)
+		})
+	}
+}
