@@ -71,8 +71,10 @@ type Database struct {
 
 // DatabaseIndex is database/index.json: every table and object of the database.
 type DatabaseIndex struct {
-	Tables  []Table        `json:"tables"`            // by name
-	Objects []SchemaObject `json:"objects,omitempty"` // all but tables
+	Charset   string         `json:"charset,omitempty"` // the database's defaults, which routines' parameters take
+	Collation string         `json:"collation,omitempty"`
+	Tables    []Table        `json:"tables"`            // by name
+	Objects   []SchemaObject `json:"objects,omitempty"` // all but tables
 }
 
 // DatabaseServer is what a restore must know of the server of origin.

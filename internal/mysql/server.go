@@ -71,6 +71,16 @@ func Number(err error) int {
 	return 0
 }
 
+// ServerText returns what the server said, without number and state, or err's
+// own text when it is not the server's.
+func ServerText(err error) string {
+	var e *ServerError
+	if errors.As(err, &e) {
+		return e.Message
+	}
+	return err.Error()
+}
+
 // AccessDenied says whether err is the server's word that the account lacks a right.
 func AccessDenied(err error) bool {
 	switch Number(err) {

@@ -47,10 +47,11 @@ func (s *Snapshot) Write(ctx context.Context, w core.TreeWriter, progress core.P
 	if err := s.checkTables(ctx); err != nil {
 		return nil, err
 	}
-	d := &Dumped{Index: *index}
+	d := &Dumped{}
 	if d.Database, err = s.describe(ctx, index); err != nil {
 		return nil, err
 	}
+	d.Index = *index
 	indexJSON, err := json.Marshal(index)
 	if err != nil {
 		return nil, fmt.Errorf("write database index: %w", err)
@@ -85,6 +86,7 @@ func writeDatabaseDir(ctx context.Context, w core.TreeWriter, index []byte, data
 	return writeDir(ctx, w, "database", []core.Entry{indexEntry, dataDir, schemaDir})
 }
 
+// describe says of the database what the manifest needs, and completes index.
 func (s *Snapshot) describe(ctx context.Context, index *core.DatabaseIndex) (core.Database, error) {
 	db := core.Database{
 		Name: s.database, Prefix: s.opt.Prefix, Server: s.Server.DatabaseServer,
@@ -96,6 +98,7 @@ func (s *Snapshot) describe(ctx context.Context, index *core.DatabaseIndex) (cor
 	}
 	if len(rows) == 1 {
 		db.Charset, db.Collation = rows[0][0].Text, rows[0][1].Text
+		index.Charset, index.Collation = db.Charset, db.Collation
 	}
 	for _, t := range index.Tables {
 		db.Rows += t.Rows
@@ -173,6 +176,14 @@ func (s *Snapshot) dumpTables(ctx context.Context, w core.TreeWriter, progress c
 	g.Go(func() error { return s.dumpFree(gctx, free, w, progress) })
 	if err := g.Wait(); err != nil {
 		return nil, nil, nil, err
+	}
+	for _, t := range s.tables {
+		if t.kind == "SYSTEM VERSIONED" {
+			s.Warnings = append(s.Warnings, core.Warning{
+				Code: "history", Object: "table " + t.name,
+				Message: "it is system-versioned: its present rows are in this backup, its former ones are not",
+			})
+		}
 	}
 	works := append(free, locked...)
 	slices.SortFunc(works, func(a, b *tableWork) int { return strings.Compare(a.info.name, b.info.name) })

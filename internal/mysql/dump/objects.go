@@ -135,7 +135,7 @@ func (s *Snapshot) statement(ctx context.Context, k objectKind, o *core.SchemaOb
 		})
 	}
 	if mysql.AccessDenied(err) {
-		unreadable(serverText(err))
+		unreadable(mysql.ServerText(err))
 		return "", nil
 	}
 	if err != nil {

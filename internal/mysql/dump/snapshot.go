@@ -300,7 +300,7 @@ func (s *Snapshot) takeInstant(ctx context.Context) error {
 				s.Consistency.Why = strings.Join(why, "; ")
 				return nil
 			case mysql.AccessDenied(err):
-				why = append(why, fmt.Sprintf("%s: the account lacks the right (%s)", r.method, serverText(err)))
+				why = append(why, fmt.Sprintf("%s: the account lacks the right (%s)", r.method, mysql.ServerText(err)))
 			case errors.Is(err, errBusy), errors.Is(err, errLongStatement):
 				why = append(why, fmt.Sprintf("%s: %s", r.method, err))
 			case mysql.NotUnderstood(err):
@@ -324,14 +324,6 @@ func (s *Snapshot) takeInstant(ctx context.Context) error {
 	s.Time = s.opt.Clock.Now()
 	s.Consistency = core.Consistency{Method: MethodSingle, Connections: 1, Why: strings.Join(why, "; ")}
 	return nil
-}
-
-func serverText(err error) string {
-	var e *mysql.ServerError
-	if errors.As(err, &e) {
-		return e.Message
-	}
-	return err.Error()
 }
 
 func (s *Snapshot) takeWith(ctx context.Context, r rung) error {
@@ -433,7 +425,7 @@ func (s *Snapshot) lockNonTransactional(ctx context.Context) error {
 	for _, n := range names {
 		s.Warnings = append(s.Warnings, core.Warning{
 			Code: "not-locked", Object: "table " + n,
-			Message: "its engine has no transactions and it could not be locked (" + serverText(err) + "); rows written during the backup may be missing or half there",
+			Message: "its engine has no transactions and it could not be locked (" + mysql.ServerText(err) + "); rows written during the backup may be missing or half there",
 		})
 	}
 	return cerr

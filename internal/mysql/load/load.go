@@ -5,8 +5,6 @@
 package load
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -80,6 +78,14 @@ func Load(ctx context.Context, index core.DatabaseIndex, source Source, opt Opti
 		total += t.Bytes
 	}
 	opt.Progress.Stage("load database", total)
+	if len(opt.Tables) == 0 {
+		if err := l.setDefaults(ctx, index); err != nil {
+			return nil, err
+		}
+	}
+	if err := l.clearNames(ctx, tables, objects); err != nil {
+		return nil, err
+	}
 	if err := l.dropObjects(ctx, objects); err != nil {
 		return nil, err
 	}
@@ -134,10 +140,18 @@ func (l *loader) session(ctx context.Context) (*mysql.Conn, error) {
 	if _, err := c.Exec(ctx, "SET foreign_key_checks=0, sql_mode='"+rowMode+"'"); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	// Tables made under laxer rules must come back; not every account may ask
-	// for them, and then the server says which table it refuses.
-	if _, err := c.Exec(ctx, "SET SESSION innodb_strict_mode=0"); err != nil && mysql.Number(err) == 0 {
-		return nil, errors.Join(err, c.Close())
+	// Not every version knows these and not every account may set them; then
+	// the server says which table it refuses, or the check of the rows does.
+	for _, set := range []string{
+		"innodb_strict_mode=0",                 // tables made under laxer rules
+		"explicit_defaults_for_timestamp=1",    // a definition says all there is to a TIMESTAMP
+		"restrict_fk_on_non_standard_key=0",    // MySQL 8.4
+		"sql_require_primary_key=0",            // MySQL
+		"sql_generate_invisible_primary_key=0", // MySQL
+	} {
+		if _, err := c.Exec(ctx, "SET SESSION "+set); err != nil && mysql.Number(err) == 0 {
+			return nil, errors.Join(err, c.Close())
+		}
 	}
 	return c, nil
 }
@@ -177,6 +191,62 @@ func (l *loader) choose(index core.DatabaseIndex) ([]core.Table, []core.SchemaOb
 	return tables, objects, nil
 }
 
+// setDefaults gives the target database the character set of the original: a
+// routine's parameters that name none take the database's.
+func (l *loader) setDefaults(ctx context.Context, index core.DatabaseIndex) error {
+	if index.Collation == "" {
+		return nil
+	}
+	rows, err := l.control.Query(ctx, "SELECT @@collation_database")
+	if err != nil {
+		return err
+	}
+	if len(rows) == 1 && rows[0][0].Text == index.Collation {
+		return nil
+	}
+	_, err = l.control.Exec(ctx, "ALTER DATABASE "+mysql.QuoteName(l.opt.Config.Database)+" CHARACTER SET "+mysql.QuoteName(index.Charset)+" COLLATE "+mysql.QuoteName(index.Collation))
+	if mysql.Number(err) == 0 {
+		return err
+	}
+	l.result.Warnings = append(l.result.Warnings, core.Warning{
+		Code: "collation", Object: "database " + l.opt.Config.Database,
+		Message: fmt.Sprintf("its default collation is %s and could not be set to the original's, %s (%s); tables keep their own, routines' parameters may differ", rows[0][0].Text, index.Collation, mysql.ServerText(err)),
+	})
+	return nil
+}
+
+// clearNames drops what has a name that the backup needs for something of
+// another kind: DROP TABLE does not drop a view.
+func (l *loader) clearNames(ctx context.Context, tables []core.Table, objects []core.SchemaObject) error {
+	wanted := map[string]string{}
+	for _, t := range tables {
+		wanted[t.Name] = "TABLE"
+	}
+	for _, o := range objects {
+		if o.Kind == "view" || o.Kind == "sequence" {
+			wanted[o.Name] = strings.ToUpper(o.Kind)
+		}
+	}
+	rows, err := l.control.Query(ctx, "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA=DATABASE()")
+	if err != nil {
+		return fmt.Errorf("list what is in the target database: %w", err)
+	}
+	for _, r := range rows {
+		kind := "TABLE"
+		switch r[1].Text {
+		case "VIEW", "SEQUENCE":
+			kind = r[1].Text
+		}
+		if want := wanted[r[0].Text]; want == "" || want == kind {
+			continue
+		}
+		if _, err := l.control.Exec(ctx, "DROP "+kind+" "+mysql.QuoteName(r[0].Text)); err != nil {
+			return tableError(r[0].Text, "drop the "+strings.ToLower(kind)+" of this name", err)
+		}
+	}
+	return nil
+}
+
 func (l *loader) createTables(ctx context.Context, tables []core.Table) error {
 	for _, t := range tables {
 		create, err := l.read(ctx, t.Schema)
@@ -213,40 +283,6 @@ func (l *loader) read(ctx context.Context, path string) (_ []byte, err error) {
 	return io.ReadAll(io.LimitReader(r, 1<<30))
 }
 
-// loadRows loads all chunks over all workers. The chunks of one slice follow
-// each other on one connection, so that rows mostly come in the key's order.
-func (l *loader) loadRows(ctx context.Context, tables []core.Table) error {
-	type job struct {
-		table  core.Table
-		chunks []core.Chunk
-		bytes  int64
-	}
-	var jobs []job
-	for _, t := range tables {
-		l.result.Tables++
-		last := ""
-		for _, c := range t.Chunks {
-			slice, _, _ := strings.Cut(c.File[strings.LastIndexByte(c.File, '/')+1:], "-")
-			if slice != last || len(jobs) == 0 {
-				jobs = append(jobs, job{table: t})
-			}
-			last = slice
-			j := &jobs[len(jobs)-1]
-			j.chunks = append(j.chunks, c)
-			j.bytes += c.Bytes
-		}
-	}
-	slices.SortStableFunc(jobs, func(a, b job) int { return int(min(1, max(-1, b.bytes-a.bytes))) })
-	return l.share(ctx, len(jobs), func(ctx context.Context, c *mysql.Conn, i int) error {
-		for _, chunk := range jobs[i].chunks {
-			if err := l.loadChunk(ctx, c, jobs[i].table, chunk); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // share calls do for 0 … n-1 over all workers, each one call at a time.
 func (l *loader) share(ctx context.Context, n int, do func(ctx context.Context, c *mysql.Conn, i int) error) error {
 	var next atomic.Int64
@@ -268,219 +304,4 @@ func (l *loader) share(ctx context.Context, n int, do func(ctx context.Context, 
 		})
 	}
 	return g.Wait()
-}
-
-const (
-	erDeadlock = 1213
-	tries      = 10 // of a chunk that lost a deadlock against another one
-)
-
-func (l *loader) loadChunk(ctx context.Context, c *mysql.Conn, t core.Table, chunk core.Chunk) error {
-	l.opt.Progress.Item("table " + t.Name)
-	var err error
-	var rows int64
-	for range tries {
-		rows, err = l.sendChunk(ctx, c, t, chunk)
-		// A statement that lost a deadlock was rolled back whole, where there
-		// are transactions; elsewhere there are no deadlocks.
-		if n := mysql.Number(err); n != erDeadlock && n != mysql.ErLockWaitTimeout {
-			break
-		}
-	}
-	if err == nil && rows != chunk.Rows {
-		err = fmt.Errorf("the server took %d rows of %d%s", rows, chunk.Rows, l.remarks(t.Name))
-	}
-	if err != nil {
-		op := fmt.Sprintf("restore table %s, chunk %s", t.Name, chunk.File)
-		if mysql.Number(err) != 0 {
-			return &core.Error{Code: core.CodeDatabase, Op: op, Err: err}
-		}
-		return fmt.Errorf("%s: %w", op, err)
-	}
-	l.mu.Lock()
-	l.result.Rows += rows
-	l.result.Bytes += chunk.Bytes
-	l.mu.Unlock()
-	return nil
-}
-
-func (l *loader) sendChunk(ctx context.Context, c *mysql.Conn, t core.Table, chunk core.Chunk) (_ int64, err error) {
-	r, err := l.source.Open(ctx, chunk.File)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	if l.noLocal.Load() {
-		return l.insertRows(ctx, c, t, r)
-	}
-	res, err := c.LoadLocal(ctx, loadStatement(t), &counting{r: r, progress: l.opt.Progress})
-	if mysql.LocalDisabled(err) {
-		l.noLocal.Store(true)
-		return l.insertRows(ctx, c, t, r) // nothing was read from r yet
-	}
-	if err != nil {
-		return 0, err
-	}
-	if res.Warnings > 0 {
-		if err := l.noteRemarks(ctx, c, t.Name); err != nil {
-			return 0, err
-		}
-	}
-	return int64(res.Affected), nil
-}
-
-// noteRemarks keeps what the server said of values that it changed: a checksum
-// that differs later is explained by it.
-func (l *loader) noteRemarks(ctx context.Context, c *mysql.Conn, table string) error {
-	rows, err := c.Query(ctx, "SHOW WARNINGS LIMIT 3")
-	if err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, r := range rows {
-		if len(l.hints[table]) < 3 && len(r) == 3 {
-			l.hints[table] = append(l.hints[table], r[2].Text)
-		}
-	}
-	return nil
-}
-
-func (l *loader) remarks(table string) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.hints[table]) == 0 {
-		return ""
-	}
-	return " (the server said: " + strings.Join(l.hints[table], "; ") + ")"
-}
-
-func loadStatement(t core.Table) string {
-	var cols, sets []string
-	for i, c := range t.Columns {
-		name := mysql.QuoteName(c.Name)
-		if c.Form == core.FormText {
-			v := fmt.Sprintf("@backstay_%d", i)
-			cols = append(cols, v)
-			sets = append(sets, name+" = CONVERT("+v+" USING utf8mb4)")
-			continue
-		}
-		cols = append(cols, name)
-	}
-	s := "LOAD DATA LOCAL INFILE 'rows' INTO TABLE " + mysql.QuoteName(t.Name) +
-		` CHARACTER SET binary FIELDS TERMINATED BY '\t' ESCAPED BY '\\' LINES TERMINATED BY '\n' (` + strings.Join(cols, ", ") + ")"
-	if len(sets) > 0 {
-		s += " SET " + strings.Join(sets, ", ")
-	}
-	return s
-}
-
-// insertBytes is about how long an INSERT may get.
-const insertBytes = 1 << 20
-
-// insertRows loads a chunk with INSERT statements, for servers that forbid
-// LOAD DATA LOCAL. The chunk is one transaction.
-func (l *loader) insertRows(ctx context.Context, c *mysql.Conn, t core.Table, r io.Reader) (int64, error) {
-	names := make([]string, len(t.Columns))
-	for i, col := range t.Columns {
-		names[i] = col.Name
-	}
-	head := "INSERT INTO " + mysql.QuoteName(t.Name) + " (" + mysql.QuoteNames(names) + ") VALUES "
-	wrap := func(i int) (string, string) {
-		if i < len(t.Columns) && t.Columns[i].Form == core.FormText {
-			return "CONVERT(", " USING utf8mb4)"
-		}
-		return "", ""
-	}
-	limit := min(insertBytes, int(l.server.MaxAllowedPacket)/2)
-	if _, err := c.Exec(ctx, "START TRANSACTION"); err != nil {
-		return 0, err
-	}
-	var rows int64
-	statement := []byte(head)
-	flush := func() error {
-		if len(statement) == len(head) {
-			return nil
-		}
-		res, err := c.Exec(ctx, string(statement))
-		if err != nil {
-			return err
-		}
-		rows += int64(res.Affected)
-		statement = statement[:len(head)]
-		if res.Warnings > 0 {
-			return l.noteRemarks(ctx, c, t.Name)
-		}
-		return nil
-	}
-	in := bufio.NewReaderSize(&counting{r: r, progress: l.opt.Progress}, 1<<20)
-	for {
-		line, err := readLine(in)
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return 0, err
-		}
-		if len(statement) > len(head) {
-			statement = append(statement, ',')
-		}
-		if statement, err = mysql.AppendRowLiteral(statement, line, len(t.Columns), wrap); err != nil {
-			return 0, err
-		}
-		if len(statement) >= limit {
-			if err := flush(); err != nil {
-				return 0, l.rollback(ctx, c, err)
-			}
-		}
-	}
-	if err := flush(); err != nil {
-		return 0, l.rollback(ctx, c, err)
-	}
-	_, err := c.Exec(ctx, "COMMIT")
-	return rows, err
-}
-
-// rollback undoes a chunk, so that it can be sent again.
-func (l *loader) rollback(ctx context.Context, c *mysql.Conn, err error) error {
-	if mysql.Number(err) == 0 {
-		return err // the session is lost, and with it the transaction
-	}
-	if _, rerr := c.Exec(ctx, "ROLLBACK"); rerr != nil {
-		return errors.Join(err, rerr)
-	}
-	return err
-}
-
-// readLine returns the next line without its newline. A last line without one
-// is an error: the chunk was cut short.
-func readLine(r *bufio.Reader) ([]byte, error) {
-	line, err := r.ReadSlice('\n')
-	if err == nil {
-		return line[:len(line)-1], nil
-	}
-	long := bytes.Clone(line)
-	for err == bufio.ErrBufferFull {
-		line, err = r.ReadSlice('\n')
-		long = append(long, line...)
-	}
-	if err == io.EOF && len(long) > 0 {
-		return nil, io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return nil, err
-	}
-	return long[:len(long)-1], nil
-}
-
-// counting reports what is read.
-type counting struct {
-	r        io.Reader
-	progress core.Progress
-}
-
-func (c *counting) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.progress.Add(int64(n))
-	return n, err
 }

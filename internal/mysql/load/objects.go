@@ -74,7 +74,10 @@ func (l *loader) createAll(ctx context.Context, objects []core.SchemaObject, kin
 	return nil
 }
 
-var definer = regexp.MustCompile("(?i)\\bDEFINER\\s*=\\s*`(?:[^`]|``)*`\\s*@\\s*`(?:[^`]|``)*`")
+// A definer is an account or a role, quoted as the object's sql_mode has it.
+var definer = regexp.MustCompile("(?i)\\bDEFINER\\s*=\\s*" + quotedName + "(?:\\s*@\\s*" + quotedName + ")?")
+
+const quotedName = "(?:`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\")"
 
 // create runs an object's statement under the settings that it was made under.
 func (l *loader) create(ctx context.Context, o core.SchemaObject) error {
