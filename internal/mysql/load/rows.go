@@ -198,7 +198,7 @@ func (l *loader) insertRows(ctx context.Context, c *mysql.Conn, t core.Table, r 
 		return nil
 	}
 	in := bufio.NewReaderSize(&counting{r: r, progress: l.opt.Progress}, 1<<20)
-	for {
+	for n := int64(1); ; n++ {
 		line, err := readLine(in)
 		if err == io.EOF {
 			break
@@ -214,7 +214,7 @@ func (l *loader) insertRows(ctx context.Context, c *mysql.Conn, t core.Table, r 
 			return 0, err
 		}
 		if row := len(statement) - before + len(head); int64(row) >= l.server.MaxAllowedPacket {
-			return 0, tooLarge(rows, row, l.server.MaxAllowedPacket)
+			return 0, tooLarge(n, row, l.server.MaxAllowedPacket)
 		}
 		if len(statement) >= limit {
 			if err := flush(); err != nil {
@@ -231,7 +231,7 @@ func (l *loader) insertRows(ctx context.Context, c *mysql.Conn, t core.Table, r 
 
 func tooLarge(row int64, bytes int, limit int64) error {
 	return &core.Error{
-		Code: core.CodeDatabase, Message: fmt.Sprintf("a row after the first %d needs a statement of %d bytes, and the server takes %d", row, bytes, limit),
+		Code: core.CodeDatabase, Message: fmt.Sprintf("row %d of it needs a statement of %d bytes, and the server takes %d", row, bytes, limit),
 		Hint: fmt.Sprintf("SET GLOBAL local_infile=1 on the server, which lets rows of any size in, or raise max_allowed_packet above %d", bytes),
 	}
 }
