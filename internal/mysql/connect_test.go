@@ -83,9 +83,10 @@ func TestConnect(t *testing.T) {
 		return c
 	}
 	mariaDB := mysqltest.OnMariaDB(t)
+	hasED25519 := false
 	if mariaDB {
-		// Not every installation has the plugin loaded; it ships with the server.
-		mysqltest.Exec(t, "INSTALL SONAME 'auth_ed25519'")
+		_, err := mysqltest.Connect(t, mysqltest.Config(t, "")).Exec(t.Context(), "INSTALL SONAME 'auth_ed25519'")
+		hasED25519 = err == nil
 	}
 	anyBytes := "p\x01'\"\\`ä\xf0\x9f\x94\x90 %_\t"
 	long := strings.Repeat("long", 40)
@@ -100,6 +101,9 @@ func TestConnect(t *testing.T) {
 	for plugin, clause := range clauses {
 		for what, password := range map[string]string{"plain": "secret", "any bytes": anyBytes, "long": long, "empty": ""} {
 			t.Run(plugin+"/"+what, func(t *testing.T) {
+				if plugin == "ed25519" && !hasED25519 {
+					t.Skip("this server comes without the plugin")
+				}
 				if password == "" && plugin == "ed25519" {
 					t.Skip("the plugin refuses empty passwords")
 				}

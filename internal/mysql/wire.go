@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
@@ -226,7 +227,7 @@ func (c *Conn) readPacket(limit int) ([]byte, error) {
 			return nil, fmt.Errorf("an answer of over %d bytes", limit)
 		}
 		start := len(payload)
-		payload = append(payload, make([]byte, n)...)
+		payload = slices.Grow(payload, n)[:start+n]
 		if _, err := io.ReadFull(c.r, payload[start:]); err != nil {
 			return nil, err
 		}

@@ -60,11 +60,22 @@ func (s *Snapshot) listTables(ctx context.Context) error {
 	return nil
 }
 
-// created asks for a table's CREATE_TIME, as it is now.
-func (s *Snapshot) created(ctx context.Context, table string) (string, error) {
+// present calls do with a connection that sees the catalogue as it is now, on
+// behalf of c, which reads a table. MySQL's catalogue, read within c's
+// transaction, would be that of the transaction's beginning. The locker has a
+// connection apart from the readers', which a failing reader ends.
+func (s *Snapshot) present(c *mysql.Conn, do func(now *mysql.Conn) error) error {
+	if c == s.locker {
+		return do(s.raw)
+	}
 	s.catalogue.Lock()
 	defer s.catalogue.Unlock()
-	rows, err := s.control.Query(ctx, "SELECT CREATE_TIME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+
+	return do(s.control)
+}
+
+// created asks for a table's CREATE_TIME, as it is now.
+func (s *Snapshot) created(ctx context.Context, c *mysql.Conn, table string) (string, error) {
+	rows, err := c.Query(ctx, "SELECT CREATE_TIME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+
 		mysql.QuoteText(s.database)+" AND TABLE_NAME="+mysql.QuoteText(table))
 	if err != nil {
 		return "", err
@@ -89,18 +100,26 @@ type definition struct {
 const floatAsDouble = "*1e0"
 
 // define reads a table's definition. c holds the table open, so that it cannot
-// change meanwhile. What the catalogue says is asked for over the connection
-// that sees the present: MySQL's catalogue, read in a transaction, is that of
-// the transaction's beginning.
-func (s *Snapshot) define(ctx context.Context, c *mysql.Conn, table string) (*definition, error) {
+// change meanwhile.
+func (s *Snapshot) define(ctx context.Context, c *mysql.Conn, table string) (d *definition, err error) {
 	create, err := showCreate(ctx, c, table)
 	if err != nil {
 		return nil, err
 	}
-	s.catalogue.Lock()
-	defer s.catalogue.Unlock()
-	c, database := s.control, s.database
-	d := &definition{create: create}
+	err = s.present(c, func(now *mysql.Conn) error {
+		d, err = describeTable(ctx, now, s.database, table)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.create = create
+	return d, nil
+}
+
+// describeTable reads of a definition what the catalogue has.
+func describeTable(ctx context.Context, c *mysql.Conn, database, table string) (*definition, error) {
+	d := &definition{}
 	where := " WHERE TABLE_SCHEMA=" + mysql.QuoteText(database) + " AND TABLE_NAME=" + mysql.QuoteText(table)
 	cols, err := readColumns(ctx, c, mysql.QuoteText(database), table)
 	if err != nil {

@@ -302,11 +302,14 @@ func (s *Snapshot) holdTable(ctx context.Context, c *mysql.Conn, t *tableWork, d
 	if _, err := c.Exec(ctx, "SELECT * FROM "+mysql.QuoteName(t.info.name)+" LIMIT 0"); err != nil {
 		return err
 	}
-	now, err := s.created(ctx, t.info.name)
-	if err != nil {
+	var created string
+	if err := s.present(c, func(now *mysql.Conn) (err error) {
+		created, err = s.created(ctx, now, t.info.name)
+		return err
+	}); err != nil {
 		return err
 	}
-	if now != t.info.created {
+	if created != t.info.created {
 		// The same definition is not enough: another table may have taken the name.
 		return changed(t.info.name, errors.New("it was altered, or another table has its name now"))
 	}

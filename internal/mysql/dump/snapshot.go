@@ -58,7 +58,7 @@ type Snapshot struct {
 	tables   []tableInfo
 	database string
 
-	catalogue sync.Mutex // over control, while tables are read
+	catalogue sync.Mutex // over control, while readers read tables
 
 	lockedNote string // how long the tables without transactions were locked
 }
