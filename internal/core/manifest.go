@@ -182,6 +182,7 @@ type Backup struct {
 	Warnings     []Warning      `json:"warnings"`
 	Pinned       bool           `json:"pinned"`
 	Verified     *time.Time     `json:"verified"` // when it was last read back whole and found intact
+	Damaged      *time.Time     `json:"damaged"`  // when reading it back found damage; nil once it was found intact again
 	Drilled      *time.Time     `json:"drilled"`
 }
 

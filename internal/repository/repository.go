@@ -65,9 +65,14 @@ type Record struct {
 }
 
 // Mark is a change to what is recorded about a backup; nil fields change nothing.
+//
+// Damaged is when a verification found damage. It stands until Verified is set
+// by a later Mark; a Mark that has both leaves the backup damaged. Damaged
+// leaves Verified as it is: when the backup was last found whole.
 type Mark struct {
 	Pinned   *bool
 	Verified *time.Time
+	Damaged  *time.Time
 	Drilled  *time.Time
 }
 

@@ -34,6 +34,7 @@ const (
 type mark struct {
 	Pinned   stamped[bool]      `json:"pinned,omitzero"`
 	Verified stamped[time.Time] `json:"verified,omitzero"`
+	Damaged  stamped[time.Time] `json:"damaged,omitzero"` // the zero time: no longer
 	Drilled  stamped[time.Time] `json:"drilled,omitzero"`
 }
 
@@ -49,21 +50,26 @@ func (s *stamped[T]) merge(o stamped[T], less func(a, b T) bool) {
 }
 
 // merge joins what two manifests say. Of equal numbers the later time wins,
-// and a pin wins over its removal.
+// and a pin or a damage wins over its removal.
 func (m mark) merge(o mark) mark {
 	m.Pinned.merge(o.Pinned, func(a, b bool) bool { return !a && b })
 	m.Verified.merge(o.Verified, time.Time.Before)
+	m.Damaged.merge(o.Damaged, time.Time.Before)
 	m.Drilled.merge(o.Drilled, time.Time.Before)
 	return m
 }
 
 func (m mark) with(change repository.Mark) mark {
-	next := max(m.Pinned.N, m.Verified.N, m.Drilled.N) + 1
+	next := max(m.Pinned.N, m.Verified.N, m.Damaged.N, m.Drilled.N) + 1
 	if change.Pinned != nil {
 		m.Pinned = stamped[bool]{next, *change.Pinned}
 	}
 	if change.Verified != nil {
 		m.Verified = stamped[time.Time]{next, change.Verified.UTC()}
+		m.Damaged = stamped[time.Time]{N: next}
+	}
+	if change.Damaged != nil {
+		m.Damaged = stamped[time.Time]{next, change.Damaged.UTC()}
 	}
 	if change.Drilled != nil {
 		m.Drilled = stamped[time.Time]{next, change.Drilled.UTC()}
@@ -77,6 +83,9 @@ func (m mark) apply(b *core.Backup) {
 	}
 	if m.Verified.N > 0 {
 		b.Verified = &m.Verified.Value
+	}
+	if !m.Damaged.Value.IsZero() {
+		b.Damaged = &m.Damaged.Value
 	}
 	if m.Drilled.N > 0 {
 		b.Drilled = &m.Drilled.Value

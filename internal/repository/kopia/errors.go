@@ -65,7 +65,7 @@ func diskError(op, path string, err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		e.Message = fmt.Sprintf("no space left for the repository in %s", path)
-		e.Hint = "free space there, or remove old backups with `backstay prune`, then run it again"
+		e.Hint = "free space there, then run it again; `backstay delete` and, a day later, `--reclaim` give back what old backups hold"
 	case errors.Is(err, syscall.EROFS):
 		e.Message = fmt.Sprintf("repository folder %s is read-only", path)
 		e.Hint = "mount it writable"

@@ -144,7 +144,7 @@ func clone(r repository.Record) repository.Record {
 	}
 	r.Time = r.Time.UTC()
 	r.Components, r.Warnings = maps.Clone(r.Components), slices.Clone(r.Warnings)
-	r.Verified, r.Drilled = utc(r.Verified), utc(r.Drilled)
+	r.Verified, r.Damaged, r.Drilled = utc(r.Verified), utc(r.Damaged), utc(r.Drilled)
 	return r
 }
 
@@ -186,7 +186,10 @@ func (s *Store) Mark(ctx context.Context, id string, mark repository.Mark) error
 		r.Pinned = *mark.Pinned
 	}
 	if mark.Verified != nil {
-		r.Verified = mark.Verified
+		r.Verified, r.Damaged = mark.Verified, nil
+	}
+	if mark.Damaged != nil {
+		r.Damaged = mark.Damaged
 	}
 	if mark.Drilled != nil {
 		r.Drilled = mark.Drilled

@@ -211,6 +211,14 @@ func testMarks(t *testing.T, h Harness) {
 		{repository.Mark{Pinned: &no}, func(r *repository.Record) { r.Pinned = false }},
 		{repository.Mark{Verified: &verified}, func(r *repository.Record) { r.Verified = &verified }}, // may go back
 		{repository.Mark{Pinned: &yes}, func(r *repository.Record) { r.Pinned = true }},
+		{repository.Mark{Damaged: &later}, func(r *repository.Record) { r.Damaged = &later }},
+		{repository.Mark{Drilled: &later}, func(r *repository.Record) { r.Drilled = &later }},
+		{repository.Mark{Damaged: &verified}, func(r *repository.Record) { r.Damaged = &verified }},
+		{repository.Mark{Verified: &later}, func(r *repository.Record) { r.Verified, r.Damaged = &later, nil }},
+		{repository.Mark{Damaged: &later, Verified: &verified}, func(r *repository.Record) {
+			r.Verified, r.Damaged = &verified, &later
+		}},
+		{repository.Mark{Verified: &verified}, func(r *repository.Record) { r.Damaged = nil }},
 	}
 	want := a
 	for i, step := range steps {
@@ -233,6 +241,9 @@ func testMarksAtOnce(t *testing.T, h Harness) {
 	yes := true
 	at := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
 	marks := []repository.Mark{{Pinned: &yes}, {Verified: &at}, {Drilled: &at}}
+	if err := s.Mark(t.Context(), a.ID, repository.Mark{Verified: &at, Damaged: &at}); err != nil {
+		t.Fatal(err)
+	}
 	for round := range 3 {
 		errs := make([]error, len(stores))
 		var wg sync.WaitGroup
@@ -245,7 +256,7 @@ func testMarksAtOnce(t *testing.T, h Harness) {
 		}
 		for _, st := range stores {
 			r := list(t, st)
-			if len(r) != 1 || !r[0].Pinned || r[0].Verified == nil || r[0].Drilled == nil {
+			if len(r) != 1 || !r[0].Pinned || r[0].Verified == nil || r[0].Damaged != nil || r[0].Drilled == nil {
 				t.Fatalf("marks made at once got lost: %+v", r)
 			}
 		}
