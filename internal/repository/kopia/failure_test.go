@@ -353,7 +353,7 @@ func TestDiskFull(t *testing.T) {
 	// The first size is too much for the packs that are written on the way,
 	// the second for the one that is written by Commit.
 	for _, size := range []int{60 << 20, 28 << 20} {
-		wantError(t, fill(size), core.CodeDisk, disk, "no space left", "backstay prune")
+		wantError(t, fill(size), core.CodeDisk, disk, "no space left", "backstay delete")
 		if diff := cmp.Diff(before, tree(t, disk)); diff != "" {
 			t.Errorf("a backup of %d bytes that did not fit left something:\n%.300s", size, diff)
 		}

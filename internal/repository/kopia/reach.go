@@ -10,6 +10,7 @@ import (
 	"github.com/kopia/kopia/snapshot"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/repository/kopia/tree"
 )
 
 // reuseMargin is how long a session may be sure that what it found stored
@@ -58,7 +59,7 @@ func (ss *session) reach(ctx context.Context, id object.ID, folder bool, seen ma
 	if err != nil {
 		return err
 	}
-	d, err := readDirectory(r)
+	d, err := tree.ReadFolder(r)
 	if err := errors.Join(err, r.Close()); err != nil {
 		return fmt.Errorf("read folder %s: %w", id, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/kopia/kopia/repo/object"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/repository/kopia/tree"
 )
 
 // Open implements core.TreeReader. ctx must last as long as the reader is used.
@@ -36,13 +37,13 @@ func (s *Store) ReadDir(ctx context.Context, dir core.ObjectID) (_ []core.Entry,
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	d, err := readDirectory(r)
+	d, err := tree.ReadFolder(r)
 	if err != nil {
 		return nil, readError(ctx, "read folder "+string(dir), s.files, err)
 	}
 	entries := make([]core.Entry, len(d.Entries))
 	for i, e := range d.Entries {
-		entries[i] = e.entry()
+		entries[i] = e.Core()
 	}
 	return entries, nil
 }

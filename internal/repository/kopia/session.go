@@ -17,6 +17,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/repository"
+	"github.com/backstay/backstay/internal/repository/kopia/tree"
 )
 
 // Begin implements repository.Store.
@@ -196,7 +197,7 @@ func (ss *session) WriteDir(ctx context.Context, entries []core.Entry) (_ core.O
 	defer ss.leave()
 	gctx, done := ss.context(ctx)
 	defer done(nil)
-	list := make([]directoryEntry, 0, len(entries))
+	list := make([]tree.Entry, 0, len(entries))
 	for _, e := range entries {
 		var sum *kopiafs.DirectorySummary
 		if e.Type == core.TypeDir {
@@ -204,13 +205,13 @@ func (ss *session) WriteDir(ctx context.Context, entries []core.Entry) (_ core.O
 				return core.Object{}, storageError(op+" "+e.Name, ss.store.files.root, done(err))
 			}
 		}
-		de, err := newDirectoryEntry(e, sum)
+		de, err := tree.NewEntry(e, sum)
 		if err != nil {
 			return core.Object{}, fmt.Errorf("%s: %w", op, err)
 		}
 		list = append(list, de)
 	}
-	d, err := newDirectory(list)
+	d, err := tree.NewFolder(list)
 	if err != nil {
 		return core.Object{}, fmt.Errorf("%s: %w", op, err)
 	}
@@ -256,7 +257,7 @@ func (ss *session) summary(ctx context.Context, dir core.ObjectID) (_ *kopiafs.D
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	d, err := readDirectory(r)
+	d, err := tree.ReadFolder(r)
 	if err != nil {
 		return nil, fmt.Errorf("read folder %s: %w", dir, err)
 	}

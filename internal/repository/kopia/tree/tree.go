@@ -1,4 +1,8 @@
-package kopia
+// Package tree is how a folder of a backup is written down: kopia's own form,
+// so that kopia's command line can read it, with what that cannot hold beside
+// it. It is for package kopia, which stores the bytes. It promises that an
+// entry comes back as it was, or is refused.
+package tree
 
 import (
 	"cmp"
@@ -23,15 +27,16 @@ import (
 // directoryStream is what kopia writes at the start of a folder object.
 const directoryStream = "kopia:directory"
 
-// directory is a folder object: kopia's snapshot.DirManifest, with what that
+// Folder is a folder object: kopia's snapshot.DirManifest, with what that
 // cannot hold in fields that kopia ignores.
-type directory struct {
+type Folder struct {
 	Stream  string                    `json:"stream"`
-	Entries []directoryEntry          `json:"entries"`
+	Entries []Entry          `json:"entries"`
 	Summary *kopiafs.DirectorySummary `json:"summary"`
 }
 
-type directoryEntry struct {
+// Entry is an element of a Folder.
+type Entry struct {
 	*snapshot.DirEntry
 	// Seconds and Nanos are the modification time where kopia's count of
 	// nanoseconds in 64 bits (1678 to 2262) cannot hold it.
@@ -57,19 +62,19 @@ func checkName(name string) error {
 	return nil
 }
 
-// newDirectoryEntry returns e in kopia's form. summary is that of a folder's
+// NewEntry returns e in kopia's form. summary is that of a folder's
 // object, nil for others.
-func newDirectoryEntry(e core.Entry, summary *kopiafs.DirectorySummary) (directoryEntry, error) {
+func NewEntry(e core.Entry, summary *kopiafs.DirectorySummary) (Entry, error) {
 	if err := checkName(e.Name); err != nil {
-		return directoryEntry{}, err
+		return Entry{}, err
 	}
 	oid, err := object.ParseID(string(e.Object.ID))
 	if err != nil || oid == object.EmptyID {
-		return directoryEntry{}, fmt.Errorf("entry %q has no valid object: %q", e.Name, e.Object.ID)
+		return Entry{}, fmt.Errorf("entry %q has no valid object: %q", e.Name, e.Object.ID)
 	}
 	const modeBits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
 	if e.Mode&^modeBits != 0 {
-		return directoryEntry{}, fmt.Errorf("entry %q has mode %v, which is more than permissions", e.Name, e.Mode)
+		return Entry{}, fmt.Errorf("entry %q has mode %v, which is more than permissions", e.Name, e.Mode)
 	}
 	if summary != nil {
 		// kopia's restore gives a folder this time, not that of its entry.
@@ -93,10 +98,10 @@ func newDirectoryEntry(e core.Entry, summary *kopiafs.DirectorySummary) (directo
 	case core.TypeDir:
 		de.Type = snapshot.EntryTypeDirectory
 	default:
-		return directoryEntry{}, fmt.Errorf("entry %q has unknown type %q", e.Name, e.Type)
+		return Entry{}, fmt.Errorf("entry %q has unknown type %q", e.Name, e.Type)
 	}
 	de.ModTime = timestamp(e.ModTime)
-	out := directoryEntry{DirEntry: de}
+	out := Entry{DirEntry: de}
 	if !de.ModTime.ToTime().Equal(e.ModTime) {
 		seconds := e.ModTime.Unix()
 		out.Seconds, out.Nanos = &seconds, int64(e.ModTime.Nanosecond())
@@ -115,8 +120,8 @@ func timestamp(t time.Time) kopiafs.UTCTimestamp {
 	return kopiafs.UTCTimestampFromTime(t)
 }
 
-// entry is the reverse of newDirectoryEntry.
-func (d directoryEntry) entry() core.Entry {
+// Core is the reverse of NewEntry.
+func (d Entry) Core() core.Entry {
 	e := core.Entry{
 		Name:    d.Name,
 		Mode:    fs.FileMode(d.Permissions),
@@ -142,15 +147,16 @@ func (d directoryEntry) entry() core.Entry {
 	return e
 }
 
-// newDirectory sorts entries as kopia does, folders first, and sums them up.
-func newDirectory(entries []directoryEntry) (*directory, error) {
-	isFile := func(e directoryEntry) int {
+// NewFolder returns the folder that holds entries, which it sorts as kopia does,
+// folders first. Two of one name are an error.
+func NewFolder(entries []Entry) (*Folder, error) {
+	isFile := func(e Entry) int {
 		if e.Type == snapshot.EntryTypeDirectory {
 			return 0
 		}
 		return 1
 	}
-	slices.SortFunc(entries, func(a, b directoryEntry) int {
+	slices.SortFunc(entries, func(a, b Entry) int {
 		return cmp.Or(cmp.Compare(isFile(a), isFile(b)), cmp.Compare(a.Name, b.Name))
 	})
 	seen := make(map[string]struct{}, len(entries))
@@ -181,14 +187,14 @@ func newDirectory(entries []directoryEntry) (*directory, error) {
 		}
 	}
 	if entries == nil {
-		entries = []directoryEntry{}
+		entries = []Entry{}
 	}
-	return &directory{Stream: directoryStream, Entries: entries, Summary: &sum}, nil
+	return &Folder{Stream: directoryStream, Entries: entries, Summary: &sum}, nil
 }
 
-// readDirectory decodes a folder object.
-func readDirectory(r io.Reader) (*directory, error) {
-	var d directory
+// ReadFolder decodes a folder object. Its Summary and entries are not nil.
+func ReadFolder(r io.Reader) (*Folder, error) {
+	var d Folder
 	if err := json.NewDecoder(r).Decode(&d); err != nil {
 		return nil, err
 	}
