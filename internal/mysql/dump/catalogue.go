@@ -23,6 +23,17 @@ func (s *Snapshot) owns(name string) bool {
 	return strings.HasPrefix(name, p)
 }
 
+// RowsElsewhere says whether tables of an engine show rows that are stored in
+// other tables or on other servers. Only their definitions are in a backup: the
+// rows are in it with the tables that have them, or not the app's.
+func RowsElsewhere(engine string) bool {
+	switch strings.ToLower(engine) {
+	case "mrg_myisam", "federated", "spider", "connect", "blackhole":
+		return true
+	}
+	return false
+}
+
 // listTables reads the catalogue. A table that the server itself cannot open
 // is an error: a backup without it would look whole.
 func (s *Snapshot) listTables(ctx context.Context) error {
@@ -48,7 +59,8 @@ func (s *Snapshot) listTables(ctx context.Context) error {
 			}
 		}
 		t := tableInfo{name: name, kind: kind, engine: r[2].Text, created: r[5].Text}
-		t.transactional = slices.ContainsFunc(engines, func(e mysql.Row) bool { return strings.EqualFold(e[0].Text, t.engine) })
+		t.elsewhere = RowsElsewhere(t.engine)
+		t.transactional = t.elsewhere || slices.ContainsFunc(engines, func(e mysql.Row) bool { return strings.EqualFold(e[0].Text, t.engine) })
 		if !r[3].Null {
 			if t.bytes, err = strconv.ParseInt(r[3].Text, 10, 64); err != nil {
 				return fmt.Errorf("size of table %s: %w", name, err)

@@ -326,6 +326,13 @@ func (s *Snapshot) holdTable(ctx context.Context, c *mysql.Conn, t *tableWork, d
 
 // plan reads a table's definition and cuts its key into slices.
 func (s *Snapshot) plan(ctx context.Context, c *mysql.Conn, t *tableWork) error {
+	if t.info.elsewhere { // not even opened: what it shows may be out of reach
+		var err error
+		if t.def, err = s.define(ctx, c, t.info.name); err != nil {
+			return fmt.Errorf("dump table %s: %w", t.info.name, err)
+		}
+		return nil
+	}
 	return s.withTable(ctx, c, t, func() (err error) {
 		if t.def, err = s.define(ctx, c, t.info.name); err != nil {
 			return err

@@ -72,7 +72,8 @@ type tableInfo struct {
 	// change of the definition and with a rename, MySQL not with a rename.
 	created       string
 	bytes         int64 // estimate
-	transactional bool
+	transactional bool  // or nothing of it to lock
+	elsewhere     bool  // its rows are in other tables
 }
 
 // Open takes a consistency point by the best method that the account may use.
@@ -262,7 +263,7 @@ func (s *Snapshot) lockSeconds() int { return max(1, int(s.opt.LockWait/time.Sec
 func (s *Snapshot) names(transactional bool) []string {
 	var names []string
 	for _, t := range s.tables {
-		if t.transactional == transactional {
+		if t.transactional == transactional && !t.elsewhere {
 			names = append(names, t.name)
 		}
 	}

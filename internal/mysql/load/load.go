@@ -32,6 +32,9 @@ type Options struct {
 	Connections int          // 0: 4
 	Tables      []string     // only these, without other objects; empty: everything
 	Progress    core.Progress
+	// DisableEvents creates events without letting them run: for a copy beside
+	// the live database.
+	DisableEvents bool
 }
 
 // Loaded says what was put in place.
@@ -144,6 +147,7 @@ func (l *loader) session(ctx context.Context) (*mysql.Conn, error) {
 	// the server says which table it refuses, or the check of the rows does.
 	for _, set := range []string{
 		"innodb_strict_mode=0",                 // tables made under laxer rules
+		"check_constraint_checks=0",            // rows that came in before their CHECK, or past it
 		"explicit_defaults_for_timestamp=1",    // a definition says all there is to a TIMESTAMP
 		"restrict_fk_on_non_standard_key=0",    // MySQL 8.4
 		"sql_require_primary_key=0",            // MySQL

@@ -188,6 +188,14 @@ var corpus = map[string][]string{
 		"CREATE PROCEDURE pr() BEGIN SELECT 'é; it''s'; END", "SET SESSION sql_mode='ANSI_QUOTES,PIPES_AS_CONCAT'", "CREATE PROCEDURE pr2() SELECT \"id\" || 'x' FROM \"base\"",
 		"CREATE EVENT ev ON SCHEDULE EVERY 1 DAY STARTS '2030-01-01 00:00:00' DISABLE DO DELETE FROM base WHERE id < 0",
 	},
+	"rows that break their own rules": {
+		"CREATE TABLE chk (id INT PRIMARY KEY, a INT, j JSON, CHECK (a > 0))", "SET check_constraint_checks=0",
+		"INSERT INTO chk VALUES (1,-5,'not json'),(2,5,'{}')",
+	},
+	"tables that show the rows of others": {
+		"CREATE TABLE m1 (id INT) ENGINE=MyISAM", "CREATE TABLE m2 (id INT) ENGINE=MyISAM", "INSERT INTO m1 VALUES (1)", "INSERT INTO m2 VALUES (2),(3)",
+		"CREATE TABLE merged (id INT) ENGINE=MERGE UNION=(m1,m2)", "CREATE TABLE hole (id INT) ENGINE=BLACKHOLE",
+	},
 	"empty database": {},
 }
 
@@ -246,5 +254,18 @@ func TestDifferenceNamesTableAndChunk(t *testing.T) {
 	_, err := load.Load(t.Context(), d.Index, tr, load.Options{Config: mysqltest.Config(t, to), Progress: core.NoProgress{}})
 	if core.CodeOf(err) != core.CodeDamage || !strings.Contains(err.Error(), "table x") || !strings.Contains(err.Error(), chunk) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestEventsOfACopyAreDisabled(t *testing.T) {
+	from, to := mysqltest.Database(t), mysqltest.Database(t)
+	mysqltest.ExecIn(t, from, "CREATE TABLE base (id INT)", "CREATE EVENT ev ON SCHEDULE EVERY 1 DAY ENABLE COMMENT 'ON COMPLETION PRESERVE ENABLE' DO DELETE FROM base")
+	tr, d, _ := dumpDatabase(t, mysqltest.Config(t, from), "")
+	if _, err := load.Load(t.Context(), d.Index, tr, load.Options{Config: mysqltest.Config(t, to), Progress: core.NoProgress{}, DisableEvents: true}); err != nil {
+		t.Fatal(err)
+	}
+	rows := mysqltest.Query(t, to, "SELECT STATUS, EVENT_COMMENT FROM information_schema.EVENTS WHERE EVENT_SCHEMA=DATABASE()")
+	if len(rows) != 1 || rows[0][0].Text != "DISABLED" || rows[0][1].Text != "ON COMPLETION PRESERVE ENABLE" {
+		t.Errorf("got %v", rows)
 	}
 }

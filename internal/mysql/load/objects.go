@@ -89,6 +89,9 @@ func (l *loader) create(ctx context.Context, o core.SchemaObject) error {
 	if err != nil {
 		return err
 	}
+	if o.Kind == "event" && l.opt.DisableEvents {
+		statement = disableEvent(statement)
+	}
 	_, err = l.control.Exec(ctx, string(statement))
 	if mysql.AccessDenied(err) && definer.Match(statement) {
 		// Only an account with more rights may name another definer.
@@ -108,6 +111,18 @@ func (l *loader) create(ctx context.Context, o core.SchemaObject) error {
 		err = rerr
 	}
 	return err
+}
+
+var eventEnabled = regexp.MustCompile(`(ON COMPLETION (?:NOT )?PRESERVE) ENABLE`)
+
+// disableEvent changes the first ENABLE in an event's statement, which comes
+// before its body and its comment, as the server prints it.
+func disableEvent(statement []byte) []byte {
+	at := eventEnabled.FindSubmatchIndex(statement)
+	if at == nil {
+		return statement
+	}
+	return slices.Concat(statement[:at[3]], []byte(" DISABLE"), statement[at[1]:])
 }
 
 // enter sets what a statement depends on; the returned function sets it back.
