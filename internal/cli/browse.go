@@ -15,6 +15,7 @@ import (
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/repository"
 )
 
 func (s *session) listCommand() *cobra.Command {
@@ -25,7 +26,8 @@ func (s *session) listCommand() *cobra.Command {
 				app = args[0]
 			}
 			records, err := e.List(ctx, app)
-			if err != nil {
+			lost := err
+			if err != nil && (core.CodeOf(err) != core.CodeDamage || len(records) == 0) {
 				return err
 			}
 			if _, cerr := cfg.App(app); len(records) == 0 && app != "" && cerr != nil {
@@ -39,7 +41,18 @@ func (s *session) listCommand() *cobra.Command {
 			for _, r := range records {
 				backups = append(backups, r.Backup)
 			}
-			return s.printer.Result(map[string]any{"backups": backups}, func() { s.printList(backups) })
+			result := struct {
+				Backups []core.Backup `json:"backups"`
+				Damage  string        `json:"damage,omitempty"`
+			}{Backups: backups}
+			if lost != nil {
+				result.Damage = lost.Error()
+				s.printer.Warn(core.Warning{Message: lost.Error() + "; " + core.HintOf(lost)})
+			}
+			if err := s.printer.Result(result, func() { s.printList(backups) }); err != nil || lost == nil {
+				return err
+			}
+			return outcome(core.CodeDamage.ExitCode())
 		})
 	})
 }
@@ -66,6 +79,9 @@ func (s *session) printList(backups []core.Backup) {
 		}
 		if b.Note != "" {
 			remarks = append(remarks, b.Note)
+		}
+		if b.Damaged != nil {
+			remarks = append(remarks, "DAMAGED")
 		}
 		verified := "-"
 		if b.Verified != nil {
@@ -103,7 +119,11 @@ func (s *session) showCommand() *cobra.Command {
 				Manifest core.Manifest      `json:"manifest"`
 				Database core.DatabaseIndex `json:"database"`
 			}{o.Record.Backup, o.Manifest, o.Index}
-			return s.printer.Result(result, func() { s.printShow(o) })
+			if err := s.printer.Result(result, func() { s.printShow(o) }); err != nil || o.IndexDamage == nil {
+				return err
+			}
+			s.printer.Warn(core.Warning{Object: "tables", Message: o.IndexDamage.Error()})
+			return outcome(core.CodeDamage.ExitCode())
 		})
 	})
 }
@@ -330,6 +350,11 @@ func (s *session) deleteCommand() *cobra.Command {
 			var ids []string
 			for _, ref := range args {
 				rec, err := e.Find(ctx, ref)
+				if core.CodeOf(err) == core.CodeDamage && repository.ValidID(ref) {
+					// The repository has lost this backup. Deleting its name is
+					// how it is told that this is known.
+					rec, err = repository.Record{Backup: core.Backup{ID: ref, App: ref}}, nil
+				}
 				if err != nil {
 					return err
 				}
@@ -353,12 +378,15 @@ func (s *session) deleteCommand() *cobra.Command {
 				for _, id := range ids {
 					s.printer.Printf("deleted %s\n", shortID(id))
 				}
-				s.printer.Infof("the space comes back with the repository's maintenance, a day or more later; --reclaim runs it now")
+				if !reclaim {
+					s.printer.Infof("the space comes back with the repository's maintenance (--reclaim)")
+				}
+				s.printer.Infof("maintenance keeps what is younger than a day, so that nothing is taken from a backup under way")
 			})
 		})
 	})
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	cmd.Flags().BoolVar(&reclaim, "reclaim", false, "run the repository's maintenance afterwards")
+	cmd.Flags().BoolVar(&reclaim, "reclaim", false, "run the repository's maintenance afterwards, which gives back what was unused for a day")
 	return cmd
 }
 

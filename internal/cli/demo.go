@@ -26,17 +26,24 @@ func (s *session) demoCommand() *cobra.Command {
 	var size int64
 	var keep string
 	cmd := s.command("demo", "Show it all on a throwaway helpdesk: backup, damage, restore, comparison", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+		if size < 1 || size > demoLimit {
+			return &core.Error{Code: core.CodeUsage, Op: "demo", Message: fmt.Sprintf("a helpdesk of %d MiB cannot be made", size), Hint: fmt.Sprintf("give --size from 1 to %d", demoLimit)}
+		}
 		return s.demo(ctx, size<<20, keep)
 	})
 	cmd.Long = `Show it all on a throwaway helpdesk: backup, damage, restore, comparison.
 
 It starts a private database server in a temporary folder, with its own socket, and touches no
-server, folder or configuration that is there already. Nothing is left behind unless --keep.`
+server, folder or configuration that is there already. Nothing is left behind unless --keep, but for
+an empty server's data folder in the user's cache folder, which makes the next start faster.`
 	cmd.Flags().Int64Var(&size, "size", demo.DefaultSize>>20, "size of the helpdesk in MiB")
 	cmd.Flags().StringVar(&keep, "keep", "", "keep the repository, the files and a configuration to explore them with in this folder (without DIR: in a new temporary one)")
 	cmd.Flags().Lookup("keep").NoOptDefVal = keepAnywhere
 	return cmd
 }
+
+// demoLimit is the largest demo in MiB.
+const demoLimit = 10_000
 
 // keepAnywhere stands for --keep without a folder.
 const keepAnywhere = "a new temporary folder"

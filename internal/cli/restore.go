@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/config"
@@ -31,6 +33,7 @@ func (s *session) restoreCommand() *cobra.Command {
 	cmd := s.command("restore APP BACKUP|latest", "Restore an app, or a part of it, from a backup", cobra.ExactArgs(2), func(ctx context.Context, args []string) error {
 		return s.restore(ctx, args[0], args[1], f)
 	})
+	cmd.PreRunE = refuseEmptyFlags
 	cmd.Long = `Restore an app, or a part of it, from a backup.
 
 The plan is printed first, and nothing is changed before you agree to it. Everything that will be
@@ -61,6 +64,24 @@ On a bare machine, without a configuration:
 	fl.StringVar(&f.databasePasswordFile, "database-password-file", "", "file that holds the account's password")
 	fl.StringVar(&f.database.Name, "database-name", "", "name of the database")
 	return cmd
+}
+
+// refuseEmptyFlags keeps `--to-dir "$UNSET"` from meaning the live app.
+func refuseEmptyFlags(cmd *cobra.Command, _ []string) error {
+	var empty error
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		value := f.Value.String()
+		if value == "" || value == "[]" {
+			empty = &core.Error{
+				Code: core.CodeUsage, Op: cmd.Name(), Message: "--" + f.Name + " is empty",
+				Hint: "give it a value, or leave it out; was a variable of your script not set?",
+			}
+		}
+		if list, ok := f.Value.(pflag.SliceValue); ok && slices.Contains(list.GetSlice(), "") {
+			empty = &core.Error{Code: core.CodeUsage, Op: cmd.Name(), Message: "--" + f.Name + " is empty", Hint: "give it a value, or leave it out"}
+		}
+	})
+	return empty
 }
 
 func (s *session) restore(ctx context.Context, app, ref string, f restoreFlags) error {

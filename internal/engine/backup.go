@@ -30,6 +30,8 @@ type BackupOptions struct {
 	Trigger string           // "manual", "schedule", "demo"
 	Note    string
 	Pin     bool
+	// IgnoreUnfinished backs up an app whose last restore did not end.
+	IgnoreUnfinished bool
 }
 
 func (o BackupOptions) wants(c core.Component) bool {
@@ -52,6 +54,9 @@ func (e *Engine) Backup(ctx context.Context, t Target, opt BackupOptions) (_ cor
 		return core.Backup{}, err
 	}
 	defer func() { err = errors.Join(err, lock.release()) }()
+	if err := e.refuseUnfinished(t.App.Name); err != nil && !opt.IgnoreUnfinished {
+		return core.Backup{}, err
+	}
 	if err := profile.RunHooks(ctx, t.App, "before", t.App.Hooks.Before); err != nil {
 		return core.Backup{}, errors.Join(err, e.hooksAfter(ctx, t))
 	}
@@ -76,7 +81,7 @@ func (e *Engine) backupLocked(ctx context.Context, p profile.Profile, t Target, 
 	if b.app, err = p.Discover(ctx, t.App); err != nil {
 		return core.Backup{}, err
 	}
-	if b.existing, err = e.Store.List(ctx); err != nil {
+	if b.existing, b.lost, err = e.visible(ctx); err != nil {
 		return core.Backup{}, err
 	}
 	if b.app.Database != nil && opt.wants(core.ComponentDatabase) {
@@ -99,7 +104,31 @@ func (e *Engine) backupLocked(ctx context.Context, p profile.Profile, t Target, 
 		}
 		rec.Warnings = append(rec.Warnings, core.Warning{Code: "readonly", Object: t.App.Name, Message: "the app could not be taken out of its read-only mode: " + lerr.Error()})
 	}
-	return rec.Backup, err
+	if err != nil {
+		return rec.Backup, err
+	}
+	return rec.Backup, b.distrust(ctx, rec)
+}
+
+// distrust reads the new backup back when damage is known in the repository:
+// what it shares with older backups may be what is damaged.
+func (b *backup) distrust(ctx context.Context, rec repository.Record) error {
+	if !slices.ContainsFunc(b.existing, func(r repository.Record) bool { return r.Damaged != nil }) {
+		return nil
+	}
+	b.e.Log.Warn("an earlier verification found damage in the repository, so the new backup is read back")
+	v, err := b.e.Verify(ctx, rec)
+	if err != nil {
+		return fmt.Errorf("read back the new backup: %w", err)
+	}
+	if len(v.Damaged) == 0 {
+		return nil
+	}
+	return &core.Error{
+		Code: core.CodeDamage, Op: "read back the new backup " + rec.ID,
+		Message: fmt.Sprintf("%d of its objects are damaged, because it shares them with older backups; first %s", len(v.Damaged), v.Damaged[0].Path),
+		Hint:    "keep this repository for what is still whole, set repository.url to a new folder, run backstay init, and back up again",
+	}
 }
 
 // backup is one run of Backup.
@@ -111,6 +140,7 @@ type backup struct {
 	app      *core.Application
 	guard    *mysql.Conn // holds the application's locks; nil without a database
 	existing []repository.Record
+	lost     error // what the repository knows to be missing in it
 	started  time.Time
 
 	manifest core.Manifest
@@ -132,6 +162,9 @@ func (b *backup) openGuard(ctx context.Context) (_ *mysql.Conn, err error) {
 	wait := 0
 	if b.opt.Wait {
 		wait = 600
+	}
+	if err := takeOurLock(ctx, c, b.app.Database.Name, wait); err != nil {
+		return nil, err
 	}
 	if err := takeNamedLocks(ctx, c, b.app.Database.Locks, wait); err != nil {
 		return nil, err
@@ -316,9 +349,43 @@ func plainFile(name string, obj core.Object, at time.Time) core.Entry {
 	return core.Entry{Name: name, Type: core.TypeFile, Mode: 0o600, ModTime: at, Object: obj}
 }
 
+// suspect warns of what a backup should not look like: a success that holds
+// nothing is the worst one there is.
+func (b *backup) suspect() {
+	warn := func(code, object, format string, args ...any) {
+		b.manifest.Warnings = append(b.manifest.Warnings, core.Warning{Code: code, Object: object, Message: fmt.Sprintf(format, args...)})
+	}
+	if b.lost != nil {
+		warn("repository-damaged", b.e.Repository, "%v", b.lost)
+	}
+	if d := b.manifest.Database; d != nil && d.Tables == 0 {
+		why := "is it the right database?"
+		if d.Prefix != "" {
+			why = fmt.Sprintf("does the prefix %q fit?", d.Prefix)
+		}
+		warn("empty", "database "+d.Name, "no table of it is in the backup; %s", why)
+	}
+	now := b.summary()
+	for _, r := range slices.Backward(b.existing) {
+		if r.App != b.target.App.Name {
+			continue
+		}
+		for c, size := range r.Components {
+			if have, taken := now.Components[c]; taken && c != core.ComponentDatabase && have.Files == 0 && size.Files > 0 {
+				warn("empty", string(c), "it has no file any more, and had %d in backup %s; is a disk not mounted?", size.Files, r.ID)
+			}
+		}
+		if r.Time.After(b.manifest.Time) {
+			warn("clock", b.e.Host, "the newest backup is dated %s, which is later than now, so it will go on counting as the latest; correct the clock", r.Time.UTC().Format(time.RFC3339))
+		}
+		return
+	}
+}
+
 // commit writes the manifest and makes the backup exist.
 func (b *backup) commit(ctx context.Context, s repository.Session, entries []core.Entry) (_ repository.Record, err error) {
 	b.manifest.Finished = b.e.Clock.Now()
+	b.suspect()
 	text, err := json.MarshalIndent(b.manifest, "", " ")
 	if err != nil {
 		return repository.Record{}, fmt.Errorf("write manifest: %w", err)

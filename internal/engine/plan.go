@@ -364,6 +364,12 @@ func (r *Restore) checkPaths(ctx context.Context, components []core.Component) e
 }
 
 func (r *Restore) planDatabase(ctx context.Context) error {
+	if r.open.IndexDamage != nil {
+		return &core.Error{
+			Code: core.CodeDamage, Op: "plan restore", Err: r.open.IndexDamage,
+			Hint: "what is not the database can be restored: --only files, --only config; or restore another backup (backstay list)",
+		}
+	}
 	d := r.open.Manifest.Database
 	p := &databasePlan{tables: r.req.Tables, target: r.app}
 	step := Step{Component: core.ComponentDatabase, What: fmt.Sprintf("%d tables, %d rows", d.Tables, d.Rows), Bytes: d.Bytes}
@@ -409,6 +415,9 @@ func (r *Restore) planDatabase(ctx context.Context) error {
 		r.Plan.Live = r.Plan.Live || r.req.ToDatabase == ""
 	}
 	r.Plan.Steps = append(r.Plan.Steps, step)
+	if r.req.ToDatabase != "" && len(r.req.Tables) == 0 && len(r.open.Index.Objects) > 0 {
+		r.find("events are disabled in the copy; views, triggers and routines that name database %s in their text go on using that one", d.Name)
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -32,27 +33,46 @@ func (r *Restore) Run(ctx context.Context) (_ *Restored, err error) {
 		}
 	}
 	out := &Restored{App: r.Plan.App, Backup: r.Plan.Backup, Warnings: []core.Warning{}, Next: []string{}}
+	if !r.changesLive() {
+		return out, r.carryOut(ctx, out)
+	}
+	if err := r.e.beginRestore(r.Plan.App, r.Plan.Backup); err != nil {
+		return nil, err
+	}
+	if err := r.carryOut(ctx, out); err != nil {
+		return nil, err
+	}
+	return out, r.e.endRestore(r.Plan.App)
+}
+
+// changesLive says whether the live app is half old, half new while the
+// restore runs.
+func (r *Restore) changesLive() bool {
+	return len(r.trees) > 0 && r.req.ToDir == "" || r.db != nil && r.req.ToDatabase == ""
+}
+
+func (r *Restore) carryOut(ctx context.Context, out *Restored) error {
 	for _, c := range core.Components() {
 		if _, ok := r.trees[c]; ok && c != core.ComponentFiles {
 			if err := r.runTree(ctx, c, out); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
 	if r.db != nil {
 		if err := r.runDatabase(ctx, out); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if _, ok := r.trees[core.ComponentFiles]; ok {
 		if err := r.runTree(ctx, core.ComponentFiles, out); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if !r.req.partial() && r.req.ToDir == "" && r.req.ToDatabase == "" {
 		out.Next = append(out.Next, r.nextSteps(ctx)...)
 	}
-	return out, nil
+	return nil
 }
 
 // checkReadable reads what will be restored, so that damage is found while
@@ -199,12 +219,16 @@ func (r *Restore) runDatabase(ctx context.Context, out *Restored) error {
 		if r.req.Wait {
 			wait = 600
 		}
+		if err := takeOurLock(ctx, guard, cfg.Database, wait); err != nil {
+			return err
+		}
 		if err := takeNamedLocks(ctx, guard, r.db.target.Database.Locks, wait); err != nil {
 			return err
 		}
 	}
 	got, err := load.Load(ctx, r.open.Index, newSource(r.open), load.Options{
 		Config: cfg, Connections: r.req.Target.Connections, Tables: r.db.tables, Progress: r.e.Progress,
+		DisableEvents: r.req.ToDatabase != "",
 	})
 	if err != nil {
 		return err
@@ -227,22 +251,42 @@ func (r *Restore) prepareDatabase(ctx context.Context, cfg mysql.Config) (err er
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	probe := mysql.QuoteName("backstay_probe_" + newID())
-	for _, statement := range []string{
-		"CREATE TABLE " + probe + " (id INT PRIMARY KEY)", "INSERT INTO " + probe + " VALUES (1)",
-		"ALTER TABLE " + probe + " ADD COLUMN x INT", "SELECT * FROM " + probe, "DROP TABLE " + probe,
-	} {
+	for _, statement := range r.probes(probe) {
 		if _, err := c.Exec(ctx, statement); err != nil {
 			if mysql.Number(err) != 0 { // the session lives: leave nothing behind
 				_, _ = c.Exec(ctx, "DROP TABLE IF EXISTS "+probe)
 			}
 			return &core.Error{
 				Code: core.CodeDatabase, Op: "restore into database " + cfg.Database,
-				Message: fmt.Sprintf("account %q may not make, fill and drop tables there", cfg.User), Err: err,
+				Message: fmt.Sprintf("account %q may not do there what a restore needs (%s)", cfg.User, statement), Err: err,
 				Hint: "GRANT ALL ON the database to the account, or give another one with --database-user and --database-password-file",
 			}
 		}
 	}
 	return nil
+}
+
+// probes are statements that use every right that the restore will need, on an
+// object of their own.
+func (r *Restore) probes(name string) []string {
+	statements := []string{
+		"CREATE TABLE " + name + " (id INT PRIMARY KEY)", "INSERT INTO " + name + " VALUES (1)",
+		"ALTER TABLE " + name + " ADD COLUMN x INT", "SELECT * FROM " + name,
+	}
+	kinds := map[string][]string{
+		"trigger":   {"CREATE TRIGGER " + name + " BEFORE INSERT ON " + name + " FOR EACH ROW SET NEW.x = 1", "DROP TRIGGER " + name},
+		"function":  {"CREATE FUNCTION " + name + "() RETURNS INT DETERMINISTIC NO SQL RETURN 1", "DROP FUNCTION " + name},
+		"procedure": {"CREATE PROCEDURE " + name + "() SET @backstay = 1", "DROP PROCEDURE " + name},
+		"event":     {"CREATE EVENT " + name + " ON SCHEDULE AT '2037-01-01 00:00:00' DISABLE DO SET @backstay = 1", "DROP EVENT " + name},
+	}
+	if len(r.db.tables) == 0 {
+		for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+			if slices.ContainsFunc(r.open.Index.Objects, func(o core.SchemaObject) bool { return o.Kind == kind }) {
+				statements = append(statements, kinds[kind]...)
+			}
+		}
+	}
+	return append(statements, "DROP TABLE "+name)
 }
 
 // ensureDatabase makes the target database when it is not there, with the

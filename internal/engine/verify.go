@@ -46,7 +46,7 @@ func (e *Engine) Verify(ctx context.Context, rec repository.Record) (*Verified, 
 	o, err := e.openManifest(ctx, rec)
 	if core.CodeOf(err) == core.CodeDamage {
 		v.damage(repository.ManifestName, err.Error())
-		return &v.result, nil
+		return v.conclude(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -63,14 +63,24 @@ func (e *Engine) Verify(ctx context.Context, rec repository.Record) (*Verified, 
 		return nil, err
 	}
 	v.compareCounts(o)
-	if len(v.result.Damaged) == 0 {
-		now := e.Clock.Now()
-		// The backup is whole whether or not that can be noted.
-		if err := e.Store.Mark(ctx, rec.ID, repository.Mark{Verified: &now}); err != nil && ctx.Err() == nil {
-			e.Log.Warn("the verification could not be recorded in the repository", "backup", rec.ID, "err", err)
-		}
+	return v.conclude(ctx)
+}
+
+// conclude records in the repository what was found. The finding stands
+// whether or not it can be recorded.
+func (v *verifier) conclude(ctx context.Context) (*Verified, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
-	return &v.result, ctx.Err()
+	now := v.e.Clock.Now()
+	mark := repository.Mark{Verified: &now}
+	if len(v.result.Damaged) > 0 {
+		mark = repository.Mark{Damaged: &now}
+	}
+	if err := v.e.Store.Mark(ctx, v.result.ID, mark); err != nil && ctx.Err() == nil {
+		v.e.Log.Warn("the verification could not be recorded in the repository", "backup", v.result.ID, "err", err)
+	}
+	return &v.result, nil
 }
 
 // verifyOpen reads back the objects of a backup that want names and returns

@@ -1,0 +1,87 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql"
+)
+
+// A restore that changes a live app and does not end leaves the app half old,
+// half new. A note in the state folder says so until a restore ends, so that no
+// backup takes that state for the app's, and `latest` never names it.
+
+func (e *Engine) unfinishedPath(app string) string {
+	return filepath.Join(e.StateDir, "restoring", app)
+}
+
+// beginRestore notes that the live app is being changed.
+func (e *Engine) beginRestore(app, backup string) error {
+	path := e.unfinishedPath(app)
+	if err := ensureDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	text := fmt.Sprintf("backup %s since %s\n", backup, e.Clock.Now().UTC().Format(time.RFC3339))
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err == nil {
+		_, err = f.WriteString(text)
+		err = errors.Join(err, f.Sync(), f.Close())
+	}
+	if err != nil {
+		return &core.Error{Code: core.CodeDisk, Op: "note the restore in the state folder", Err: err, Hint: "make room in state_dir, or run as the user who owns it"}
+	}
+	return nil
+}
+
+func (e *Engine) endRestore(app string) error {
+	if err := os.Remove(e.unfinishedPath(app)); err != nil {
+		return fmt.Errorf("remove the note of the restore: %w", err)
+	}
+	return nil
+}
+
+// refuseUnfinished fails while a restore of the app is not finished.
+func (e *Engine) refuseUnfinished(app string) error {
+	text, err := os.ReadFile(e.unfinishedPath(app))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return &core.Error{Code: core.CodeDisk, Op: "look for an unfinished restore", Err: err, Hint: "run as the user who owns state_dir, usually root"}
+	}
+	what := strings.TrimSpace(string(text))
+	id := "BACKUP"
+	if fields := strings.Fields(what); len(fields) > 1 {
+		id = fields[1]
+	}
+	return &core.Error{
+		Code: core.CodeFailed, Op: "back up app " + app,
+		Message: "its last restore did not end (" + what + "), so the app may be half restored",
+		Hint:    fmt.Sprintf("backstay restore %s %s again; if the app is as it should be: backstay backup --ignore-unfinished-restore", app, id),
+	}
+}
+
+// takeOurLock keeps another backstay with another state folder, or another
+// user's, off the same database for as long as c is open.
+func takeOurLock(ctx context.Context, c *mysql.Conn, database string, wait int) error {
+	sum := sha256.Sum256([]byte(database))
+	rows, err := c.Query(ctx, fmt.Sprintf("SELECT GET_LOCK('backstay.%x', %d)", sum[:16], wait))
+	if err != nil {
+		return fmt.Errorf("take the lock on database %s: %w", database, err)
+	}
+	if len(rows) != 1 || len(rows[0]) != 1 || rows[0][0].Text != "1" {
+		return &core.Error{
+			Code: core.CodeLocked, Op: "take the lock on database " + database,
+			Message: "another backstay, with another state folder, is backing it up or restoring it",
+			Hint:    "wait until it is done, then try again",
+		}
+	}
+	return nil
+}
