@@ -26,9 +26,16 @@ type Store interface {
 	Begin(ctx context.Context) (Session, error)
 	// List returns all committed backups, oldest first, of all apps. It MUST
 	// see every backup whose Commit returned nil before the call.
+	//
+	// When backups were committed that it cannot find or read any more, the
+	// error has core.CodeDamage and names them, and the records found are
+	// returned with it: each of them can be used, but a caller MUST NOT take
+	// them for all that there are. With any other error there are no records.
 	List(ctx context.Context) ([]Record, error)
 	// Delete removes a backup from the list; its space comes back with later
-	// maintenance. An unknown id gives core.CodeNotFound.
+	// maintenance. A backup that List names as lost can be deleted too, by its
+	// whole id: then List misses it no longer. An unknown id gives
+	// core.CodeNotFound.
 	Delete(ctx context.Context, id string) error
 	// Mark changes what is recorded about a backup after its commit. The
 	// backup's content never changes. Unknown ids give core.CodeNotFound.

@@ -20,9 +20,36 @@ func TestConformance(t *testing.T) {
 		s := memory.New()
 		return repositorytest.Harness{
 			Deduplicates: true,
+			Lose:         func(_ testing.TB, id string) { s.Lose(id) },
 			Open:         func(testing.TB) repository.Store { return faulty.New(s.Reopen()) },
 		}
 	})
+}
+
+// TestDamagedList gives the records that are there with the error, unlike a
+// list that cannot be had.
+func TestDamagedList(t *testing.T) {
+	inner := memory.New()
+	ss, err := inner.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ss.Abort()
+	root, err := ss.WriteDir(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ss.Commit(t.Context(), root, repositorytest.NewBackup(1)); err != nil {
+		t.Fatal(err)
+	}
+	s := faulty.New(inner, faulty.On(faulty.List).Damage())
+	if got, err := s.List(t.Context()); core.CodeOf(err) != core.CodeDamage || len(got) != 1 {
+		t.Errorf("%d records, %v; want one with damage", len(got), err)
+	}
+	s.Set(faulty.On(faulty.List).Fail(errTest))
+	if got, err := s.List(t.Context()); !errors.Is(err, errTest) || len(got) != 0 {
+		t.Errorf("%d records, %v; want none with the error", len(got), err)
+	}
 }
 
 var errTest = errors.New("test fault")

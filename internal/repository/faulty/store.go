@@ -21,12 +21,18 @@ func (s *Store) Begin(ctx context.Context) (repository.Session, error) {
 	return &session{Session: inner, store: s}, nil
 }
 
-// List implements repository.Store.
+// List implements repository.Store. A fault with core.CodeDamage comes with the
+// records found, as the seam says; the inner store's error wins over it.
 func (s *Store) List(ctx context.Context) ([]repository.Record, error) {
-	if err := s.before(ctx, List, ""); err != nil {
-		return nil, err
+	fault := s.before(ctx, List, "")
+	if fault != nil && core.CodeOf(fault) != core.CodeDamage {
+		return nil, fault
 	}
-	return s.inner.List(ctx)
+	records, err := s.inner.List(ctx)
+	if err == nil {
+		err = fault
+	}
+	return records, err
 }
 
 // Delete implements repository.Store.

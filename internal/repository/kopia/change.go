@@ -143,7 +143,8 @@ func (s *Store) Mark(ctx context.Context, id string, change repository.Mark) err
 	return err
 }
 
-// Delete implements repository.Store.
+// Delete implements repository.Store. A backup that is in the ledger alone is
+// removed from it.
 func (s *Store) Delete(ctx context.Context, id string) error {
 	op := "delete backup " + id
 	if err := s.mustWrite(op); err != nil {

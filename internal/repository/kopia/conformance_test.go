@@ -43,6 +43,13 @@ func TestConformance(t *testing.T) {
 		return repositorytest.Harness{
 			Deduplicates: true,
 			Open:         func(t testing.TB) repository.Store { return mustOpen(t, opts) },
+			Lose: func(t testing.TB, id string) {
+				s := mustOpen(t, opts)
+				defer mustClose(t, s)
+				if err := s.Lose(t.Context(), id); err != nil {
+					t.Fatal(err)
+				}
+			},
 		}
 	})
 }

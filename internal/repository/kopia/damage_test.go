@@ -163,6 +163,39 @@ func TestEveryBlobDamaged(t *testing.T) {
 	}
 }
 
+// TestStrayLedgerEntry has an entry in the ledger for a backup that the
+// repository does not hold. It must not keep anybody from the others, and
+// Delete removes it.
+func TestStrayLedgerEntry(t *testing.T) {
+	opts := create(t)
+	s := mustOpen(t, opts)
+	defer mustClose(t, s)
+	r := mustStore(t, s, 1)
+	const stray = "0123456789abcdef"
+	if err := os.WriteFile(filepath.Join(folderOf(opts), "b", "ack", "stay.backup."+stray+".f"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.List(t.Context())
+	wantError(t, err, core.CodeDamage, stray, "`backstay delete` by its whole id")
+	if len(got) != 1 || got[0].ID != r.ID {
+		t.Fatalf("%v came with the damage, want %s", got, r.ID)
+	}
+	if err := read(t, s, got[0], 1); err != nil {
+		t.Errorf("read the other backup: %v", err)
+	}
+	mustStore(t, s, 2)
+	wantError(t, s.Delete(t.Context(), stray[:8]), core.CodeNotFound)
+	if err := s.Delete(t.Context(), stray); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.List(t.Context()); err != nil || len(got) != 2 {
+		t.Errorf("after the deletion: %d backups, %v; want 2", len(got), err)
+	}
+	if left := blobs(t, folderOf(opts), "backstay.backup."+stray); len(left) > 0 {
+		t.Errorf("%v is left", left)
+	}
+}
+
 // examine looks at a repository with one damaged blob and returns where the
 // damage was noticed: "open", "list", "read" or "nowhere".
 func examine(t *testing.T, opts kopia.Options, records []repository.Record, rel string) string {

@@ -19,8 +19,7 @@ import (
 //
 // When backups that were committed are no longer in kopia's index, or their
 // record cannot be read, List returns those it finds together with an error
-// that has core.CodeDamage and names the others: a caller must not take the
-// rest for all, but may still restore one of them or make a new backup.
+// that has core.CodeDamage and names the others.
 func (s *Store) List(ctx context.Context) ([]repository.Record, error) {
 	const op = "list backups"
 	// The ledger first: an entry is made after its backup and removed before
@@ -75,7 +74,7 @@ func (s *Store) List(ctx context.Context) ([]repository.Record, error) {
 		Message: fmt.Sprintf("%d of the repository's backups cannot be found in its index any more: %s",
 			len(broken), strings.Join(broken, ", ")),
 		Hint: "files of the repository are missing or damaged: put them back from a copy, or try `kopia index recover`; " +
-			"if a backup was deleted with another tool, `backstay delete` it here too",
+			"what was deleted with another tool or cannot be had back, `backstay delete` by its whole id",
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,7 +33,8 @@ type repo struct {
 	mu       sync.Mutex
 	objects  map[core.ObjectID]object // never changed once stored
 	backups  map[string]repository.Record
-	sessions int // open ones
+	lost     map[string]bool // ids of backups whose record is gone
+	sessions int             // open ones
 }
 
 // object is a stored file, or a folder when it has entries (not nil).
@@ -47,7 +49,17 @@ type object struct {
 func New() *Store {
 	return &Store{repo: &repo{
 		objects: map[core.ObjectID]object{}, backups: map[string]repository.Record{},
+		lost: map[string]bool{},
 	}}
+}
+
+// Lose makes the repository lose the record of backup id, as a kopia repository
+// does with an index blob: List misses it until it is deleted.
+func (s *Store) Lose(id string) {
+	s.repo.mu.Lock()
+	defer s.repo.mu.Unlock()
+	delete(s.repo.backups, id)
+	s.repo.lost[id] = true
 }
 
 // Reopen opens the same repository again, as another process would.
@@ -129,7 +141,19 @@ func (s *Store) List(ctx context.Context) ([]repository.Record, error) {
 	slices.SortFunc(records, func(a, b repository.Record) int {
 		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID))
 	})
-	return records, nil
+	if len(s.repo.lost) == 0 {
+		return records, nil
+	}
+	return records, damaged("list backups", s.repo.lost)
+}
+
+// damaged returns the error for a repository that lost backups.
+func damaged(op string, lost map[string]bool) error {
+	return &core.Error{
+		Code: core.CodeDamage, Op: op,
+		Message: "backups cannot be found any more: " + strings.Join(slices.Sorted(maps.Keys(lost)), ", "),
+		Hint:    "if they are not wanted any more, delete each with `backstay delete ID`",
+	}
 }
 
 // clone copies what a caller could change. Like a record that was written down
@@ -163,10 +187,11 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	}
 	s.repo.mu.Lock()
 	defer s.repo.mu.Unlock()
-	if _, ok := s.repo.backups[id]; !ok {
+	if _, ok := s.repo.backups[id]; !ok && !s.repo.lost[id] {
 		return notFound(op, id)
 	}
 	delete(s.repo.backups, id)
+	delete(s.repo.lost, id)
 	return nil
 }
 
@@ -199,7 +224,8 @@ func (s *Store) Mark(ctx context.Context, id string, mark repository.Mark) error
 }
 
 // Maintain implements repository.Store. While a session is open nothing is
-// removed: it may use any object that is there.
+// removed: it may use any object that is there. A repository that lost backups
+// is not maintained, because their data has no other user.
 func (s *Store) Maintain(ctx context.Context) error {
 	const op = "maintain repository"
 	if err := cancelled(ctx, op); err != nil {
@@ -212,6 +238,9 @@ func (s *Store) Maintain(ctx context.Context) error {
 	defer r.maintaining.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.lost) > 0 {
+		return damaged(op, r.lost)
+	}
 	if r.sessions > 0 {
 		return nil
 	}

@@ -250,5 +250,6 @@ func (ss *session) Commit(ctx context.Context, root core.Object, b core.Backup) 
 	b.StoredBytes = ss.stored
 	r := clone(repository.Record{Backup: b, Root: core.Object{ID: root.ID, Size: dir.bytes}})
 	ss.repo.backups[b.ID] = r
+	delete(ss.repo.lost, b.ID)
 	return clone(r), nil
 }

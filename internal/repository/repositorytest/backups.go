@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -187,6 +188,50 @@ func testDelete(t *testing.T, h Harness) {
 	again := small(t, s, 1)
 	if got := list(t, other); len(got) != 2 || got[0].ID != again.ID || got[0].Pinned {
 		t.Errorf("after a new backup with the id: %v", got)
+	}
+}
+
+// testLost: a backup that was lost keeps nobody from the others, and deleting
+// it settles the matter.
+func testLost(t *testing.T, h Harness) {
+	if h.Lose == nil {
+		t.Skip("this repository cannot lose the record of a backup")
+	}
+	s := open(t, h)
+	a, lost, b := small(t, s, 1), small(t, s, 2), small(t, s, 3)
+	h.Lose(t, lost.ID)
+	for _, st := range []repository.Store{s, open(t, h)} {
+		records, err := st.List(t.Context())
+		if core.CodeOf(err) != core.CodeDamage || !strings.Contains(err.Error(), lost.ID) || core.HintOf(err) == "" {
+			t.Fatalf("list: %v (hint %q), want damage that names %s", err, core.HintOf(err), lost.ID)
+		}
+		if diff := cmp.Diff([]repository.Record{a, b}, records); diff != "" {
+			t.Errorf("records that came with the damage (-want +got):\n%s", diff)
+		}
+	}
+	if err := s.Maintain(t.Context()); core.CodeOf(err) != core.CodeDamage {
+		t.Errorf("maintain: %v, want damage: it would remove the lost backup's data", err)
+	}
+	c := small(t, s, 4)
+	if err := s.Delete(t.Context(), a.ID); err != nil {
+		t.Errorf("delete another backup: %v", err)
+	}
+	if err := s.Delete(t.Context(), lost.ID[:len(lost.ID)-1]); core.CodeOf(err) != core.CodeNotFound {
+		t.Errorf("delete by a part of the id: %v, want not_found", err)
+	}
+	if err := s.Delete(t.Context(), lost.ID); err != nil {
+		t.Fatalf("delete the lost backup: %v", err)
+	}
+	for _, st := range []repository.Store{s, open(t, h)} {
+		if diff := cmp.Diff([]repository.Record{b, c}, list(t, st)); diff != "" {
+			t.Errorf("after the deletion (-want +got):\n%s", diff)
+		}
+	}
+	if err := s.Maintain(t.Context()); err != nil {
+		t.Errorf("maintain after the deletion: %v", err)
+	}
+	if err := s.Delete(t.Context(), lost.ID); core.CodeOf(err) != core.CodeNotFound {
+		t.Errorf("delete it again: %v, want not_found", err)
 	}
 }
 

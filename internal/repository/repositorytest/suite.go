@@ -29,6 +29,9 @@ type Harness struct {
 	// Open opens the repository, each time as another process would. The suite
 	// closes what it opens.
 	Open func(t testing.TB) repository.Store
+	// Lose makes the repository lose the record of backup id, which is not
+	// deleted. nil: that cannot happen to this kind of repository.
+	Lose func(t testing.TB, id string)
 	// Deduplicates says that equal bytes are stored once.
 	Deduplicates bool
 }
@@ -52,6 +55,7 @@ func Run(t *testing.T, make func(t *testing.T) Harness) {
 		{"list", testList},
 		{"commit refuses", testCommitRefuses},
 		{"delete", testDelete},
+		{"lost backups", testLost},
 		{"marks", testMarks},
 		{"marks at once", testMarksAtOnce},
 		{"list while marks change", testListWhileMarking},

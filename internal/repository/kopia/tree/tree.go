@@ -31,7 +31,7 @@ const directoryStream = "kopia:directory"
 // cannot hold in fields that kopia ignores.
 type Folder struct {
 	Stream  string                    `json:"stream"`
-	Entries []Entry          `json:"entries"`
+	Entries []Entry                   `json:"entries"`
 	Summary *kopiafs.DirectorySummary `json:"summary"`
 }
 
