@@ -38,7 +38,7 @@ func newConnection(opts Options, loc location) (*connection, error) {
 		c.temp = dir
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%t", loc.url, opts.Hostname, opts.ReadOnly))
-	c.file = filepath.Join(dir, "repository", hex.EncodeToString(sum[:8])+".json")
+	c.file = filepath.Join(dir, "connections", hex.EncodeToString(sum[:8])+".json")
 	config, err := json.MarshalIndent(kopiarepo.LocalConfig{
 		Storage: &blob.ConnectionInfo{Type: storageType, Config: &fileConfig{Path: loc.path}},
 		Caching: &content.CachingOptions{},

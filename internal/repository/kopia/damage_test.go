@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -249,4 +250,87 @@ func examine(t *testing.T, opts kopia.Options, records []repository.Record, rel 
 		}
 	}
 	return where
+}
+
+// TestCommitSharesNothingLost takes parts of packs away, and stores again what
+// they hold: kopia's index still names it.
+func TestCommitSharesNothingLost(t *testing.T) {
+	for name, tt := range map[string]struct {
+		prefix string // of the packs: p has data, q has folders and manifests
+		damage func(string) error
+	}{
+		"data pack deleted":     {"p", os.Remove},
+		"data pack truncated":   {"p", cutShort},
+		"data pack empty":       {"p", func(path string) error { return os.Truncate(path, 0) }},
+		"folder pack truncated": {"q", cutShort},
+	} {
+		for _, reopened := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, reopened %t", name, reopened), func(t *testing.T) {
+				opts := create(t)
+				s := mustOpen(t, opts)
+				defer func() { mustClose(t, s) }()
+				before := blobs(t, folderOf(opts), tt.prefix)
+				ss, err := s.Begin(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer ss.Abort()
+				root := storeFolders(t, ss)
+				if _, err := ss.Commit(t.Context(), root, repositorytest.NewBackup(1)); err != nil {
+					t.Fatal(err)
+				}
+				if reopened {
+					mustClose(t, s)
+					s = mustOpen(t, opts)
+				}
+				for _, path := range blobs(t, folderOf(opts), tt.prefix) {
+					// A manifest in its own, small pack: without it there is no list.
+					if fi, err := os.Stat(path); err != nil || fi.Size() < 6000 || slices.Contains(before, path) {
+						continue
+					}
+					if err := tt.damage(path); err != nil {
+						t.Fatal(err)
+					}
+				}
+				ss, err = s.Begin(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer ss.Abort()
+				root = storeFolders(t, ss)
+				_, err = ss.Commit(t.Context(), root, repositorytest.NewBackup(2))
+				wantError(t, err, core.CodeDamage, "lost data that this backup would share", "backstay verify --all", "backstay init", "new folder")
+				if got, err := s.List(t.Context()); err != nil || len(got) != 1 {
+					t.Errorf("%d backups, %v; want the old one alone", len(got), err)
+				}
+				// What shares nothing with the lost can still be stored.
+				r := mustStore(t, s, 3)
+				if err := read(t, s, r, 3); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// storeFolders stores a large file in a folder of a folder with many entries.
+func storeFolders(t *testing.T, ss repository.Session) core.Object {
+	t.Helper()
+	o, err := repositorytest.Put(t.Context(), ss, "f", repositorytest.Random(9, 5<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var entries []core.Entry
+	for n := range 500 {
+		entries = append(entries, core.Entry{Name: fmt.Sprintf("%x", repositorytest.Random(uint64(n), 30)), Type: core.TypeFile, Object: o})
+	}
+	inner, err := ss.WriteDir(t.Context(), entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := ss.WriteDir(t.Context(), []core.Entry{{Name: "inner", Type: core.TypeDir, Object: inner}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
 }

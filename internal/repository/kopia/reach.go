@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
+	kopiarepo "github.com/kopia/kopia/repo"
+	"github.com/kopia/kopia/repo/blob"
+	"github.com/kopia/kopia/repo/content"
 	"github.com/kopia/kopia/repo/object"
 	"github.com/kopia/kopia/snapshot"
 
@@ -13,49 +15,97 @@ import (
 	"github.com/backstay/backstay/internal/repository/kopia/tree"
 )
 
-// reuseMargin is how long a session may be sure that what it found stored
-// stays. Maintenance marks what no backup uses, and removes it from the index
-// when it finds it marked some four hours later (maintenance.SafetyFull). A
-// session that reused such a thing before it was marked, and is committed
-// after it was removed, would be a backup with holes.
-const reuseMargin = 3 * time.Hour
-
-// checkReuse makes sure that everything below root is in the repository, if
-// the session has lasted so long that something may have been removed.
+// checkReuse makes sure that everything below root can be found: in the index,
+// and by name and length in the packs that the index points to. kopia stores
+// nothing that its index names already, and looks no further: without this
+// check a backup would share what is lost, and be no backup.
+//
+// Changed bytes are not noticed, except in folders: that would be to read all.
 func (ss *session) checkReuse(ctx context.Context, root core.ObjectID) error {
-	if ss.store.opts.Clock.Now().Sub(ss.begun) < reuseMargin {
-		return nil
-	}
-	if err := ss.store.refresh(ctx); err != nil {
-		return err
-	}
+	const op = "check what the backup shares with others"
 	id, err := object.ParseID(string(root))
 	if err != nil {
 		return fmt.Errorf("root %q: %w", root, err)
 	}
-	err = ss.reach(ctx, id, true, map[object.ID]struct{}{})
-	if damaged(err) {
+	if err := ss.store.refresh(ctx); err != nil {
+		return err
+	}
+	// After the index: a pack is there before an index names it.
+	packs, err := ss.store.packs(ctx)
+	if err != nil {
+		return err
+	}
+	c := reuseCheck{w: ss.w, files: ss.store.files, packs: packs, folders: map[object.ID]struct{}{}}
+	err = c.object(ctx, id, true)
+	switch {
+	case errors.Is(err, content.ErrContentNotFound):
+		// Maintenance marks what no backup uses, and removes it from the index
+		// when it finds it marked some four hours later. Stored by this session
+		// before the mark and committed after the removal, it is missing.
 		return &core.Error{
-			Code: core.CodeFailed, Op: "check what the backup reuses", Err: err,
-			Message: "maintenance removed data that was to be reused, while the backup was running",
+			Code: core.CodeFailed, Op: op, Err: err,
+			Message: "data that was to be shared was removed while the backup was running",
 			Hint:    "run the backup again: it will store that data anew",
+		}
+	case damaged(err):
+		return &core.Error{
+			Code: core.CodeDamage, Op: op, Err: err,
+			Message: "the repository lost data that this backup would share with older ones",
+			Hint: "`backstay verify --all` shows what is affected; for new backups set repository.url to a new folder " +
+				"and run `backstay init`, and keep the old folder for what is still whole",
 		}
 	}
 	return err
 }
 
-func (ss *session) reach(ctx context.Context, id object.ID, folder bool, seen map[object.ID]struct{}) (err error) {
-	if _, ok := seen[id]; ok {
+// packs returns the lengths of the packs, in bytes.
+func (s *Store) packs(ctx context.Context) (map[blob.ID]int64, error) {
+	packs := map[blob.ID]int64{}
+	for _, prefix := range content.PackBlobIDPrefixes {
+		err := s.files.ListBlobs(ctx, prefix, func(m blob.Metadata) error {
+			packs[m.BlobID] = m.Length
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return packs, nil
+}
+
+// reuseCheck looks for objects and what they are made of.
+type reuseCheck struct {
+	w       kopiarepo.DirectRepositoryWriter
+	files   *fileStorage
+	packs   map[blob.ID]int64      // lengths
+	folders map[object.ID]struct{} // that were found whole
+}
+
+func (c *reuseCheck) object(ctx context.Context, id object.ID, folder bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if _, ok := c.folders[id]; ok {
 		return nil
 	}
-	if _, err := ss.w.VerifyObject(ctx, id); err != nil {
+	contents, err := c.w.VerifyObject(ctx, id)
+	if err != nil {
 		return err
+	}
+	for _, id := range contents {
+		if err := c.content(ctx, id); err != nil {
+			return err
+		}
 	}
 	if !folder {
 		return nil
 	}
-	seen[id] = struct{}{}
-	r, err := openObject(ctx, ss.w, id)
+	c.folders[id] = struct{}{}
+	return c.below(ctx, id)
+}
+
+func (c *reuseCheck) below(ctx context.Context, id object.ID) error {
+	r, err := openObject(ctx, c.w, id)
 	if err != nil {
 		return err
 	}
@@ -64,9 +114,31 @@ func (ss *session) reach(ctx context.Context, id object.ID, folder bool, seen ma
 		return fmt.Errorf("read folder %s: %w", id, err)
 	}
 	for _, e := range d.Entries {
-		if err := ss.reach(ctx, e.ObjectID, e.Type == snapshot.EntryTypeDirectory, seen); err != nil {
+		if err := c.object(ctx, e.ObjectID, e.Type == snapshot.EntryTypeDirectory); err != nil {
 			return fmt.Errorf("%s: %w", e.Name, err)
 		}
 	}
+	return nil
+}
+
+// content makes sure that a chunk's place in its pack exists.
+func (c *reuseCheck) content(ctx context.Context, id content.ID) error {
+	info, err := c.w.ContentInfo(ctx, id)
+	if err != nil {
+		return err
+	}
+	end := int64(info.PackOffset) + int64(info.PackedLength)
+	if length, ok := c.packs[info.PackBlobID]; ok && length >= end {
+		return nil
+	}
+	// Somebody's pack that is newer than our list, or lost.
+	m, err := c.files.GetMetadata(ctx, info.PackBlobID)
+	if err != nil {
+		return fmt.Errorf("pack %s: %w", info.PackBlobID, err)
+	}
+	if m.Length < end {
+		return fmt.Errorf("pack %s has %d bytes, not %d or more: %w", info.PackBlobID, m.Length, end, blob.ErrInvalidRange)
+	}
+	c.packs[info.PackBlobID] = m.Length
 	return nil
 }

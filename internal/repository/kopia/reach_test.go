@@ -5,16 +5,14 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/backstay/backstay/internal/core"
 )
 
-// TestLongSessionChecksWhatItReuses has an object that is not in the
-// repository (any more) in a backup that took long.
-func TestLongSessionChecksWhatItReuses(t *testing.T) {
-	clock := &testClock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
-	opts := Options{URL: "file://" + t.TempDir() + "/r", Password: core.NewSecret("key"), Hostname: "h", Clock: clock}
+// TestCommitChecksTheIndex has an object that is not in the repository's index
+// (any more) in a backup.
+func TestCommitChecksTheIndex(t *testing.T) {
+	opts := Options{URL: "file://" + t.TempDir() + "/r", Password: core.NewSecret("key"), Hostname: "h"}
 	if err := Create(t.Context(), opts); err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +56,6 @@ func TestLongSessionChecksWhatItReuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		clock.add(reuseMargin)
 		_, err = ss.Commit(t.Context(), root, core.Backup{ID: id, App: "a"})
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	kopiafs "github.com/kopia/kopia/fs"
 	kopiarepo "github.com/kopia/kopia/repo"
@@ -30,7 +29,7 @@ func (s *Store) Begin(ctx context.Context) (repository.Session, error) {
 		return nil, err
 	}
 	ss := &session{
-		store: s, begun: s.opts.Clock.Now(), summaries: map[object.ID]*kopiafs.DirectorySummary{},
+		store: s, summaries: map[object.ID]*kopiafs.DirectorySummary{},
 		slots: make(chan struct{}, min(runtime.GOMAXPROCS(0), maxAtOnce)),
 	}
 	gctx, done := guard(withLog(ctx, s.opts.Logger))
@@ -53,7 +52,6 @@ func (s *Store) Begin(ctx context.Context) (repository.Session, error) {
 // session implements repository.Session.
 type session struct {
 	store     *Store
-	begun     time.Time
 	w         kopiarepo.DirectRepositoryWriter
 	stored    atomic.Int64
 	unindexed unindexed
