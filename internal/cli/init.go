@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ With a configuration already there it creates the repository that this names, wi
 password_file when that file exists, and with a new key when not. It never overwrites a
 configuration, a key or a repository.`
 	cmd.Flags().StringVar(&url, "repository", "", "where the repository is to be (default: file:// in the state folder)")
+	cmd.Flags().StringVar(&s.stateDir, "state-dir", "", "where locks and caches are to be kept (default: /var/lib/backstay for root)")
 	cmd.Flags().BoolVar(&detect, "detect", false, "look for iTop and ITFlow in the folders given, or in the usual web roots, and list them in the configuration")
 	return cmd
 }
@@ -97,9 +99,16 @@ func (s *session) initialise(ctx context.Context, url string, detect bool, dirs 
 }
 
 func (s *session) writeConfig(ctx context.Context, path, url string, detect bool, dirs []string) error {
-	state := config.DefaultStateDir()
+	state, err := filepath.Abs(cmp.Or(s.stateDir, config.DefaultStateDir()))
+	if err != nil {
+		return err
+	}
 	if url == "" {
 		url = "file://" + filepath.Join(state, "repository")
+	}
+	// What cannot become a repository must not get a configuration either.
+	if err := kopia.Vacant(url); err != nil {
+		return err
 	}
 	in := config.TemplateInput{RepositoryURL: url, KeyFile: filepath.Join(filepath.Dir(path), "repository.key"), StateDir: state}
 	if detect {

@@ -159,7 +159,7 @@ func (b *backup) openGuard(ctx context.Context) (_ *mysql.Conn, err error) {
 			err = errors.Join(err, c.Close())
 		}
 	}()
-	wait := 0
+	wait := lockGrace
 	if b.opt.Wait {
 		wait = 600
 	}

@@ -212,7 +212,10 @@ func TestOpenBackup(t *testing.T) {
 			}
 			return data
 		}}))
-		_, err := broken.OpenBackup(t.Context(), mustFind(t, broken, rec.ID))
+		o, err := broken.OpenBackup(t.Context(), mustFind(t, broken, rec.ID))
+		if err == nil {
+			return o.IndexDamage // which keeps nothing but the database from being read
+		}
 		return err
 	}
 	newer := func(data []byte) []byte {

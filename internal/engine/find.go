@@ -145,6 +145,9 @@ func (e *Engine) Choose(ctx context.Context, ref string, all bool) ([]repository
 		}
 		return []repository.Record{rec}, err
 	}
+	if len(matching) == 0 && lost != nil {
+		return nil, lost
+	}
 	if len(matching) == 0 {
 		return nil, &core.Error{Code: core.CodeNotFound, Op: "choose backups", Message: "there is no backup yet", Hint: "backstay backup makes one"}
 	}

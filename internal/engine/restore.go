@@ -215,7 +215,7 @@ func (r *Restore) runDatabase(ctx context.Context, out *Restored) error {
 			return err
 		}
 		defer func() { _ = guard.Close() }() // holds locks only, which end with it
-		wait := 0
+		wait := lockGrace
 		if r.req.Wait {
 			wait = 600
 		}

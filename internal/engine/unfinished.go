@@ -68,6 +68,10 @@ func (e *Engine) refuseUnfinished(app string) error {
 	}
 }
 
+// lockGrace is how long a lock on the server is waited for even with --no-wait,
+// in seconds: a server takes a moment to notice that a session has ended.
+const lockGrace = 2
+
 // takeOurLock keeps another backstay with another state folder, or another
 // user's, off the same database for as long as c is open.
 func takeOurLock(ctx context.Context, c *mysql.Conn, database string, wait int) error {
