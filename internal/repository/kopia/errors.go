@@ -115,7 +115,7 @@ func readError(ctx context.Context, op string, st *fileStorage, err error) error
 	if errors.As(err, &known) {
 		return err
 	}
-	if gone := mustBeRepository(st.root); gone != nil {
+	if gone := mustBeRepository(st.root); core.CodeOf(gone) == core.CodeNoRepository {
 		return gone
 	}
 	if disk := diskError(op, st.root, err); disk != nil {

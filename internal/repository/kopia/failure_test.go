@@ -1,17 +1,22 @@
 package kopia_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/repository"
@@ -93,7 +98,10 @@ func TestFolderThatIsNoRepository(t *testing.T) {
 		"foreign":    {file("holiday.jpg"), []string{"holds holiday.jpg, but no repository"}, core.CodeFailed, []string{"not empty", "holiday.jpg"}},
 		"no format":  {half("kopia.repository.f"), []string{"kopia.repository.f is missing", "from a copy"}, core.CodeNoRepository, []string{"parts of a repository"}},
 		"cut format": {file("kopia.repository.f", ".shards"), []string{"kopia.repository.f cannot be read"}, core.CodeNoRepository, []string{"parts of a repository"}},
-		"killed while created": {file("kopia.repository.f", "backstay.creating"), []string{"creation did not finish", "remove"},
+		"killed while created": {func(t *testing.T, root string) {
+			file("kopia.repository.f")(t, root)
+			creatingMark(t, root, hostname(t))
+		}, []string{"creation did not finish", "remove"},
 			core.CodeNoRepository, []string{"creation did not finish"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -123,11 +131,123 @@ func TestFolderThatIsNoRepository(t *testing.T) {
 	}
 }
 
+func hostname(t *testing.T) string {
+	t.Helper()
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host
+}
+
+// creatingMark makes the file that a creation on host has in its folder, and
+// returns it open.
+func creatingMark(t *testing.T, root, host string) *os.File {
+	t.Helper()
+	f, err := os.Create(filepath.Join(root, "backstay.creating"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	if _, err := f.WriteString(host); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// TestWhileCreated looks at a folder in which another process is creating a
+// repository, or was until it was killed.
+func TestWhileCreated(t *testing.T) {
+	here := hostname(t)
+	for name, tt := range map[string]struct {
+		host         string
+		locked, aged bool
+		want         core.Code
+	}{
+		"alive":                     {here, true, false, core.CodeLocked},
+		"alive for long":            {here, true, true, core.CodeLocked},
+		"killed":                    {here, false, false, core.CodeNoRepository},
+		"on another host":           {here + "2", false, false, core.CodeLocked},
+		"on another host, long ago": {here + "2", false, true, core.CodeNoRepository},
+		"not locked yet":            {"", false, false, core.CodeLocked},
+		"cut short long ago":        {"", false, true, core.CodeNoRepository},
+	} {
+		t.Run(name, func(t *testing.T) {
+			opts := newOptions(t)
+			root := folderOf(opts)
+			if err := os.MkdirAll(root, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			mark := creatingMark(t, root, tt.host)
+			if tt.locked {
+				if err := unix.Flock(int(mark.Fd()), unix.LOCK_EX); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tt.aged {
+				old := time.Now().Add(-2 * time.Minute)
+				if err := os.Chtimes(mark.Name(), old, old); err != nil {
+					t.Fatal(err)
+				}
+			}
+			says := "another process is creating"
+			if tt.want == core.CodeNoRepository {
+				says = "nothing was ever stored in it: remove"
+			}
+			_, openErr := kopia.Open(t.Context(), opts)
+			for _, err := range []error{openErr, kopia.Vacant(opts.URL), kopia.Create(t.Context(), opts)} {
+				wantError(t, err, tt.want, says, root)
+			}
+			if _, err := os.Stat(mark.Name()); err != nil {
+				t.Errorf("the other's mark is gone: %v", err)
+			}
+		})
+	}
+}
+
+// TestCreateAtOnce: one wins, and nobody harms what it made.
+func TestCreateAtOnce(t *testing.T) {
+	for _, exists := range []bool{false, true} {
+		opts := newOptions(t)
+		if exists {
+			if err := os.MkdirAll(folderOf(opts), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		errs := make([]error, 8)
+		var wg sync.WaitGroup
+		for i := range errs {
+			wg.Go(func() { errs[i] = kopia.Create(t.Context(), opts) })
+		}
+		wg.Wait()
+		made := 0
+		for _, err := range errs {
+			switch {
+			case err == nil:
+				made++
+			case core.CodeOf(err) != core.CodeLocked && !errors.Is(err, kopia.ErrExists):
+				t.Errorf("a loser was told: %v", err)
+			}
+		}
+		if made != 1 {
+			t.Fatalf("%d of %d made the repository, want 1", made, len(errs))
+		}
+		s := mustOpen(t, opts)
+		if err := read(t, s, mustStore(t, s, 1), 1); err != nil {
+			t.Error(err)
+		}
+		mustClose(t, s)
+	}
+}
+
 func TestCreateTwice(t *testing.T) {
 	opts := create(t)
 	before := tree(t, folderOf(opts))
 	err := kopia.Create(t.Context(), opts)
 	wantError(t, err, core.CodeFailed, "already a repository", folderOf(opts))
+	if strings.Count(err.Error(), "repository") != 2+strings.Count(folderOf(opts), "repository") { // the first names the operation
+		t.Errorf("%q says it twice", err)
+	}
 	if !errors.Is(err, kopia.ErrExists) {
 		t.Errorf("%v is not ErrExists", err)
 	}
@@ -149,8 +269,13 @@ func TestCreateCancelledLeavesNothing(t *testing.T) {
 func TestWrongKey(t *testing.T) {
 	opts := create(t)
 	opts.Password = core.NewSecret("wrong horse")
+	var log bytes.Buffer
+	opts.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	_, err := kopia.Open(t.Context(), opts)
 	wantError(t, err, core.CodeWrongKey, folderOf(opts), "password_file")
+	if log.Len() > 0 {
+		t.Errorf("beside the error, the log says: %s", log.String())
+	}
 	opts.Password = core.Secret{}
 	wantError(t, kopia.Create(t.Context(), opts), core.CodeUsage, "no repository key")
 }

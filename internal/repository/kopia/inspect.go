@@ -19,9 +19,6 @@ import (
 
 const (
 	blobSuffix = sharded.CompleteBlobSuffix
-	// creatingName is there while Create works, so that a crash in it is
-	// recognised and two at once do not mix.
-	creatingName = "backstay.creating"
 	// formatFile is what makes a folder a repository. Nothing in the
 	// repository can replace it.
 	formatFile = string(format.KopiaRepositoryBlobID) + blobSuffix
@@ -34,6 +31,7 @@ const (
 	stateMissing    folderState = iota // no such folder
 	stateEmpty                         // nothing in it but what mkfs makes
 	stateForeign                       // files that are not a repository's
+	stateCreating                      // a repository that is being created
 	stateHalf                          // parts of a repository, without a usable format blob
 	stateRepository                    // a format blob; whether the key fits is another question
 )
@@ -58,6 +56,14 @@ func inspect(path string) (state folderState, found []string, why string, err er
 	case len(names) == 0:
 		return stateEmpty, nil, "", nil
 	case slices.Contains(names, creatingName):
+		switch busy, err := beingCreated(path); {
+		case errors.Is(err, fs.ErrNotExist): // finished since we looked
+			return inspect(path)
+		case err != nil:
+			return 0, nil, "", diskError("look at repository folder", path, err)
+		case busy:
+			return stateCreating, names, "", nil
+		}
 		return stateHalf, names, "its creation did not finish", nil
 	case slices.Contains(names, formatFile):
 		raw, err := os.ReadFile(filepath.Join(path, formatFile))
@@ -82,7 +88,7 @@ func kopiaName(name string) bool {
 }
 
 // mustBeRepository returns a core.CodeNoRepository error that says what is in
-// path unless it is a repository.
+// path unless it is a repository; core.CodeLocked while it becomes one.
 func mustBeRepository(path string) error {
 	const op = "open repository"
 	state, found, why, err := inspect(path)
@@ -93,6 +99,8 @@ func mustBeRepository(path string) error {
 	switch state {
 	case stateRepository:
 		return nil
+	case stateCreating:
+		return creating(op, path)
 	case stateMissing:
 		e.Message = fmt.Sprintf("there is no folder %s", path)
 		e.Hint = "make a repository with `backstay init`; if it is on another disk or a share, mount that first"
@@ -149,9 +157,11 @@ func occupied(path string, state folderState, found []string, why string) error 
 	switch state {
 	case stateRepository:
 		return &core.Error{
-			Code: core.CodeFailed, Op: op, Message: fmt.Sprintf("there is already a repository in %s", path),
+			Code: core.CodeFailed, Op: op, Message: path,
 			Hint: "use it as it is (its key is needed), or choose another folder", Err: ErrExists,
 		}
+	case stateCreating:
+		return creating(op, path)
 	case stateForeign:
 		return &core.Error{
 			Code: core.CodeFailed, Op: op, Message: fmt.Sprintf("%s is not empty: it holds %s", path, some(found)),
@@ -165,63 +175,5 @@ func occupied(path string, state folderState, found []string, why string) error 
 	return nil
 }
 
-// claim is a folder that Create has to itself.
-type claim struct {
-	path string
-	made bool // Create made the folder
-}
-
-// claimFolder takes a missing or empty folder for a new repository.
-func claimFolder(path string) (*claim, error) {
-	const op = "create repository"
-	state, found, why, err := inspect(path)
-	if err != nil {
-		return nil, err
-	}
-	if err := occupied(path, state, found, why); err != nil {
-		return nil, err
-	}
-	c := &claim{path: path, made: state == stateMissing}
-	if c.made {
-		if err := os.MkdirAll(path, 0o700); err != nil {
-			return nil, diskError(op, path, err)
-		}
-	}
-	mark, err := os.OpenFile(filepath.Join(path, creatingName), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil, &core.Error{Code: core.CodeLocked, Op: op, Message: fmt.Sprintf("another process is creating a repository in %s", path)}
-	}
-	if err != nil {
-		return nil, diskError(op, path, err)
-	}
-	return c, errors.Join(mark.Close(), syncDir(filepath.Dir(path)))
-}
-
-// finish gives the folder up: as a repository, or as it was before.
-func (c *claim) finish(ok bool) error {
-	if ok {
-		if err := os.Remove(filepath.Join(c.path, creatingName)); err != nil {
-			return diskError("create repository", c.path, err)
-		}
-		return syncDir(c.path)
-	}
-	if c.made {
-		return os.RemoveAll(c.path)
-	}
-	entries, err := os.ReadDir(c.path)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.Name() == "lost+found" {
-			continue
-		}
-		if err := os.RemoveAll(filepath.Join(c.path, e.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // ErrExists is the cause of Create's error when there is a repository already.
-var ErrExists = errors.New("repository exists")
+var ErrExists = errors.New("there is already a repository here")

@@ -3,6 +3,7 @@ package kopia
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 
 	"github.com/kopia/kopia/repo/logging"
@@ -33,6 +34,9 @@ type slogCore struct {
 
 var _ zapcore.Core = (*slogCore)(nil)
 
+// Errors that Open returns, which says what a person can do; kopia logs them too.
+const openFailed = "failed to open repository"
+
 func slogLevel(l zapcore.Level) slog.Level {
 	switch {
 	case l >= zapcore.ErrorLevel:
@@ -58,7 +62,11 @@ func (c *slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Che
 }
 
 func (c *slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	c.logger.Log(c.ctx, slogLevel(e.Level), e.Message, attributes(fields)...)
+	level := slogLevel(e.Level)
+	if strings.HasPrefix(e.Message, openFailed) {
+		level = slog.LevelDebug
+	}
+	c.logger.Log(c.ctx, level, e.Message, attributes(fields)...)
 	return nil
 }
 
