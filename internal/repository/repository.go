@@ -32,17 +32,19 @@ type Store interface {
 	// returned with it: each of them can be used, but a caller MUST NOT take
 	// them for all that there are. With any other error there are no records.
 	List(ctx context.Context) ([]Record, error)
-	// Delete removes a backup from the list; its space comes back with later
-	// maintenance. A backup that List names as lost can be deleted too, by its
+	// Delete removes a backup from the list; its space comes back with
+	// maintenance, not at once (see Maintain). A backup that List names as lost can be deleted too, by its
 	// whole id: then List misses it no longer. An unknown id gives
 	// core.CodeNotFound.
 	Delete(ctx context.Context, id string) error
 	// Mark changes what is recorded about a backup after its commit. The
 	// backup's content never changes. Unknown ids give core.CodeNotFound.
 	Mark(ctx context.Context, id string, mark Mark) error
-	// Maintain gives back space that no backup uses. It takes the repository's
-	// maintenance lease first; core.CodeLocked when another process has it. It
-	// MUST be safe while backups are written.
+	// Maintain gives back space that no backup uses, in as many calls over as
+	// many days as the store needs to be safe while backups are written, which
+	// it MUST be: a call right after Delete need not free anything. It takes
+	// the repository's maintenance lease first; core.CodeLocked when another
+	// process has it.
 	Maintain(ctx context.Context) error
 	// Close releases the store. It MUST be called; its error is a data error.
 	Close(ctx context.Context) error

@@ -18,8 +18,26 @@ import (
 )
 
 // Maintain implements repository.Store. It runs kopia's full maintenance with
-// its full safety margins, under which nothing younger than a day is removed,
-// so that backups can be written at the same time.
+// its full safety margins (maintenance.SafetyFull), so that backups can be
+// written at the same time. Of what no backup uses any more a call takes one
+// step, and frees only what the calls before it have prepared:
+//
+//  1. What was stored over 24 hours ago is marked.
+//  2. What was marked over an hour before an earlier call, which ended over
+//     four hours before this one, leaves the index.
+//  3. Packs that the index names no more are removed when they are over 24
+//     hours old. Every other call writes packs anew of which the index names
+//     less than 60 %; neither it nor a call within an hour of it removes any.
+//
+// So the call after a Delete frees nothing of it. With a call each day its
+// packs go with the third or fourth, those that others use in small part with
+// the fifth or sixth, and those that others use for the most part stay.
+// Several calls at once free no more than one.
+//
+// A killed session leaves packs that no index names, which a call removes 96
+// hours after the session's last sign of life, data that was indexed, which
+// goes the way above, and temporary files, which go after sweepAge. An aborted
+// session leaves only what was indexed.
 //
 // A repository in which backups are missing is not maintained: their data is
 // still there, as unused, and would be removed.
