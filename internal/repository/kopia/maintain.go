@@ -15,6 +15,7 @@ import (
 	"github.com/kopia/kopia/snapshot/snapshotmaintenance"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/repository/kopia/lease"
 )
 
 // Maintain implements repository.Store. It runs kopia's full maintenance with
@@ -49,11 +50,11 @@ func (s *Store) Maintain(ctx context.Context) (err error) {
 	if err := mustBeRepository(s.files.root); err != nil {
 		return err
 	}
-	held, l, err := takeLease(ctx, s.files.root, s.opts)
+	held, l, err := lease.Take(ctx, s.files.root, lease.Options{Clock: s.opts.Clock, Logger: s.opts.Logger, Hostname: s.opts.Hostname})
 	if err != nil {
-		return err
+		return storageError(op, s.files.root, err)
 	}
-	defer func() { err = errors.Join(err, l.release()) }()
+	defer func() { err = errors.Join(err, storageError(op, s.files.root, l.Release())) }()
 	if err := s.reconcile(held); err != nil {
 		return err
 	}

@@ -1,4 +1,8 @@
-package kopia
+// Package lease is the right to maintain a repository, which one process has at
+// a time, on whatever machine. It is for package kopia. It promises that a
+// process that died keeps nobody out for longer than duration and clockSkew,
+// and that one which was taken for dead is told.
+package lease
 
 import (
 	"context"
@@ -8,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -18,20 +23,20 @@ import (
 	"github.com/backstay/backstay/internal/core"
 )
 
-// leaseName is the file in the repository that says who maintains it. kopia
+// fileName is the file in the repository that says who maintains it. kopia
 // ignores names without its suffix.
-const leaseName = "backstay.lease"
+const fileName = "backstay.lease"
 
 const (
-	leaseDuration = 15 * time.Minute
-	leaseRenewal  = time.Minute
+	duration = 15 * time.Minute
+	renewal  = time.Minute
 	// clockSkew is how far the clocks of two machines may differ before one
 	// takes over the other's lease while it is held.
 	clockSkew = 5 * time.Minute
 )
 
-// leaseHolder is the content of the lease file; empty when nobody holds it.
-type leaseHolder struct {
+// holder is the content of the lease file; empty when nobody holds it.
+type holder struct {
 	Token   string    `json:"token"`
 	Host    string    `json:"host"`
 	PID     int       `json:"pid"`
@@ -39,35 +44,43 @@ type leaseHolder struct {
 	Expires time.Time `json:"expires"`
 }
 
-// lease is the right to maintain a repository. It lasts for leaseDuration and
+// Lease is the right to maintain a repository. It lasts for duration and
 // is renewed while it is held, so that the lease of a process that died, on
 // whatever machine, is free again after that time.
-type lease struct {
+type Lease struct {
 	path  string
 	clock core.Clock
-	me    leaseHolder
+	me    holder
 
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
 
-// takeLease takes the lease, or returns core.CodeLocked with the holder. The
-// returned context ends when the lease is lost. release must be called.
-func takeLease(ctx context.Context, root string, opts Options) (context.Context, *lease, error) {
+// Options say who takes a lease. None may be nil or empty.
+type Options struct {
+	Clock    core.Clock
+	Logger   *slog.Logger
+	Hostname string
+}
+
+// Take takes the lease of the repository in the folder root, or returns
+// core.CodeLocked with the holder. The returned context ends when the lease is
+// lost. Release must be called.
+func Take(ctx context.Context, root string, opts Options) (context.Context, *Lease, error) {
 	const op = "take maintenance lease"
 	var token [16]byte
 	if _, err := rand.Read(token[:]); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", op, err)
 	}
 	now := opts.Clock.Now().UTC()
-	l := &lease{
-		path: filepath.Join(root, leaseName), clock: opts.Clock,
-		me: leaseHolder{
+	l := &Lease{
+		path: filepath.Join(root, fileName), clock: opts.Clock,
+		me: holder{
 			Token: hex.EncodeToString(token[:]), Host: opts.Hostname, PID: os.Getpid(),
-			Since: now, Expires: now.Add(leaseDuration),
+			Since: now, Expires: now.Add(duration),
 		},
 	}
-	err := l.update(func(h *leaseHolder) (*leaseHolder, error) {
+	err := l.update(func(h *holder) (*holder, error) {
 		if h != nil && h.Expires.Add(clockSkew).After(now) {
 			return nil, &core.Error{
 				Code: core.CodeLocked, Op: op,
@@ -93,8 +106,8 @@ func takeLease(ctx context.Context, root string, opts Options) (context.Context,
 }
 
 // keep renews the lease until ctx ends.
-func (l *lease) keep(ctx context.Context, lost context.CancelCauseFunc) {
-	tick := time.NewTicker(leaseRenewal)
+func (l *Lease) keep(ctx context.Context, lost context.CancelCauseFunc) {
+	tick := time.NewTicker(renewal)
 	defer tick.Stop()
 	for {
 		select {
@@ -109,24 +122,24 @@ func (l *lease) keep(ctx context.Context, lost context.CancelCauseFunc) {
 	}
 }
 
-func (l *lease) renew() error {
-	return l.update(func(h *leaseHolder) (*leaseHolder, error) {
+func (l *Lease) renew() error {
+	return l.update(func(h *holder) (*holder, error) {
 		if h == nil || h.Token != l.me.Token {
 			return nil, &core.Error{
 				Code: core.CodeLocked, Op: "renew maintenance lease",
 				Message: "another process took the lease over while this one was asleep",
 			}
 		}
-		h.Expires = l.clock.Now().UTC().Add(leaseDuration)
+		h.Expires = l.clock.Now().UTC().Add(duration)
 		return h, nil
 	})
 }
 
-// release gives the lease back.
-func (l *lease) release() error {
+// Release gives the lease back.
+func (l *Lease) Release() error {
 	l.stop()
 	l.done.Wait()
-	return l.update(func(h *leaseHolder) (*leaseHolder, error) {
+	return l.update(func(h *holder) (*holder, error) {
 		if h != nil && h.Token != l.me.Token {
 			return h, nil // taken over; not ours to end
 		}
@@ -138,11 +151,11 @@ func (l *lease) release() error {
 // removed or replaced, so that the lock is always on the one file; a content
 // that cannot be read (a crash while writing) counts as no holder once it is
 // older than a lease.
-func (l *lease) update(change func(*leaseHolder) (*leaseHolder, error)) (err error) {
+func (l *Lease) update(change func(*holder) (*holder, error)) (err error) {
 	const op = "take maintenance lease"
 	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return storageError(op, filepath.Dir(l.path), err)
+		return fmt.Errorf("%s: %w", op, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }() // Close ends the lock
 	for {
@@ -160,17 +173,17 @@ func (l *lease) update(change func(*leaseHolder) (*leaseHolder, error)) (err err
 	}
 	raw, err := io.ReadAll(f)
 	if err != nil {
-		return storageError(op, filepath.Dir(l.path), err)
+		return fmt.Errorf("%s: %w", op, err)
 	}
-	var current *leaseHolder
+	var current *holder
 	if len(raw) > 0 {
-		current = &leaseHolder{}
+		current = &holder{}
 		if json.Unmarshal(raw, current) != nil {
 			fi, err := f.Stat()
 			if err != nil {
-				return storageError(op, filepath.Dir(l.path), err)
+				return fmt.Errorf("%s: %w", op, err)
 			}
-			current = &leaseHolder{Host: "an unknown host", Since: fi.ModTime(), Expires: fi.ModTime().Add(leaseDuration)}
+			current = &holder{Host: "an unknown host", Since: fi.ModTime(), Expires: fi.ModTime().Add(duration)}
 		}
 	}
 	next, err := change(current)
@@ -184,5 +197,8 @@ func (l *lease) update(change func(*leaseHolder) (*leaseHolder, error)) (err err
 		}
 	}
 	_, err = f.WriteAt(content, 0)
-	return storageError(op, filepath.Dir(l.path), errors.Join(err, f.Truncate(int64(len(content))), f.Sync()))
+	if err := errors.Join(err, f.Truncate(int64(len(content))), f.Sync()); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	return nil
 }
