@@ -378,15 +378,12 @@ func (s *session) deleteCommand() *cobra.Command {
 				for _, id := range ids {
 					s.printer.Printf("deleted %s\n", shortID(id))
 				}
-				if !reclaim {
-					s.printer.Infof("the space comes back with the repository's maintenance (--reclaim)")
-				}
-				s.printer.Infof("maintenance keeps what is younger than a day, so that nothing is taken from a backup under way")
+				s.printer.Infof("the space comes back in the course of some days of daily maintenance (--reclaim), so that nothing is taken from a backup under way")
 			})
 		})
 	})
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	cmd.Flags().BoolVar(&reclaim, "reclaim", false, "run the repository's maintenance afterwards, which gives back what was unused for a day")
+	cmd.Flags().BoolVar(&reclaim, "reclaim", false, "run the repository's maintenance afterwards, which gives back what has been unused for some days")
 	return cmd
 }
 

@@ -1,0 +1,178 @@
+package engine_test
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/mysqltest"
+	"github.com/backstay/backstay/internal/repository/faulty"
+	"github.com/backstay/backstay/internal/repository/memory"
+)
+
+func warned(b core.Backup, code string) bool {
+	for _, w := range b.Warnings {
+		if w.Code == code {
+			return true
+		}
+	}
+	return false
+}
+
+// TestUnfinishedRestore: a restore that breaks off leaves the app half
+// restored; no backup may take that for the app until a restore has ended.
+func TestUnfinishedRestore(t *testing.T) {
+	a := newApp(t)
+	store := faulty.New(memory.New())
+	e := newEngine(t, store)
+	rec := mustFind(t, e, mustBackup(t, e, a.target).ID)
+	chunk := pathsOf(t, store, rec)[chunkOf(t, mustOpen(t, e, rec.ID), "b")]
+
+	// The chunk can be read while everything is looked at, and not when it is
+	// loaded: the old tables are gone by then.
+	r, err := e.PlanRestore(t.Context(), engine.RestoreRequest{Target: a.target, Record: rec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.Set(faulty.On(faulty.Open).Of(string(chunk.Object.ID)).Nth(2).Fail(errors.New("the disk went away")))
+	if _, err := r.Run(t.Context()); err == nil {
+		t.Fatal("the restore ended without a chunk")
+	}
+	store.Set()
+
+	_, err = e.Backup(t.Context(), a.target, engine.BackupOptions{})
+	wantError(t, err, core.CodeFailed, "did not end", rec.ID, "backstay restore shop "+rec.ID, "--ignore-unfinished-restore")
+	if got := len(listed(t, e)); got != 1 {
+		t.Fatalf("%d backups", got)
+	}
+	if _, err := e.Backup(t.Context(), a.target, engine.BackupOptions{IgnoreUnfinished: true}); err != nil {
+		t.Errorf("told to ignore it: %v", err)
+	}
+	r, err = e.PlanRestore(t.Context(), engine.RestoreRequest{Target: a.target, Record: rec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustBackup(t, e, a.target)
+}
+
+func TestBackupThatHoldsNothing(t *testing.T) {
+	a := newApp(t)
+	e := newEngine(t, memory.New())
+	mustBackup(t, e, a.target)
+
+	wrong := a.target
+	wrong.App.Database.Prefix = "zz_"
+	b, err := e.Backup(t.Context(), wrong, engine.BackupOptions{})
+	if err != nil || !warned(b, "empty") {
+		t.Errorf("a prefix that no table has: %v, warnings %v", err, b.Warnings)
+	}
+	if err := os.RemoveAll(filepath.Join(a.root, "uploads")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(a.root, "uploads"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b, err = e.Backup(t.Context(), a.target, engine.BackupOptions{})
+	if err != nil || !warned(b, "empty") {
+		t.Errorf("a folder that lost its files: %v, warnings %v", err, b.Warnings)
+	}
+	// The second time it is the state of things.
+	b, err = e.Backup(t.Context(), a.target, engine.BackupOptions{})
+	if err != nil || warned(b, "empty") {
+		t.Errorf("a folder without files, again: %v, warnings %v", err, b.Warnings)
+	}
+}
+
+func TestClockBehindTheNewestBackup(t *testing.T) {
+	a := newApp(t)
+	store := memory.New()
+	record(t, store, "fromthefuture", "shop", time.Now().AddDate(1, 0, 0))
+	b, err := newEngine(t, store).Backup(t.Context(), a.target, engine.BackupOptions{})
+	if err != nil || !warned(b, "clock") {
+		t.Errorf("%v, warnings %v", err, b.Warnings)
+	}
+}
+
+// TestDamagedIndexKeepsNothingElse: the files of a backup can be restored
+// though its database cannot.
+func TestDamagedIndexKeepsNothingElse(t *testing.T) {
+	a := newApp(t)
+	store := memory.New()
+	rec := mustFind(t, newEngine(t, store), mustBackup(t, newEngine(t, store), a.target).ID)
+	broken := newEngine(t, tampered(t, store, rec, tamper{change: func(p string, data []byte) []byte {
+		if p == "database/index.json" {
+			return data[1:]
+		}
+		return data
+	}}))
+	rec = mustFind(t, broken, rec.ID)
+	to := t.TempDir()
+	r, err := broken.PlanRestore(t.Context(), engine.RestoreRequest{Target: a.target, Record: rec, Only: []core.Component{core.ComponentFiles}, ToDir: to})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(to, "uploads/deep/b.txt")); err != nil {
+		t.Error(err)
+	}
+	_, err = broken.PlanRestore(t.Context(), engine.RestoreRequest{Target: a.target, Record: rec})
+	wantError(t, err, core.CodeDamage, "index.json", "--only files")
+}
+
+// TestBackupWhereDamageIsKnown: after a verification that found damage a new
+// backup is read back, since it shares content with the damaged one.
+func TestBackupWhereDamageIsKnown(t *testing.T) {
+	a := newApp(t)
+	inner := memory.New()
+	store := faulty.New(inner)
+	e := newEngine(t, store)
+	first := mustFind(t, e, mustBackup(t, e, a.target).ID)
+	store.Set(faulty.On(faulty.Read).Damage())
+	v, err := e.Verify(t.Context(), first)
+	if err != nil || len(v.Damaged) == 0 {
+		t.Fatalf("%v, %v", v, err)
+	}
+	if rec := mustFind(t, e, first.ID); rec.Damaged == nil || rec.Verified != nil {
+		t.Errorf("the damage is not recorded: %+v", rec.Backup)
+	}
+	_, err = e.Backup(t.Context(), a.target, engine.BackupOptions{})
+	wantError(t, err, core.CodeDamage, "read back the new backup", "are damaged", "backstay init")
+	store.Set()
+	if v, err := e.Verify(t.Context(), mustFind(t, e, first.ID)); err != nil || len(v.Damaged) > 0 {
+		t.Fatalf("%v, %v", v, err)
+	}
+	if rec := mustFind(t, e, first.ID); rec.Damaged != nil || rec.Verified == nil {
+		t.Errorf("the whole backup still counts as damaged: %+v", rec.Backup)
+	}
+}
+
+// TestTwoStateFolders: the lock on the server keeps apart what the lock in the
+// state folder cannot.
+func TestTwoStateFolders(t *testing.T) {
+	a := newApp(t)
+	holder := mysqltest.Connect(t, mysqltest.Config(t, a.db))
+	taken, err := holder.Query(t.Context(), "SELECT GET_LOCK(CONCAT('backstay.', LEFT(SHA2("+mysql.QuoteText(a.db)+", 256), 32)), 0)")
+	if err != nil || taken[0][0].Text != "1" {
+		t.Fatal(taken, err)
+	}
+	e := newEngine(t, memory.New())
+	e.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	_, err = e.Backup(t.Context(), a.target, engine.BackupOptions{})
+	wantError(t, err, core.CodeLocked, "another backstay")
+	if ids := listed(t, e); len(ids) > 0 {
+		t.Error(strings.Join(ids, " "))
+	}
+}
