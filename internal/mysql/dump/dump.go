@@ -11,7 +11,6 @@ import (
 	"math/big"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -217,7 +216,7 @@ func (s *Snapshot) dumpLocked(ctx context.Context, works []*tableWork, w core.Tr
 // definition and slices, then the slices, largest first, so that no connection
 // is left alone with a large one at the end.
 func (s *Snapshot) dumpFree(ctx context.Context, works []*tableWork, w core.TreeWriter, progress core.Progress) error {
-	if err := s.share(ctx, len(works), func(ctx context.Context, c *mysql.Conn, i int) error {
+	if err := mysql.Share(ctx, s.readers, len(works), func(ctx context.Context, c *mysql.Conn, i int) error {
 		return s.plan(ctx, c, works[i])
 	}); err != nil {
 		return err
@@ -235,32 +234,9 @@ func (s *Snapshot) dumpFree(ctx context.Context, works []*tableWork, w core.Tree
 	slices.SortStableFunc(jobs, func(a, b job) int {
 		return cmp.Compare(b.table.slices[b.slice].bytes, a.table.slices[a.slice].bytes)
 	})
-	return s.share(ctx, len(jobs), func(ctx context.Context, c *mysql.Conn, i int) error {
+	return mysql.Share(ctx, s.readers, len(jobs), func(ctx context.Context, c *mysql.Conn, i int) error {
 		return s.dumpSlice(ctx, c, jobs[i].table, jobs[i].slice, w, progress)
 	})
-}
-
-// share calls do for 0 … n-1 over all readers, each reader one call at a time.
-func (s *Snapshot) share(ctx context.Context, n int, do func(ctx context.Context, c *mysql.Conn, i int) error) error {
-	var next atomic.Int64
-	g, ctx := errgroup.WithContext(ctx)
-	for _, c := range s.readers {
-		g.Go(func() error {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return nil
-				}
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				if err := do(ctx, c, i); err != nil {
-					return err
-				}
-			}
-		})
-	}
-	return g.Wait()
 }
 
 // withTable calls do while the connection holds the table open, so that its

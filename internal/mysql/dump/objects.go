@@ -61,17 +61,7 @@ func objectKinds(database string, mariaDB bool) []objectKind {
 func (s *Snapshot) dumpObjects(ctx context.Context, w core.TreeWriter) ([]core.SchemaObject, []core.Entry, error) {
 	var objects []core.SchemaObject
 	var folders []core.Entry
-	seen, err := s.visibleRights(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	if !seen("SELECT") {
-		s.notVisible("table", "SELECT")
-	}
 	for _, k := range objectKinds(s.database, s.Server.MariaDB()) {
-		if len(k.rights) > 0 && !seen(k.rights...) && k.kind != "package" && k.kind != "package body" {
-			s.notVisible(k.kind, k.rights[0])
-		}
 		rows, err := s.control.Query(ctx, k.list)
 		if err != nil {
 			return nil, nil, fmt.Errorf("list %ss: %w", k.kind, err)
@@ -171,6 +161,23 @@ func (s *Snapshot) sequenceValue(ctx context.Context, name string) (string, erro
 // A grant on everything, on a database, or on parts of it such as one table;
 // the parts' names are quoted as sql_mode has it.
 var grantLine = regexp.MustCompile("(?is)^(GRANT|REVOKE) (.*?) ON (?:TABLE )?(\\*|`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\")\\.\\* (?:TO|FROM) ")
+
+// warnOfHidden warns of the kinds of objects that the account cannot see.
+func (s *Snapshot) warnOfHidden(ctx context.Context) error {
+	seen, err := s.visibleRights(ctx)
+	if err != nil {
+		return err
+	}
+	if !seen("SELECT") {
+		s.notVisible("table", "SELECT")
+	}
+	for _, k := range objectKinds(s.database, s.Server.MariaDB()) {
+		if len(k.rights) > 0 && !seen(k.rights...) && k.kind != "package" && k.kind != "package body" {
+			s.notVisible(k.kind, k.rights[0])
+		}
+	}
+	return nil
+}
 
 // visibleRights reads the account's grants on the database. Without a right to
 // a kind of object the catalogue shows none of that kind, as if there were

@@ -108,6 +108,9 @@ func Open(ctx context.Context, opt Options) (_ *Snapshot, err error) {
 	if s.Server, err = s.control.Server(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.warnOfHidden(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.openReaders(ctx, opt.Connections); err != nil {
 		return nil, err
 	}

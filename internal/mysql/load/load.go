@@ -14,8 +14,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
 )
@@ -285,27 +283,4 @@ func (l *loader) read(ctx context.Context, path string) (_ []byte, err error) {
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	return io.ReadAll(io.LimitReader(r, 1<<30))
-}
-
-// share calls do for 0 … n-1 over all workers, each one call at a time.
-func (l *loader) share(ctx context.Context, n int, do func(ctx context.Context, c *mysql.Conn, i int) error) error {
-	var next atomic.Int64
-	g, ctx := errgroup.WithContext(ctx)
-	for _, c := range l.workers {
-		g.Go(func() error {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return nil
-				}
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				if err := do(ctx, c, i); err != nil {
-					return err
-				}
-			}
-		})
-	}
-	return g.Wait()
 }

@@ -38,7 +38,7 @@ func (l *loader) loadRows(ctx context.Context, tables []core.Table) error {
 		}
 	}
 	slices.SortStableFunc(jobs, func(a, b job) int { return int(min(1, max(-1, b.bytes-a.bytes))) })
-	return l.share(ctx, len(jobs), func(ctx context.Context, c *mysql.Conn, i int) error {
+	return mysql.Share(ctx, l.workers, len(jobs), func(ctx context.Context, c *mysql.Conn, i int) error {
 		for _, chunk := range jobs[i].chunks {
 			if err := l.loadChunk(ctx, c, jobs[i].table, chunk); err != nil {
 				return err

@@ -24,7 +24,7 @@ func (l *loader) verify(ctx context.Context, tables []core.Table) error {
 			return err
 		}
 	}
-	return l.share(ctx, len(tables), func(ctx context.Context, c *mysql.Conn, i int) error {
+	return mysql.Share(ctx, l.workers, len(tables), func(ctx context.Context, c *mysql.Conn, i int) error {
 		if dump.RowsElsewhere(tables[i].Engine) {
 			return nil
 		}
