@@ -358,6 +358,12 @@ func (b *backup) suspect() {
 	if b.lost != nil {
 		warn("repository-damaged", b.e.Repository, "%v", b.lost)
 	}
+	// The note saves nobody's data, so that it cannot be read is worth no more than a line in the log.
+	if last, err := b.e.last(b.target.App.Name); err != nil {
+		b.e.Log.Warn(err.Error())
+	} else if last != "" && !slices.ContainsFunc(b.existing, func(r repository.Record) bool { return r.ID == last }) {
+		warn("repository-older", b.e.Repository, "backup %s, the last one made from here, is not in the repository: it was deleted from another machine, or the repository was put back to an older state", last)
+	}
 	if d := b.manifest.Database; d != nil && d.Tables == 0 {
 		why := "is it the right database?"
 		if d.Prefix != "" {
@@ -402,6 +408,9 @@ func (b *backup) commit(ctx context.Context, s repository.Session, entries []cor
 	rec, err := s.Commit(ctx, root, b.summary())
 	if err != nil {
 		return repository.Record{}, fmt.Errorf("commit backup: %w", err)
+	}
+	if err := b.e.setLast(rec.App, rec.ID); err != nil {
+		b.e.Log.Warn("it could not be noted which backup was the last", "err", err)
 	}
 	for c, cache := range b.caches {
 		cache.BackupID, cache.Repository = rec.ID, b.e.Repository

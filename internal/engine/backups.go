@@ -224,7 +224,13 @@ func (e *Engine) Delete(ctx context.Context, rec repository.Record) error {
 			Hint: "backstay unpin " + rec.ID + " first",
 		}
 	}
-	return e.Store.Delete(ctx, rec.ID)
+	if err := e.Store.Delete(ctx, rec.ID); err != nil {
+		return err
+	}
+	if err := e.forgetLast(rec.App, rec.ID); err != nil {
+		e.Log.Warn("the next backup will miss the deleted one", "err", err)
+	}
+	return nil
 }
 
 // Pin keeps a backup from retention and from Delete, or lets go of it.

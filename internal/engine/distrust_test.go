@@ -14,6 +14,7 @@ import (
 	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/mysqltest"
+	"github.com/backstay/backstay/internal/repository"
 	"github.com/backstay/backstay/internal/repository/faulty"
 	"github.com/backstay/backstay/internal/repository/memory"
 )
@@ -175,4 +176,34 @@ func TestTwoStateFolders(t *testing.T) {
 	if ids := listed(t, e); len(ids) > 0 {
 		t.Error(strings.Join(ids, " "))
 	}
+}
+
+// TestRepositoryPutBack: an older copy of the repository in its place is
+// noticed; a backup that was deleted from here is not missed.
+func TestRepositoryPutBack(t *testing.T) {
+	a := newApp(t)
+	old, store := memory.New(), memory.New()
+	e := newEngine(t, store)
+	mustBackup(t, e, a.target)
+	second := mustFind(t, e, mustBackup(t, e, a.target).ID)
+
+	e.Store = old
+	b, err := e.Backup(t.Context(), a.target, engine.BackupOptions{})
+	if err != nil || !warned(b, "repository-older") {
+		t.Errorf("%v, warnings %v", err, b.Warnings)
+	}
+	e.Store = store
+	third := mustFind(t, e, func() string {
+		b, err := e.Backup(t.Context(), a.target, engine.BackupOptions{})
+		if err != nil || !warned(b, "repository-older") {
+			t.Errorf("the other way round: %v, warnings %v", err, b.Warnings)
+		}
+		return b.ID
+	}())
+	for _, rec := range []repository.Record{second, third} {
+		if err := e.Delete(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustBackup(t, e, a.target) // without warnings
 }
