@@ -1,12 +1,14 @@
 package profile
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/phpconf"
 )
 
 // usualSockets are where servers put their socket; PHP's own default is one of
@@ -136,4 +138,44 @@ func CheckDatabase(app App, source *core.DatabaseSource) error {
 		Code: core.CodeConfig, Op: "find the database of app " + app.Name, Message: "the database's " + missing + " is not known",
 		Hint: fmt.Sprintf("write database: {%s: …} for app %s in backstay.yaml", missing, app.Name),
 	}
+}
+
+// Complete finishes source from what a configuration file says of the server,
+// and checks it. host is in one of the forms of ParseAddress; path and setting
+// say where it was read.
+func Complete(found *core.Application, app App, source *core.DatabaseSource, host, path, setting string, sockets []string) error {
+	address, err := ParseAddress(host)
+	if err != nil {
+		return &core.Error{
+			Code: core.CodeApplication, Op: "read " + path, Message: fmt.Sprintf("the setting %s is not understood", setting), Err: err,
+			Hint: fmt.Sprintf("write database: {host: …, port: …} for app %s in backstay.yaml", app.Name),
+		}
+	}
+	Resolve(found, source, address, app.Database, sockets)
+	if err := CheckDatabase(app, source); err != nil {
+		var e *core.Error
+		if errors.As(err, &e) {
+			e.Op = "read " + path
+		}
+		return err
+	}
+	return nil
+}
+
+// Unreadable is the error for a setting that could not be read from a PHP file.
+// yaml is the key below database: that gives it instead; "": there is none.
+func Unreadable(path, app, setting, yaml string, v phpconf.Value, cause error) error {
+	message := fmt.Sprintf("the setting %s could not be read", setting)
+	if v.Line() > 0 {
+		message += fmt.Sprintf(" (line %d", v.Line())
+		if v.Why() != "" {
+			message += ": " + v.Why()
+		}
+		message += ")"
+	}
+	hint := "write it as a plain string in " + path
+	if yaml != "" {
+		hint = fmt.Sprintf("write database: {%s: …} for app %s in backstay.yaml, or the setting as a plain string", yaml, app)
+	}
+	return &core.Error{Code: core.CodeApplication, Op: "read " + path, Message: message, Err: cause, Hint: hint}
 }

@@ -2,8 +2,6 @@ package itflow
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/profile"
@@ -35,19 +33,7 @@ func (p Profile) database(ctx context.Context, app profile.App, found *core.Appl
 		*field.into = text
 	}
 	source.Password = core.NewSecret(password)
-	address, err := profile.ParseAddress(host)
-	if err != nil {
-		return nil, &core.Error{
-			Code: core.CodeApplication, Op: "read " + s.path, Message: "the setting $dbhost is not understood", Err: err,
-			Hint: fmt.Sprintf("write database: {host: …, port: …} for app %s in backstay.yaml", app.Name),
-		}
-	}
-	profile.Resolve(found, source, address, given, p.Sockets)
-	if err := profile.CheckDatabase(app, source); err != nil {
-		var e *core.Error
-		if errors.As(err, &e) {
-			e.Op = "read " + s.path
-		}
+	if err := profile.Complete(found, app, source, host, s.path, "$dbhost", p.Sockets); err != nil {
 		return nil, err
 	}
 	return source, nil

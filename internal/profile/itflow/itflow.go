@@ -206,17 +206,5 @@ func (s *settings) optional(ctx context.Context, found *core.Application, name s
 }
 
 func (s *settings) unreadable(name, yaml string, v phpconf.Value, cause error) error {
-	message := fmt.Sprintf("the setting $%s could not be read", name)
-	if v.Line() > 0 {
-		message += fmt.Sprintf(" (line %d", v.Line())
-		if v.Why() != "" {
-			message += ": " + v.Why()
-		}
-		message += ")"
-	}
-	hint := "write it as a plain string in " + s.path
-	if yaml != "" {
-		hint = fmt.Sprintf("write database: {%s: …} for app %s in backstay.yaml, or the setting as a plain string", yaml, s.app.Name)
-	}
-	return &core.Error{Code: core.CodeApplication, Op: "read " + s.path, Message: message, Err: cause, Hint: hint}
+	return profile.Unreadable(s.path, s.app.Name, "$"+name, yaml, v, cause)
 }

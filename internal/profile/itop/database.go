@@ -43,19 +43,7 @@ func (p Profile) database(ctx context.Context, app profile.App, found *core.Appl
 	if err := p.tls(ctx, source, s, given); err != nil {
 		return nil, err
 	}
-	address, err := profile.ParseAddress(host)
-	if err != nil {
-		return nil, &core.Error{
-			Code: core.CodeApplication, Op: "read " + s.path, Message: "the setting db_host is not understood", Err: err,
-			Hint: fmt.Sprintf("write database: {host: …, port: …} for app %s in backstay.yaml", app.Name),
-		}
-	}
-	profile.Resolve(found, source, address, given, p.Sockets)
-	if err := profile.CheckDatabase(app, source); err != nil {
-		var e *core.Error
-		if errors.As(err, &e) {
-			e.Op = "read " + s.path
-		}
+	if err := profile.Complete(found, app, source, host, s.path, "db_host", p.Sockets); err != nil {
 		return nil, err
 	}
 	return source, nil
