@@ -317,6 +317,11 @@ func (s *session) verifyCommand() *cobra.Command {
 				results = append(results, v)
 				damaged = damaged || len(v.Damaged) > 0
 			}
+			if all && ref == "" && !damaged {
+				if damaged, err = s.trust(ctx, e); err != nil {
+					return err
+				}
+			}
 			err = s.printer.Result(map[string]any{"verified": results}, func() {
 				for _, v := range results {
 					state := "whole"
@@ -341,6 +346,18 @@ func (s *session) verifyCommand() *cobra.Command {
 	})
 	cmd.Flags().BoolVar(&all, "all", false, "all backups, of the app or of all apps")
 	return cmd
+}
+
+// trust ends the distrust of a repository of which every backup is whole. A
+// backup that the repository has lost is damage too.
+func (s *session) trust(ctx context.Context, e *engine.Engine) (damaged bool, err error) {
+	switch _, err := e.List(ctx, ""); {
+	case core.CodeOf(err) == core.CodeDamage:
+		return true, nil
+	case err != nil:
+		return false, err
+	}
+	return false, e.Trust()
 }
 
 func (s *session) deleteCommand() *cobra.Command {

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -199,6 +200,9 @@ func (s *session) command(use, short string, args cobra.PositionalArgs, run func
 	return &cobra.Command{
 		Use: use, Short: short, Args: args,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if slices.ContainsFunc(args, func(a string) bool { return strings.TrimSpace(a) == "" }) {
+				return usageError(errors.New("an argument is empty; was a variable of your script not set?"))
+			}
 			s.ran = cmd.Name()
 			return run(cmd.Context(), args)
 		},

@@ -70,7 +70,7 @@ On a bare machine, without a configuration:
 func refuseEmptyFlags(cmd *cobra.Command, _ []string) error {
 	var empty error
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		value := f.Value.String()
+		value := strings.TrimSpace(f.Value.String())
 		if value == "" || value == "[]" {
 			empty = &core.Error{
 				Code: core.CodeUsage, Op: cmd.Name(), Message: "--" + f.Name + " is empty",

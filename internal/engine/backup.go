@@ -54,13 +54,17 @@ func (e *Engine) Backup(ctx context.Context, t Target, opt BackupOptions) (_ cor
 		return core.Backup{}, err
 	}
 	defer func() { err = errors.Join(err, lock.release()) }()
-	if err := e.refuseUnfinished(t.App.Name); err != nil && !opt.IgnoreUnfinished {
-		return core.Backup{}, err
+	unfinished := e.refuseUnfinished(t.App.Name)
+	if unfinished != nil && !opt.IgnoreUnfinished {
+		return core.Backup{}, unfinished
 	}
 	if err := profile.RunHooks(ctx, t.App, "before", t.App.Hooks.Before); err != nil {
 		return core.Backup{}, errors.Join(err, e.hooksAfter(ctx, t))
 	}
 	b, err := e.backupLocked(ctx, p, t, opt)
+	if err == nil && unfinished != nil { // somebody looked and found the app as it should be
+		err = e.endRestore(t.App.Name)
+	}
 	// A hook that fails after the commit does not take the backup back.
 	if herr := e.hooksAfter(ctx, t); herr != nil {
 		if err != nil {
@@ -113,7 +117,7 @@ func (e *Engine) backupLocked(ctx context.Context, p profile.Profile, t Target, 
 // distrust reads the new backup back when damage is known in the repository:
 // what it shares with older backups may be what is damaged.
 func (b *backup) distrust(ctx context.Context, rec repository.Record) error {
-	if !slices.ContainsFunc(b.existing, func(r repository.Record) bool { return r.Damaged != nil }) {
+	if !b.e.distrusts() && !slices.ContainsFunc(b.existing, func(r repository.Record) bool { return r.Damaged != nil }) {
 		return nil
 	}
 	b.e.Log.Warn("an earlier verification found damage in the repository, so the new backup is read back")
@@ -372,15 +376,21 @@ func (b *backup) suspect() {
 		warn("empty", "database "+d.Name, "no table of it is in the backup; %s", why)
 	}
 	now := b.summary()
-	for _, r := range slices.Backward(b.existing) {
-		if r.App != b.target.App.Name {
+	mine := slices.DeleteFunc(slices.Clone(b.existing), func(r repository.Record) bool { return r.App != b.target.App.Name })
+	for c, have := range now.Components {
+		if c == core.ComponentDatabase || have.Files > 0 {
 			continue
 		}
-		for c, size := range r.Components {
-			if have, taken := now.Components[c]; taken && c != core.ComponentDatabase && have.Files == 0 && size.Files > 0 {
-				warn("empty", string(c), "it has no file any more, and had %d in backup %s; is a disk not mounted?", size.Files, r.ID)
+		// Each time, for as long as a backup has files: a warning that came
+		// only once would be missed.
+		for _, r := range slices.Backward(mine) {
+			if n := r.Components[c].Files; n > 0 {
+				warn("empty", string(c), "it has no file any more, and had %d in backup %s; is a disk not mounted?", n, r.ID)
+				break
 			}
 		}
+	}
+	for _, r := range slices.Backward(mine) {
 		if r.Time.After(b.manifest.Time) {
 			warn("clock", b.e.Host, "the newest backup is dated %s, which is later than now, so it will go on counting as the latest; correct the clock", r.Time.UTC().Format(time.RFC3339))
 		}

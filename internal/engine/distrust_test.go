@@ -54,17 +54,34 @@ func TestUnfinishedRestore(t *testing.T) {
 	if got := len(listed(t, e)); got != 1 {
 		t.Fatalf("%d backups", got)
 	}
-	if _, err := e.Backup(t.Context(), a.target, engine.BackupOptions{IgnoreUnfinished: true}); err != nil {
-		t.Errorf("told to ignore it: %v", err)
+	restore := func(req engine.RestoreRequest) {
+		t.Helper()
+		req.Target, req.Record = a.target, rec
+		r, err := e.PlanRestore(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
-	r, err = e.PlanRestore(t.Context(), engine.RestoreRequest{Target: a.target, Record: rec})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.Run(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	// A part does not make good what a restore of all left undone.
+	restore(engine.RestoreRequest{Only: []core.Component{core.ComponentFiles}})
+	restore(engine.RestoreRequest{Tables: []string{"a"}})
+	_, err = e.Backup(t.Context(), a.target, engine.BackupOptions{})
+	wantError(t, err, core.CodeFailed, "did not end", rec.ID)
+	restore(engine.RestoreRequest{})
 	mustBackup(t, e, a.target)
+}
+
+// TestLiveDatabaseIsNoCopy: the live database under --to-database is not a copy
+// of itself.
+func TestLiveDatabaseIsNoCopy(t *testing.T) {
+	a := newApp(t)
+	e := newEngine(t, memory.New())
+	rec := mustFind(t, e, mustBackup(t, e, a.target).ID)
+	_, err := e.PlanRestore(t.Context(), engine.RestoreRequest{Target: a.target, Record: rec, ToDatabase: a.db})
+	wantError(t, err, core.CodeUsage, "is the live one", "leave out --to-database")
 }
 
 func TestBackupThatHoldsNothing(t *testing.T) {
@@ -88,9 +105,9 @@ func TestBackupThatHoldsNothing(t *testing.T) {
 	if err != nil || !warned(b, "empty") {
 		t.Errorf("a folder that lost its files: %v, warnings %v", err, b.Warnings)
 	}
-	// The second time it is the state of things.
+	// Once would be missed.
 	b, err = e.Backup(t.Context(), a.target, engine.BackupOptions{})
-	if err != nil || warned(b, "empty") {
+	if err != nil || !warned(b, "empty") {
 		t.Errorf("a folder without files, again: %v, warnings %v", err, b.Warnings)
 	}
 }
@@ -151,7 +168,16 @@ func TestBackupWhereDamageIsKnown(t *testing.T) {
 	}
 	_, err = e.Backup(t.Context(), a.target, engine.BackupOptions{})
 	wantError(t, err, core.CodeDamage, "read back the new backup", "are damaged", "backstay init")
+	// Deleting the damaged backups does not mend what new ones share with them.
+	for _, id := range listed(t, e) {
+		if err := e.Delete(t.Context(), mustFind(t, e, id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = e.Backup(t.Context(), a.target, engine.BackupOptions{})
+	wantError(t, err, core.CodeDamage, "read back the new backup")
 	store.Set()
+	first = mustFind(t, e, listed(t, e)[0])
 	if v, err := e.Verify(t.Context(), mustFind(t, e, first.ID)); err != nil || len(v.Damaged) > 0 {
 		t.Fatalf("%v, %v", v, err)
 	}

@@ -61,6 +61,7 @@ type Restore struct {
 	trees   map[core.Component]*treePlan // what to restore of each
 	missing []core.Component             // what would be restored and is not in the backup
 	db      *databasePlan
+	guard   *mysql.Conn // holds the locks on the live database while Run runs
 }
 
 type treePlan struct {
@@ -405,6 +406,12 @@ func (r *Restore) planDatabase(ctx context.Context) error {
 		}
 	}
 	cfg := r.targetConfig(p.target)
+	if r.req.ToDatabase != "" && r.req.ToDatabase == p.target.Database.Name {
+		return &core.Error{
+			Code: core.CodeUsage, Op: "plan restore", Message: fmt.Sprintf("database %q is the live one", r.req.ToDatabase),
+			Hint: "give another name for a copy, or leave out --to-database to restore the live app",
+		}
+	}
 	step.Into = "database " + cfg.Database + " at " + cfg.Address()
 	have, err := countTables(ctx, cfg)
 	if err != nil {

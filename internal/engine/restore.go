@@ -27,8 +27,9 @@ func (r *Restore) Run(ctx context.Context) (_ *Restored, err error) {
 	if err := r.checkReadable(ctx); err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, r.letGo()) }()
 	if r.db != nil && r.db.target != nil {
-		if err := r.prepareDatabase(ctx, r.targetConfig(r.db.target)); err != nil {
+		if err := r.claimDatabase(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -36,13 +37,27 @@ func (r *Restore) Run(ctx context.Context) (_ *Restored, err error) {
 	if !r.changesLive() {
 		return out, r.carryOut(ctx, out)
 	}
-	if err := r.e.beginRestore(r.Plan.App, r.Plan.Backup); err != nil {
+	// Nothing has been changed until here.
+	done, err := r.e.beginRestore(r.Plan.App, r.Plan.Backup, r.scope())
+	if err != nil {
 		return nil, err
 	}
 	if err := r.carryOut(ctx, out); err != nil {
 		return nil, err
 	}
-	return out, r.e.endRestore(r.Plan.App)
+	return out, done()
+}
+
+// scope says in words how much of the app is restored; "" is all of it.
+func (r *Restore) scope() string {
+	var parts []string
+	for _, c := range r.req.Only {
+		parts = append(parts, string(c))
+	}
+	for _, t := range r.req.Tables {
+		parts = append(parts, "table "+t)
+	}
+	return strings.Join(append(parts, r.req.Paths...), ", ")
 }
 
 // changesLive says whether the live app is half old, half new while the
@@ -82,6 +97,7 @@ func (r *Restore) checkReadable(ctx context.Context) error {
 	if err != nil || len(damages) == 0 {
 		return err
 	}
+	r.e.noteDamage(ctx, r.open.Record.ID)
 	var names []string
 	for _, d := range damages {
 		name := d.Path
@@ -204,28 +220,11 @@ func (r *Restore) runDatabase(ctx context.Context, out *Restored) error {
 			return &core.Error{Code: core.CodeApplication, Op: "restore database", Message: "the restored configuration names no database"}
 		}
 		r.app, r.db.target = app, app
-		if err := r.prepareDatabase(ctx, r.targetConfig(app)); err != nil {
+		if err := r.claimDatabase(ctx); err != nil {
 			return err
 		}
 	}
 	cfg := r.targetConfig(r.db.target)
-	if r.req.ToDatabase == "" {
-		guard, err := mysql.Connect(ctx, cfg)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = guard.Close() }() // holds locks only, which end with it
-		wait := lockGrace
-		if r.req.Wait {
-			wait = 600
-		}
-		if err := takeOurLock(ctx, guard, cfg.Database, wait); err != nil {
-			return err
-		}
-		if err := takeNamedLocks(ctx, guard, r.db.target.Database.Locks, wait); err != nil {
-			return err
-		}
-	}
 	got, err := load.Load(ctx, r.open.Index, newSource(r.open), load.Options{
 		Config: cfg, Connections: r.req.Target.Connections, Tables: r.db.tables, Progress: r.e.Progress,
 		DisableEvents: r.req.ToDatabase != "",
@@ -237,6 +236,37 @@ func (r *Restore) runDatabase(ctx context.Context, out *Restored) error {
 	out.Bytes += got.Bytes
 	out.Warnings = append(out.Warnings, got.Warnings...)
 	return nil
+}
+
+// claimDatabase prepares the target and, when it is the live one, keeps the
+// application's own tools and other backstays off it until letGo.
+func (r *Restore) claimDatabase(ctx context.Context) error {
+	cfg := r.targetConfig(r.db.target)
+	if err := r.prepareDatabase(ctx, cfg); err != nil {
+		return err
+	}
+	if r.req.ToDatabase != "" {
+		return nil
+	}
+	var err error
+	if r.guard, err = mysql.Connect(ctx, cfg); err != nil {
+		return err
+	}
+	wait := lockGrace
+	if r.req.Wait {
+		wait = 600
+	}
+	if err := takeOurLock(ctx, r.guard, cfg.Database, wait); err != nil {
+		return err
+	}
+	return takeNamedLocks(ctx, r.guard, r.db.target.Database.Locks, wait)
+}
+
+func (r *Restore) letGo() error {
+	if r.guard == nil {
+		return nil
+	}
+	return r.guard.Close()
 }
 
 // prepareDatabase sees to it that the target database is there and may be
@@ -259,7 +289,7 @@ func (r *Restore) prepareDatabase(ctx context.Context, cfg mysql.Config) (err er
 			return &core.Error{
 				Code: core.CodeDatabase, Op: "restore into database " + cfg.Database,
 				Message: fmt.Sprintf("account %q may not do there what a restore needs (%s)", cfg.User, statement), Err: err,
-				Hint: "GRANT ALL ON the database to the account, or give another one with --database-user and --database-password-file",
+				Hint: "GRANT ALL ON the database to the account, or give another one with --database-user and --database-password-file; for triggers and functions the server may also need log_bin_trust_function_creators=1",
 			}
 		}
 	}

@@ -22,26 +22,38 @@ func (e *Engine) unfinishedPath(app string) string {
 	return filepath.Join(e.StateDir, "restoring", app)
 }
 
-// beginRestore notes that the live app is being changed.
-func (e *Engine) beginRestore(app, backup string) error {
+// beginRestore notes that the live app is being changed. done is called when
+// the restore has ended; it removes the note, unless an earlier restore did not
+// end that this one did not make good: only one of the same scope, or of all
+// (scope ""), does.
+func (e *Engine) beginRestore(app, backup, scope string) (done func() error, err error) {
 	path := e.unfinishedPath(app)
-	if err := ensureDir(filepath.Dir(path)); err != nil {
-		return err
+	before, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, &core.Error{Code: core.CodeDisk, Op: "look for an unfinished restore", Err: err, Hint: "run as the user who owns state_dir, usually root"}
 	}
-	text := fmt.Sprintf("backup %s since %s\n", backup, e.Clock.Now().UTC().Format(time.RFC3339))
+	_, earlier, unfinished := strings.Cut(string(before), "\n")
+	if unfinished && scope != "" && strings.TrimSpace(earlier) != scope {
+		return func() error { return nil }, nil
+	}
+	if err := ensureDir(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf("backup %s since %s\n%s\n", backup, e.Clock.Now().UTC().Format(time.RFC3339), scope)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err == nil {
 		_, err = f.WriteString(text)
 		err = errors.Join(err, f.Sync(), f.Close())
 	}
 	if err != nil {
-		return &core.Error{Code: core.CodeDisk, Op: "note the restore in the state folder", Err: err, Hint: "make room in state_dir, or run as the user who owns it"}
+		return nil, &core.Error{Code: core.CodeDisk, Op: "note the restore in the state folder", Err: err, Hint: "make room in state_dir, or run as the user who owns it"}
 	}
-	return nil
+	return func() error { return e.endRestore(app) }, nil
 }
 
+// endRestore removes the note, when there is one.
 func (e *Engine) endRestore(app string) error {
-	if err := os.Remove(e.unfinishedPath(app)); err != nil {
+	if err := os.Remove(e.unfinishedPath(app)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove the note of the restore: %w", err)
 	}
 	return nil
@@ -56,7 +68,7 @@ func (e *Engine) refuseUnfinished(app string) error {
 	if err != nil {
 		return &core.Error{Code: core.CodeDisk, Op: "look for an unfinished restore", Err: err, Hint: "run as the user who owns state_dir, usually root"}
 	}
-	what := strings.TrimSpace(string(text))
+	what, _, _ := strings.Cut(string(text), "\n")
 	id := "BACKUP"
 	if fields := strings.Fields(what); len(fields) > 1 {
 		id = fields[1]

@@ -73,11 +73,11 @@ func (v *verifier) conclude(ctx context.Context) (*Verified, error) {
 		return nil, err
 	}
 	now := v.e.Clock.Now()
-	mark := repository.Mark{Verified: &now}
 	if len(v.result.Damaged) > 0 {
-		mark = repository.Mark{Damaged: &now}
+		v.e.noteDamage(ctx, v.result.ID)
+		return &v.result, nil
 	}
-	if err := v.e.Store.Mark(ctx, v.result.ID, mark); err != nil && ctx.Err() == nil {
+	if err := v.e.Store.Mark(ctx, v.result.ID, repository.Mark{Verified: &now}); err != nil && ctx.Err() == nil {
 		v.e.Log.Warn("the verification could not be recorded in the repository", "backup", v.result.ID, "err", err)
 	}
 	return &v.result, nil

@@ -144,6 +144,7 @@ func (l *loader) session(ctx context.Context) (*mysql.Conn, error) {
 	// Not every version knows these and not every account may set them; then
 	// the server says which table it refuses, or the check of the rows does.
 	for _, set := range []string{
+		"lock_wait_timeout=60",                 // of DROP, for which everybody else waits meanwhile
 		"innodb_strict_mode=0",                 // tables made under laxer rules
 		"check_constraint_checks=0",            // rows that came in before their CHECK, or past it
 		"explicit_defaults_for_timestamp=1",    // a definition says all there is to a TIMESTAMP
@@ -272,6 +273,9 @@ func tableError(table, doing string, err error) error {
 	e := &core.Error{Code: core.CodeDatabase, Op: "restore table " + table, Message: "the server refused to " + doing, Err: err}
 	if mysql.AccessDenied(err) {
 		e.Hint = "a restore needs ALL PRIVILEGES on the target database"
+	}
+	if mysql.Number(err) == mysql.ErLockWaitTimeout {
+		e.Hint = "another session holds the table (SHOW FULL PROCESSLIST); end it, then run the restore again"
 	}
 	return e
 }
