@@ -130,13 +130,19 @@ func (c *Conn) watch(ctx context.Context) func(error) error {
 			}
 			return nil
 		}
-		if c.broken == nil {
-			c.broken = err
-		}
 		_ = c.net.Close()
 		if cancelled {
+			// What fails on the session from now on fails because of that, not
+			// because of the deadline by which it was done.
+			if c.broken == nil {
+				c.broken = ctx.Err()
+			}
 			return ctx.Err()
 		}
+		if c.broken != nil {
+			return err // said already
+		}
+		c.broken = err
 		var handled *handlerError
 		if errors.As(err, &handled) {
 			return handled.err
