@@ -14,7 +14,7 @@ import (
 	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
-	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/doctor"
 	"github.com/backstay/backstay/internal/profile"
 	"github.com/backstay/backstay/internal/repository/kopia"
 )
@@ -240,10 +240,10 @@ func (s *session) doctorCommand() *cobra.Command {
 		for _, app := range chosen {
 			t, err := s.target(app)
 			if err != nil {
-				checks = append(checks, engine.Check{App: app.Name, Name: "configuration", Health: engine.Broken, Message: err.Error(), Hint: core.HintOf(err)})
+				checks = append(checks, doctor.Check{App: app.Name, Name: "configuration", Health: doctor.Broken, Message: err.Error(), Hint: core.HintOf(err)})
 				continue
 			}
-			checks = append(checks, e.Doctor(ctx, t)...)
+			checks = append(checks, doctor.App(ctx, e, t)...)
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -254,10 +254,10 @@ func (s *session) doctorCommand() *cobra.Command {
 
 // doctorRepository opens the repository and writes nothing into it but what
 // opening takes.
-func (s *session) doctorRepository(ctx context.Context, cfg *config.Config) []engine.Check {
+func (s *session) doctorRepository(ctx context.Context, cfg *config.Config) []doctor.Check {
 	store, err := s.openStore(ctx, cfg)
 	if err != nil {
-		return []engine.Check{{Name: "repository", Health: engine.Broken, Message: err.Error(), Hint: core.HintOf(err)}}
+		return []doctor.Check{{Name: "repository", Health: doctor.Broken, Message: err.Error(), Hint: core.HintOf(err)}}
 	}
 	list, err := store.List(ctx)
 	if cerr := store.Close(ctx); err == nil {
@@ -267,9 +267,9 @@ func (s *session) doctorRepository(ctx context.Context, cfg *config.Config) []en
 		err = kopia.Writable(cfg.Repository.URL)
 	}
 	if err != nil {
-		return []engine.Check{{Name: "repository", Health: engine.Broken, Message: err.Error(), Hint: core.HintOf(err)}}
+		return []doctor.Check{{Name: "repository", Health: doctor.Broken, Message: err.Error(), Hint: core.HintOf(err)}}
 	}
-	checks := []engine.Check{{Name: "repository", Health: engine.Healthy, Message: cfg.Repository.URL + ", " + ui.Count(int64(len(list))) + " backup(s)"}}
+	checks := []doctor.Check{{Name: "repository", Health: doctor.Healthy, Message: cfg.Repository.URL + ", " + ui.Count(int64(len(list))) + " backup(s)"}}
 	if dir, ok := kopia.LocalPath(cfg.Repository.URL); ok {
 		checks = append(checks, checkSpace("repository space", dir))
 	}
@@ -280,26 +280,26 @@ func (s *session) doctorRepository(ctx context.Context, cfg *config.Config) []en
 const lowSpace = 1 << 30
 
 // checkSpace says how much room a folder's file system has.
-func checkSpace(name, dir string) engine.Check {
+func checkSpace(name, dir string) doctor.Check {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
-		return engine.Check{Name: name, Health: engine.Broken, Message: fmt.Sprintf("%s: %v", dir, err)}
+		return doctor.Check{Name: name, Health: doctor.Broken, Message: fmt.Sprintf("%s: %v", dir, err)}
 	}
 	free := int64(st.Bavail) * st.Bsize
-	c := engine.Check{Name: name, Health: engine.Healthy, Message: ui.Size(free) + " free at " + dir}
+	c := doctor.Check{Name: name, Health: doctor.Healthy, Message: ui.Size(free) + " free at " + dir}
 	if free < lowSpace {
-		c.Health, c.Hint = engine.Caution, "a backup that fills the disk fails; make room or move the repository"
+		c.Health, c.Hint = doctor.Caution, "a backup that fills the disk fails; make room or move the repository"
 	}
 	return c
 }
 
-func (s *session) printChecks(checks []engine.Check) error {
+func (s *session) printChecks(checks []doctor.Check) error {
 	worst := core.Code("")
 	for _, c := range checks {
 		switch {
-		case c.Health == engine.Broken:
+		case c.Health == doctor.Broken:
 			worst = core.CodeFailed
-		case c.Health == engine.Caution && worst == "":
+		case c.Health == doctor.Caution && worst == "":
 			worst = core.CodeWarnings
 		}
 	}

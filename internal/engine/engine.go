@@ -42,7 +42,9 @@ type Target struct {
 
 func (e *Engine) profileOf(t Target) (profile.Profile, error) { return e.Profiles.Get(t.Profile) }
 
-// querier lets a profile ask over one of our connections.
+// Querier lets a profile ask over one of our connections.
+func Querier(c *mysql.Conn) profile.Querier { return querier{c} }
+
 type querier struct{ c *mysql.Conn }
 
 func (q querier) Query(ctx context.Context, statement string) ([][]*string, error) {

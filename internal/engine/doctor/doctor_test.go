@@ -1,4 +1,4 @@
-package engine
+package doctor
 
 import (
 	"os"
@@ -9,9 +9,9 @@ import (
 	"github.com/backstay/backstay/internal/core"
 )
 
-// TestDoctorFiles: a component has one line for each folder, however many sets
+// TestCheckFiles: a component has one line for each folder, however many sets
 // of paths a profile makes of it, and one unreadable path is enough to fail it.
-func TestDoctorFiles(t *testing.T) {
+func TestCheckFiles(t *testing.T) {
 	root := t.TempDir()
 	for _, name := range []string{"a", "b", "c"} {
 		if err := os.WriteFile(filepath.Join(root, name), nil, 0o600); err != nil {
@@ -21,7 +21,7 @@ func TestDoctorFiles(t *testing.T) {
 	set := func(c core.Component, place string, paths ...core.Path) core.FileSet {
 		return core.FileSet{Component: c, Root: place, Include: paths}
 	}
-	checks := doctorFiles(&core.Application{Name: "app", FileSets: []core.FileSet{
+	checks := checkFiles(&core.Application{Name: "app", FileSets: []core.FileSet{
 		set(core.ComponentFiles, root, core.Path{Path: "a"}),
 		set(core.ComponentConfig, root, core.Path{Path: "c"}, core.Path{Path: "missing"}),
 		set(core.ComponentFiles, root, core.Path{Path: "b"}, core.Path{Path: "gone", Optional: true}),

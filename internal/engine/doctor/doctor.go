@@ -1,4 +1,7 @@
-package engine
+// Package doctor looks whether an app can be backed up and restored, and says
+// what is in the way. It is for the commands. It promises to change nothing of
+// the app and to have tried what it reports.
+package doctor
 
 import (
 	"context"
@@ -12,58 +15,11 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/dump"
 	"github.com/backstay/backstay/internal/profile"
 )
-
-// Preview says what a backup would take.
-type Preview struct {
-	App      string         `json:"app"`
-	Takes    []string       `json:"takes"`
-	Warnings []core.Warning `json:"warnings"`
-}
-
-// PreviewBackup looks at an app without capturing or changing anything. It
-// reaches the database, so that what it says can be relied on.
-func (e *Engine) PreviewBackup(ctx context.Context, t Target, opt BackupOptions) (_ *Preview, err error) {
-	p, err := e.profileOf(t)
-	if err != nil {
-		return nil, err
-	}
-	app, err := p.Discover(ctx, t.App)
-	if err != nil {
-		return nil, err
-	}
-	out := &Preview{App: t.App.Name, Takes: []string{}, Warnings: app.Warnings}
-	if app.Database != nil && opt.wants(core.ComponentDatabase) {
-		cfg := mysql.ConfigOf(*app.Database)
-		n, err := countTables(ctx, cfg)
-		if err != nil {
-			return nil, err
-		}
-		line := fmt.Sprintf("database  %s at %s, %d tables there", cfg.Database, cfg.Address(), n)
-		if app.Database.Prefix != "" {
-			line += ", those that begin with " + app.Database.Prefix
-		}
-		out.Takes = append(out.Takes, line)
-	}
-	for _, set := range app.FileSets {
-		if !opt.wants(set.Component) {
-			continue
-		}
-		for _, inc := range set.Include {
-			out.Takes = append(out.Takes, fmt.Sprintf("%-9s %s", set.Component, filepath.Join(set.Root, inc.Path)))
-		}
-		for _, x := range set.Exclude {
-			out.Takes = append(out.Takes, fmt.Sprintf("%-9s   without %s", "", x))
-		}
-	}
-	if out.Warnings == nil {
-		out.Warnings = []core.Warning{}
-	}
-	return out, nil
-}
 
 // Health is the state of a Check.
 type Health string
@@ -88,11 +44,11 @@ func failed(app, name string, err error) Check {
 	return Check{App: app, Name: name, Health: Broken, Message: err.Error(), Hint: core.HintOf(err)}
 }
 
-// Doctor looks whether an app can be backed up and restored. It takes and
-// leaves a consistency point, so that what it says of it was tried.
-func (e *Engine) Doctor(ctx context.Context, t Target) []Check {
+// App looks whether an app can be backed up and restored. It takes and leaves
+// a consistency point, so that what it says of it was tried.
+func App(ctx context.Context, e *engine.Engine, t engine.Target) []Check {
 	name := t.App.Name
-	p, err := e.profileOf(t)
+	p, err := e.Profiles.Get(t.Profile)
 	if err != nil {
 		return []Check{failed(name, "profile", err)}
 	}
@@ -102,14 +58,14 @@ func (e *Engine) Doctor(ctx context.Context, t Target) []Check {
 	}
 	checks := []Check{{App: name, Name: "application", Health: Healthy, Message: describeApp(app)}}
 	if app.Database != nil {
-		checks = append(checks, e.doctorDatabase(ctx, t, p, app)...)
+		checks = append(checks, checkDatabase(ctx, e, t, p, app)...)
 	}
 	for _, w := range app.Warnings {
 		checks = append(checks, Check{App: name, Name: w.Code, Health: Caution, Message: w.String()})
 	}
-	checks = append(checks, doctorFiles(app)...)
+	checks = append(checks, checkFiles(app)...)
 	if t.Profile != "generic" {
-		checks = append(checks, doctorPHP(name))
+		checks = append(checks, checkPHP(name))
 	}
 	return checks
 }
@@ -125,7 +81,7 @@ func describeApp(app *core.Application) string {
 	return s
 }
 
-func (e *Engine) doctorDatabase(ctx context.Context, t Target, p profile.Profile, app *core.Application) []Check {
+func checkDatabase(ctx context.Context, e *engine.Engine, t engine.Target, p profile.Profile, app *core.Application) []Check {
 	name, cfg := t.App.Name, mysql.ConfigOf(*app.Database)
 	conn, err := mysql.Connect(ctx, cfg)
 	if err != nil {
@@ -140,10 +96,10 @@ func (e *Engine) doctorDatabase(ctx context.Context, t Target, p profile.Profile
 		App: name, Name: "database", Health: Healthy,
 		Message: fmt.Sprintf("%s at %s, %s %s", cfg.Database, cfg.Address(), server.Vendor, server.Version),
 	}}
-	if err := p.Versions(ctx, querier{conn}, app); err != nil {
+	if err := p.Versions(ctx, engine.Querier(conn), app); err != nil {
 		checks = append(checks, failed(name, "versions", err))
 	}
-	checks = append(checks, e.doctorClock(ctx, name, conn), doctorSnapshot(ctx, e, t, cfg, app.Database.Prefix))
+	checks = append(checks, checkClock(ctx, e.Clock, name, conn), checkSnapshot(ctx, e, t, cfg, app.Database.Prefix))
 	if !server.LocalInfile {
 		checks = append(checks, Check{
 			App: name, Name: "restore speed", Health: Caution, Message: "the server forbids LOAD DATA LOCAL, so a restore uses INSERT and takes longer",
@@ -153,7 +109,7 @@ func (e *Engine) doctorDatabase(ctx context.Context, t Target, p profile.Profile
 	return checks
 }
 
-func doctorSnapshot(ctx context.Context, e *Engine, t Target, cfg mysql.Config, prefix string) Check {
+func checkSnapshot(ctx context.Context, e *engine.Engine, t engine.Target, cfg mysql.Config, prefix string) Check {
 	name := t.App.Name
 	s, err := dump.Open(ctx, dump.Options{Config: cfg, Prefix: prefix, Connections: t.Connections, Clock: e.Clock})
 	if err != nil {
@@ -177,7 +133,7 @@ func doctorSnapshot(ctx context.Context, e *Engine, t Target, cfg mysql.Config, 
 // clockSlack is by how much the clocks of two machines may differ.
 const clockSlack = 5 * time.Second
 
-func (e *Engine) doctorClock(ctx context.Context, app string, conn *mysql.Conn) Check {
+func checkClock(ctx context.Context, clock core.Clock, app string, conn *mysql.Conn) Check {
 	rows, err := conn.Query(ctx, "SELECT UNIX_TIMESTAMP(NOW(6))")
 	if err != nil || len(rows) != 1 {
 		return Check{App: app, Name: "clock", Health: Broken, Message: fmt.Sprintf("the server's clock cannot be read: %v", err)}
@@ -186,7 +142,7 @@ func (e *Engine) doctorClock(ctx context.Context, app string, conn *mysql.Conn) 
 	if err != nil {
 		return failed(app, "clock", err)
 	}
-	off := e.Clock.Now().Sub(time.UnixMilli(int64(seconds * 1000))).Round(time.Millisecond)
+	off := clock.Now().Sub(time.UnixMilli(int64(seconds * 1000))).Round(time.Millisecond)
 	if off.Abs() > clockSlack {
 		return Check{
 			App: app, Name: "clock", Health: Caution, Message: fmt.Sprintf("this machine and the database server differ by %s", off.Abs()),
@@ -199,7 +155,7 @@ func (e *Engine) doctorClock(ctx context.Context, app string, conn *mysql.Conn) 
 // unreadableShown is how many unreadable paths are named.
 const unreadableShown = 3
 
-func doctorFiles(app *core.Application) []Check {
+func checkFiles(app *core.Application) []Check {
 	type place struct {
 		component core.Component
 		root      string
@@ -235,7 +191,7 @@ func doctorFiles(app *core.Application) []Check {
 	return checks
 }
 
-func doctorPHP(app string) Check {
+func checkPHP(app string) Check {
 	path, err := exec.LookPath("php")
 	if err != nil { // the application's settings were read without it
 		return Check{App: app, Name: "php", Health: Healthy, Message: "not installed, and not needed: every setting is written literally"}
