@@ -99,6 +99,8 @@ type Table struct {
 	Bytes    int64    `json:"bytes"`
 	Checksum string   `json:"checksum"` // RowSum over all rows, as 32 hex digits
 	Chunks   []Chunk  `json:"chunks,omitempty"`
+
+	LongestRow int64 `json:"longest_row,omitempty"` // bytes of the longest row in a chunk; 0 in backups older than this field
 }
 
 // Column is a column whose values are stored; generated columns are not.

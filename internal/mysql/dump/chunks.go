@@ -34,6 +34,8 @@ type chunker struct {
 	bytes  int64
 	chunks []core.Chunk
 	names  []core.Entry
+
+	row, longest int64 // bytes of the row under way, and of the longest one
 }
 
 var _ mysql.RowSink = (*chunker)(nil)
@@ -47,6 +49,10 @@ func newChunker(ctx context.Context, w core.TreeWriter, folder string, slice int
 // WriteRow takes a row, or a piece of one, and ends the chunk where it should end.
 func (c *chunker) WriteRow(piece []byte, end bool) error {
 	c.bytes += int64(len(piece))
+	c.row += int64(len(piece))
+	if end {
+		c.longest, c.row = max(c.longest, c.row), 0
+	}
 	c.buf = append(c.buf, piece...)
 	if len(c.buf) >= writeBuffer {
 		if err := c.flush(); err != nil {

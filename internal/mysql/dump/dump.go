@@ -154,6 +154,8 @@ type slice struct {
 	bytes  int64  // estimate
 	chunks []core.Chunk
 	names  []core.Entry
+
+	longest int64 // bytes of the longest row
 }
 
 // sliceBytes is about how much of a table one connection reads in one go.
@@ -384,7 +386,7 @@ func (s *Snapshot) dumpSlice(ctx context.Context, c *mysql.Conn, t *tableWork, i
 		if err := ch.cut(); err != nil {
 			return err
 		}
-		t.slices[i].chunks, t.slices[i].names = ch.chunks, ch.names
+		t.slices[i].chunks, t.slices[i].names, t.slices[i].longest = ch.chunks, ch.names, ch.longest
 		return nil
 	})
 }
@@ -420,6 +422,7 @@ func collect(ctx context.Context, works []*tableWork, w core.TreeWriter) (*core.
 		var sum mysql.RowSum
 		for _, sl := range t.slices {
 			files = append(files, sl.names...)
+			table.LongestRow = max(table.LongestRow, sl.longest)
 			for _, c := range sl.chunks {
 				part, err := mysql.ParseRowSum(c.Checksum)
 				if err != nil {

@@ -133,6 +133,21 @@ func TestChunksKeepTheirEnds(t *testing.T) {
 	}
 }
 
+// TestLongestRow: the index tells how long the longest line is, whether it came
+// whole or in pieces.
+func TestLongestRow(t *testing.T) {
+	from := mysqltest.Database(t)
+	mysqltest.ExecIn(t, from, "CREATE TABLE big (id INT PRIMARY KEY, v MEDIUMTEXT)", "INSERT INTO big VALUES (1,'x'),(2,REPEAT('\t',3000000)),(3,REPEAT('y',100))",
+		"CREATE TABLE small (id INT PRIMARY KEY, v TEXT)", "INSERT INTO small VALUES (1,'x'),(22,'\\\\')", "CREATE TABLE without (id INT)")
+	_, d := write(t, open(t, options(mysqltest.Config(t, from))))
+	want := map[string]int64{"big": 6000003, "small": 6, "without": 0}
+	for _, table := range d.Index.Tables {
+		if table.LongestRow != want[table.Name] {
+			t.Errorf("longest row of %s is %d, want %d", table.Name, table.LongestRow, want[table.Name])
+		}
+	}
+}
+
 // nowhere takes files, forgets their bytes and remembers how much memory was
 // in use at most.
 type nowhere struct {
