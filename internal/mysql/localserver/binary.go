@@ -87,7 +87,9 @@ func (b binary) initializer(dir, tmp string) (string, []string, error) {
 		args = append(args, "--user=root")
 	}
 	if b.vendor == "mysql" {
-		return b.path, append(args, "--initialize-insecure", "--innodb-flush-method=nosync"), nil
+		// The folder that packagers let files be exported to is of no use here,
+		// and without it a packaged server does not start.
+		return b.path, append(args, "--initialize-insecure", "--innodb-flush-method=nosync", "--secure-file-priv=NULL"), nil
 	}
 	// --force: without it the script ends where neither the host's own name nor
 	// localhost can be looked up, as in a system whose /etc/hosts nobody wrote yet.

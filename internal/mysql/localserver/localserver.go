@@ -286,7 +286,6 @@ func (s *Server) arguments() []string {
 		"--character-set-server=utf8mb4",
 		"--max-allowed-packet=64M",
 		"--innodb-buffer-pool-size=" + size(s.options.BufferPool, defaultBufferPool),
-		"--innodb-log-file-size=" + size(s.options.LogFile, defaultLogFile),
 		"--innodb-buffer-pool-load-at-startup=OFF",
 		"--innodb-buffer-pool-dump-at-shutdown=OFF",
 		// Asynchronous I/O takes a share of a kernel-wide limit that several
@@ -294,8 +293,14 @@ func (s *Server) arguments() []string {
 		"--innodb-use-native-aio=OFF",
 		"--performance-schema=OFF",
 		"--key-buffer-size=8M",
-		"--loose-aria-pagecache-buffer-size=16M",
-		"--loose-mysqlx=OFF",
+	}
+	logFile := size(s.options.LogFile, defaultLogFile)
+	if s.Vendor == "mysql" {
+		args = append(args, "--mysqlx=OFF", "--secure-file-priv=NULL",
+			// The second is MySQL's before 8.0.30, and no longer known to 9.
+			"--loose-innodb-redo-log-capacity="+logFile, "--loose-innodb-log-file-size="+logFile)
+	} else {
+		args = append(args, "--innodb-log-file-size="+logFile, "--loose-aria-pagecache-buffer-size=16M")
 	}
 	if os.Geteuid() == 0 {
 		args = append(args, "--user=root")
@@ -306,8 +311,10 @@ func (s *Server) arguments() []string {
 		args = append(args, "--skip-networking")
 	}
 	if !s.options.Durable {
-		args = append(args, "--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync",
-			"--loose-debug-no-sync=ON", "--loose-sync-frm=OFF")
+		args = append(args, "--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync")
+		if s.Vendor == "mariadb" {
+			args = append(args, "--loose-debug-no-sync=ON", "--loose-sync-frm=OFF")
+		}
 	}
 	return append(args, s.options.Args...)
 }
