@@ -39,6 +39,10 @@ type Entry struct {
 	Files   int64 // of a folder: how many files lie below it
 }
 
+// MaxBlock is the most bytes that a Write of a FileWriter made by CreateBlocks
+// may have.
+const MaxBlock = 4 << 20
+
 // FileWriter takes the bytes of one file. Close must always be called; Close
 // without Finish throws the file away.
 type FileWriter interface {
@@ -54,6 +58,11 @@ type FileWriter interface {
 type TreeWriter interface {
 	// Create begins a file. hint, a path, is for messages and logs only.
 	Create(ctx context.Context, hint string) (FileWriter, error)
+	// CreateBlocks begins a file that is written in blocks: each Write, of at
+	// most MaxBlock bytes, is what this file can share with others, and
+	// nothing looks for better places. It is for those who know where their
+	// data begins and ends.
+	CreateBlocks(ctx context.Context, hint string) (FileWriter, error)
 	// WriteDir stores a folder. Order does not matter; two entries of one name
 	// are an error.
 	WriteDir(ctx context.Context, entries []Entry) (Object, error)

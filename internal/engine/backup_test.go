@@ -216,6 +216,15 @@ func (s *onCreateSession) Create(ctx context.Context, hint string) (core.FileWri
 	return s.Session.Create(ctx, hint)
 }
 
+func (s *onCreateSession) CreateBlocks(ctx context.Context, hint string) (core.FileWriter, error) {
+	if strings.Contains(hint, "database/") && !s.done.Swap(true) {
+		if err := s.do(); err != nil {
+			return nil, err
+		}
+	}
+	return s.Session.CreateBlocks(ctx, hint)
+}
+
 // TestFileCache says when a file is not read again: only when the backup that
 // has it is still there, in this repository, and the file is as it was.
 func TestFileCache(t *testing.T) {

@@ -53,6 +53,10 @@ func (m *Store) Create(ctx context.Context, hint string) (core.FileWriter, error
 	return &storeWriter{m: m, hint: hint}, nil
 }
 
+func (m *Store) CreateBlocks(ctx context.Context, hint string) (core.FileWriter, error) {
+	return m.Create(ctx, hint)
+}
+
 type storeWriter struct {
 	m    *Store
 	hint string

@@ -17,7 +17,11 @@ const (
 	chunkMax  = 32 << 20
 	chunkMean = 8 << 20 // expected length after chunkMin
 
-	writeBuffer = 1 << 20 // rows are handed on in pieces of about this size
+	// Within a chunk, blocks end the same way. They are what a later backup can
+	// share: one changed row costs one block.
+	blockMin  = 512 << 10
+	blockMax  = 2 << 20
+	blockMean = 512 << 10 // expected length after blockMin
 )
 
 // chunker is the sink of one slice of a table: it cuts the rows into chunks.
@@ -36,6 +40,7 @@ type chunker struct {
 	names  []core.Entry
 
 	row, longest int64 // bytes of the row under way, and of the longest one
+	inLarge      bool  // a row that comes in pieces is under way
 }
 
 var _ mysql.RowSink = (*chunker)(nil)
@@ -53,36 +58,47 @@ func (c *chunker) WriteRow(piece []byte, end bool) error {
 	if end {
 		c.longest, c.row = max(c.longest, c.row), 0
 	}
-	c.buf = append(c.buf, piece...)
-	if len(c.buf) >= writeBuffer {
+	large := !end || c.inLarge
+	if large && !c.inLarge && len(c.buf) >= blockMin {
+		// What comes before a large row must not decide where that is cut.
 		if err := c.flush(); err != nil {
 			return err
 		}
 	}
-	if end && c.endsHere(int64(len(piece))) {
+	c.inLarge = !end
+	c.buf = append(c.buf, piece...)
+	switch {
+	case end && endsHere(c.bytes, int64(len(piece)), c.enc.Last>>32, chunkMin, chunkMean, chunkMax):
 		return c.cut()
+	case end && endsHere(int64(len(c.buf)), int64(len(piece)), c.enc.Last&(1<<32-1), blockMin, blockMean, blockMax), large && len(c.buf) >= blockMin:
+		return c.flush()
 	}
 	return nil
 }
 
-// endsHere makes the expected length after chunkMin the same for short and
-// long rows: a row ends the chunk with a probability proportional to its length.
-func (c *chunker) endsHere(row int64) bool {
-	if c.bytes < chunkMin {
+// endsHere says whether a row of this length and hash, 32 bits of it, ends what
+// has size bytes with it. It makes the expected length after low the same for
+// short and long rows: a row is the end with a probability proportional to its
+// length.
+func endsHere(size, row int64, hash uint64, low, mean, high int64) bool {
+	switch {
+	case size < low:
 		return false
-	}
-	if c.bytes >= chunkMax || row >= chunkMean {
+	case size >= high, row >= mean:
 		return true
 	}
-	const span = 1 << 32
-	return c.enc.Last>>32 < uint64(row)*(span/chunkMean)
+	return hash < uint64(row)*(1<<32/uint64(mean))
 }
 
 func (c *chunker) name() string { return fmt.Sprintf("%04d-%05d.tsv", c.slice, len(c.chunks)) }
 
+// flush writes the rows so far as a block.
 func (c *chunker) flush() error {
+	if len(c.buf) == 0 {
+		return nil
+	}
 	if c.file == nil {
-		f, err := c.w.Create(c.ctx, c.folder+"/"+c.name())
+		f, err := c.w.CreateBlocks(c.ctx, c.folder+"/"+c.name())
 		if err != nil {
 			return err
 		}

@@ -156,6 +156,9 @@ type nowhere struct {
 }
 
 func (n *nowhere) Create(context.Context, string) (core.FileWriter, error) { return &sunk{n: n}, nil }
+func (n *nowhere) CreateBlocks(ctx context.Context, hint string) (core.FileWriter, error) {
+	return n.Create(ctx, hint)
+}
 func (n *nowhere) WriteDir(context.Context, []core.Entry) (core.Object, error) {
 	return core.Object{}, nil
 }

@@ -269,7 +269,8 @@ func TestLocksAreReleased(t *testing.T) {
 // fullTree takes nothing.
 type fullTree struct{ err error }
 
-func (f fullTree) Create(context.Context, string) (core.FileWriter, error) { return nil, f.err }
+func (f fullTree) Create(context.Context, string) (core.FileWriter, error)       { return nil, f.err }
+func (f fullTree) CreateBlocks(context.Context, string) (core.FileWriter, error) { return nil, f.err }
 func (f fullTree) WriteDir(context.Context, []core.Entry) (core.Object, error) {
 	return core.Object{}, f.err
 }

@@ -48,6 +48,11 @@ func (t *Tree) Create(_ context.Context, hint string) (core.FileWriter, error) {
 	return &treeFile{t: t, path: hint}, nil
 }
 
+// CreateBlocks begins a file as Create does.
+func (t *Tree) CreateBlocks(ctx context.Context, hint string) (core.FileWriter, error) {
+	return t.Create(ctx, hint)
+}
+
 // WriteDir refuses entries that no folder can hold, and forgets the others.
 func (t *Tree) WriteDir(_ context.Context, entries []core.Entry) (core.Object, error) {
 	seen := map[string]bool{}

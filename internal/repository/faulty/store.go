@@ -126,10 +126,18 @@ type session struct {
 var _ repository.Session = (*session)(nil)
 
 func (ss *session) Create(ctx context.Context, hint string) (core.FileWriter, error) {
+	return ss.create(ctx, hint, ss.Session.Create)
+}
+
+func (ss *session) CreateBlocks(ctx context.Context, hint string) (core.FileWriter, error) {
+	return ss.create(ctx, hint, ss.Session.CreateBlocks)
+}
+
+func (ss *session) create(ctx context.Context, hint string, create func(context.Context, string) (core.FileWriter, error)) (core.FileWriter, error) {
 	if err := ss.store.before(ctx, Create, hint); err != nil {
 		return nil, err
 	}
-	inner, err := ss.Session.Create(ctx, hint)
+	inner, err := create(ctx, hint)
 	if err != nil {
 		return nil, err
 	}

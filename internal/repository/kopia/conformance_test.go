@@ -42,6 +42,7 @@ func TestConformance(t *testing.T) {
 		opts := create(t)
 		return repositorytest.Harness{
 			Deduplicates: true,
+			SharesBlocks: true,
 			Open:         func(t testing.TB) repository.Store { return mustOpen(t, opts) },
 			Lose: func(t testing.TB, id string) {
 				s := mustOpen(t, opts)

@@ -109,6 +109,11 @@ func (ss *session) Create(ctx context.Context, hint string) (core.FileWriter, er
 	return &file{session: ss, ctx: ctx, op: op}, nil
 }
 
+// CreateBlocks implements core.TreeWriter. Files share nothing but the whole.
+func (ss *session) CreateBlocks(ctx context.Context, hint string) (core.FileWriter, error) {
+	return ss.Create(ctx, hint)
+}
+
 // file implements core.FileWriter.
 type file struct {
 	session *session

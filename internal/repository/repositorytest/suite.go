@@ -34,6 +34,8 @@ type Harness struct {
 	Lose func(t testing.TB, id string)
 	// Deduplicates says that equal bytes are stored once.
 	Deduplicates bool
+	// SharesBlocks says that equal blocks of different files are stored once.
+	SharesBlocks bool
 }
 
 // Run runs the suite. make gives a new, empty repository for each test.
@@ -43,6 +45,7 @@ func Run(t *testing.T, make func(t *testing.T) Harness) {
 		run  func(*testing.T, Harness)
 	}{
 		{"bytes of all sizes", testSizes},
+		{"files in blocks", testBlocks},
 		{"attributes of entries", testEntries},
 		{"names that cannot be", testBadNames},
 		{"large folder", testLargeFolder},
