@@ -18,12 +18,13 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 TEST_JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
 TEST_TIMEOUT ?= 10m
 TEST_FLAGS ?=
+MATRIX_PACKAGES ?= ./internal/mysql/...
 BENCH ?= .
 DEMO_FLAGS ?=
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
 demo: setup build ## back up, damage and restore a throwaway application on a private database server
@@ -32,6 +33,10 @@ demo: setup build ## back up, damage and restore a throwaway application on a pr
 .PHONY: test
 test: setup ## run all tests, on private database servers
 	go test -count=1 -p $(TEST_JOBS) -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
+
+.PHONY: test-matrix
+test-matrix: setup ## run the database tests on MariaDB 10.11 and 11 and MySQL 9, and print a table
+	scripts/servers.sh | go run ./test/matrix -p $(TEST_JOBS) $(MATRIX_PACKAGES)
 
 .PHONY: lint
 lint: ## check format, vet, staticcheck, modules and generated files

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Unpacks, once, the database servers that `make test-matrix` tests against
 # beside the installed one: MariaDB and MySQL from Debian's unstable suite, into
-# the user's cache folder. Prints one line per server: name, tab, path of the
-# server program. Remove the folder to have newer ones unpacked.
+# the user's cache folder. Prints one line per server, the installed one first:
+# name, tab, path of the server program. Remove the folder to have newer ones unpacked.
 #
 # The packages are fetched and verified by apt with settings of its own, from
 # the mirror that the system's apt uses, and their files are laid out with
@@ -115,6 +115,8 @@ server() {
 mkdir -p "$cache"
 exec 9>"$cache/.lock" # two at once: the second finds the work done
 flock 9
+installed="$(command -v mariadbd || command -v mysqld)" || refuse "no server is installed; scripts/setup.sh installs one"
+printf 'installed\t%s\n' "$installed"
 # mariadb-install-db uses a program of the clients.
 server mariadb usr/sbin/mariadbd mariadb-server-core mariadb-client-core
 server mysql usr/sbin/mysqld mysql-server-core
