@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"math/bits"
@@ -213,9 +214,12 @@ func (e *Encoder) LargeRow(r *RowReader) error {
 }
 
 // appendEscaped appends v with tab, newline and backslash escaped. Most values
-// have none of them, and IndexByte finds that out many bytes at a time.
+// have none of them, which is found out many bytes at a time.
 func appendEscaped(dst, v []byte) []byte {
 	if len(v) < 32 {
+		if plain(v) {
+			return append(dst, v...)
+		}
 		for _, b := range v {
 			switch b {
 			case escape:
@@ -251,6 +255,30 @@ func appendEscaped(dst, v []byte) []byte {
 		}
 		at = n + 1
 	}
+}
+
+// plain says whether nothing in v is escaped, by looking at eight bytes at a
+// time: a byte of a word is zero exactly where the high bit of
+// (word-0x01…)&^word is the lowest one set, and a word xor eight times a
+// character has a zero byte where that character was.
+func plain(v []byte) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	special := func(w uint64) bool {
+		e, c, l := w^escape*ones, w^columnS*ones, w^lineS*ones
+		return ((e-ones)&^e|(c-ones)&^c|(l-ones)&^l)&highs != 0
+	}
+	for len(v) >= 8 {
+		if special(binary.LittleEndian.Uint64(v)) {
+			return false
+		}
+		v = v[8:]
+	}
+	for _, b := range v {
+		if b == escape || b == columnS || b == lineS {
+			return false
+		}
+	}
+	return true
 }
 
 // nextByte returns the place of the first b in v at or after from, or len(v).
