@@ -16,14 +16,14 @@ import (
 
 func (s *session) backupCommand() *cobra.Command {
 	var only []string
-	var dryRun, noWait, pin, ignoreUnfinished bool
+	var dryRun, noWait, noReuse, pin, ignoreUnfinished bool
 	var note string
 	cmd := s.command("backup [APP…]", "Back up apps, all of them when none is named", cobra.ArbitraryArgs, func(ctx context.Context, args []string) error {
 		components, err := parseComponents(only)
 		if err != nil {
 			return err
 		}
-		opt := engine.BackupOptions{Only: components, Wait: !noWait, Trigger: "manual", Note: note, Pin: pin, IgnoreUnfinished: ignoreUnfinished}
+		opt := engine.BackupOptions{Only: components, Wait: !noWait, Trigger: "manual", Note: note, Pin: pin, ReadAll: noReuse, IgnoreUnfinished: ignoreUnfinished}
 		return s.withEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
 			chosen, err := apps(cfg, args)
 			if err != nil {
@@ -40,6 +40,7 @@ func (s *session) backupCommand() *cobra.Command {
 	f.StringSliceVar(&only, "only", nil, "only these components: config, database, files, code")
 	f.BoolVar(&dryRun, "dry-run", false, "say what would be captured, and change nothing")
 	f.BoolVar(&noWait, "no-wait", false, "fail when another operation works on the app, instead of waiting")
+	f.BoolVar(&noReuse, "no-reuse", false, "read every table and file, also those that did not change since the last backup")
 	f.BoolVar(&pin, "pin", false, "never let retention delete this backup")
 	f.BoolVar(&ignoreUnfinished, "ignore-unfinished-restore", false, "back up an app whose last restore did not end")
 	f.StringVar(&note, "note", "", "a note to keep with the backup")

@@ -66,7 +66,8 @@ type Database struct {
 	Reused    int            `json:"tables_reused"`
 	Rows      int64          `json:"rows"`
 	Bytes     int64          `json:"bytes"`
-	Checksum  string         `json:"checksum"` // SHA-256 of the index, hex
+	Checksum  string         `json:"checksum"`           // SHA-256 of the index, hex
+	Evidence  string         `json:"evidence,omitempty"` // path in the backup of what tells the next one which tables changed (docs/spec/unchanged-tables.md)
 }
 
 // DatabaseIndex is database/index.json: every table and object of the database.

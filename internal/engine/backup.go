@@ -30,6 +30,7 @@ type BackupOptions struct {
 	Trigger string           // "manual", "schedule", "demo"
 	Note    string
 	Pin     bool
+	ReadAll bool // take over nothing from earlier backups unread, no table and no file
 	// IgnoreUnfinished backs up an app whose last restore did not end.
 	IgnoreUnfinished bool
 }
@@ -93,6 +94,9 @@ func (e *Engine) backupLocked(ctx context.Context, p profile.Profile, t Target, 
 			return core.Backup{}, err
 		}
 		defer func() { _ = b.guard.Close() }() // it only holds locks, which end with it either way
+		if b.base, err = b.former(ctx); err != nil {
+			return core.Backup{}, err
+		}
 	}
 	leave := func() error { return nil }
 	if t.Consistency == "readonly" {
@@ -147,6 +151,7 @@ type backup struct {
 	lost     error // what the repository knows to be missing in it
 	started  time.Time
 
+	base     *dump.Former // whose unchanged tables are taken over; may be nil
 	manifest core.Manifest
 	caches   map[core.Component]*capture.Cache
 }
@@ -208,7 +213,7 @@ func (b *backup) capture(ctx context.Context) (_ repository.Record, err error) {
 	if b.guard != nil {
 		if snapshot, err = dump.Open(ctx, dump.Options{
 			Config: mysql.ConfigOf(*b.app.Database), Prefix: b.app.Database.Prefix,
-			Connections: b.target.Connections, Clock: b.e.Clock,
+			Connections: b.target.Connections, Clock: b.e.Clock, Former: b.base,
 		}); err != nil {
 			return repository.Record{}, err
 		}
@@ -300,6 +305,7 @@ func (b *backup) captureAll(ctx context.Context, w core.TreeWriter, snapshot *du
 		if c == core.ComponentDatabase && dumped != nil {
 			b.manifest.Components = append(b.manifest.Components, c)
 			b.manifest.Database = &dumped.Database
+			b.tellRead(dumped)
 			snapshot.Consistency.Mode = b.manifest.Consistency.Mode
 			b.manifest.Consistency = snapshot.Consistency
 			b.manifest.Warnings = append(b.manifest.Warnings, dumped.Warnings...)
@@ -451,6 +457,9 @@ func (b *backup) cachePath(c core.Component) string {
 // loadCache returns what is known of the files of a backup that still exists
 // in this repository.
 func (b *backup) loadCache(c core.Component) *capture.Cache {
+	if b.opt.ReadAll {
+		return nil
+	}
 	if err := ensureDir(filepath.Dir(b.cachePath(c))); err != nil {
 		b.e.Log.Warn("no file cache", "err", err)
 		return nil

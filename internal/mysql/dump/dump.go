@@ -16,6 +16,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/unchanged"
 )
 
 // ErrChanged is in the chain of an error that says that a table's definition
@@ -28,6 +29,7 @@ type Dumped struct {
 	Index    core.DatabaseIndex
 	Entry    core.Entry // the folder "database"
 	Warnings []core.Warning
+	Evidence unchanged.Evidence // of which tables changed, and why the others were read
 }
 
 // Write stores the database as it was at the snapshot's instant. It is called
@@ -57,7 +59,12 @@ func (s *Snapshot) Write(ctx context.Context, w core.TreeWriter, progress core.P
 	}
 	sum := sha256.Sum256(indexJSON)
 	d.Database.Checksum = hex.EncodeToString(sum[:])
-	if d.Entry, err = writeDatabaseDir(ctx, w, indexJSON, data, append(folders, schema...)); err != nil {
+	evidence, err := s.writeEvidence(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	d.Evidence, d.Database.Evidence = *s.watch.Evidence(), evidencePath
+	if d.Entry, err = writeDatabaseDir(ctx, w, indexJSON, data, append(folders, schema...), evidence); err != nil {
 		return nil, err
 	}
 	d.Warnings = s.Warnings
@@ -69,7 +76,7 @@ func (s *Snapshot) Write(ctx context.Context, w core.TreeWriter, progress core.P
 
 const indexPath = "database/index.json"
 
-func writeDatabaseDir(ctx context.Context, w core.TreeWriter, index []byte, data, schema []core.Entry) (core.Entry, error) {
+func writeDatabaseDir(ctx context.Context, w core.TreeWriter, index []byte, data, schema []core.Entry, more ...core.Entry) (core.Entry, error) {
 	indexEntry, err := writeFile(ctx, w, indexPath, "index.json", index)
 	if err != nil {
 		return core.Entry{}, err
@@ -82,7 +89,7 @@ func writeDatabaseDir(ctx context.Context, w core.TreeWriter, index []byte, data
 	if err != nil {
 		return core.Entry{}, err
 	}
-	return writeDir(ctx, w, "database", []core.Entry{indexEntry, dataDir, schemaDir})
+	return writeDir(ctx, w, "database", append(more, indexEntry, dataDir, schemaDir))
 }
 
 // describe says of the database what the manifest needs, and completes index.
@@ -102,6 +109,11 @@ func (s *Snapshot) describe(ctx context.Context, index *core.DatabaseIndex) (cor
 	for _, t := range index.Tables {
 		db.Rows += t.Rows
 		db.Bytes += t.Bytes
+	}
+	for _, t := range s.watch.Evidence().Tables {
+		if t.Read > 0 && t.Why == "" {
+			db.Reused++
+		}
 	}
 	return db, nil
 }
@@ -146,6 +158,9 @@ type tableWork struct {
 	info   tableInfo
 	def    *definition
 	slices []slice
+
+	former *core.Table // its rows are taken over from an earlier backup
+	data   core.Entry  // with the folder that has them there
 }
 
 // slice is a range of a table's key; chunks and names are filled in as it is read.
@@ -312,7 +327,7 @@ func (s *Snapshot) plan(ctx context.Context, c *mysql.Conn, t *tableWork) error 
 		return nil
 	}
 	return s.withTable(ctx, c, t, func() (err error) {
-		if t.def, err = s.define(ctx, c, t.info.name); err != nil {
+		if t.def, err = s.define(ctx, c, t.info.name); err != nil || s.takeOver(t) {
 			return err
 		}
 		t.slices = []slice{{where: "TRUE", bytes: t.info.bytes}}
@@ -418,6 +433,13 @@ func collect(ctx context.Context, works []*tableWork, w core.TreeWriter) (*core.
 			return nil, nil, nil, err
 		}
 		schema = append(schema, e)
+		if t.former != nil {
+			index.Tables = append(index.Tables, *t.former)
+			if t.data.Name != "" {
+				data = append(data, t.data)
+			}
+			continue
+		}
 		var files []core.Entry
 		var sum mysql.RowSum
 		for _, sl := range t.slices {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/unchanged"
 )
 
 // The methods by which connections come to share an instant, best first.
@@ -37,6 +38,8 @@ type Options struct {
 	// LockWait is how long a lock that makes writers wait behind it may take
 	// to be granted before it is given up for a moment. 0: 2 s.
 	LockWait time.Duration
+	// Former is the backup whose rows may be taken over; nil: all rows are read.
+	Former *Former
 
 	sliceBytes int64 // 0: sliceBytes; tests take less
 	attempts   int   // 0: attempts
@@ -59,6 +62,11 @@ type Snapshot struct {
 	database string
 
 	catalogue sync.Mutex // over control, while readers read tables
+
+	watch  *unchanged.Watch
+	proof  *unchanged.Proof
+	known  map[string]*unchanged.Table // of watch, by name
+	former map[string]core.Table       // of Options.Former, by name
 
 	lockedNote string // how long the tables without transactions were locked
 }
@@ -124,12 +132,15 @@ func Open(ctx context.Context, opt Options) (_ *Snapshot, err error) {
 // table that was made or dropped between the list and the instant would be
 // missing from the backup though it belongs to it. The list is not read under
 // the lock, which keeps writers waiting.
-func (s *Snapshot) takeSettledInstant(ctx context.Context) error {
+func (s *Snapshot) takeSettledInstant(ctx context.Context) (err error) {
 	for n := 1; ; n++ {
 		if err := s.listTables(ctx); err != nil {
 			return err
 		}
 		before := s.tables
+		if s.watch, err = unchanged.Before(ctx, s.control, s.Server.MariaDB(), s.opt.Clock); err != nil {
+			return err
+		}
 		if err := s.takeInstant(ctx); err != nil {
 			return err
 		}
@@ -138,7 +149,7 @@ func (s *Snapshot) takeSettledInstant(ctx context.Context) error {
 		}
 		name := differs(before, s.tables)
 		if name == "" {
-			return nil
+			return s.prove(ctx)
 		}
 		if n == s.opt.attempts {
 			return changed(name, errors.New("it was made, dropped or altered while the backup began, and others before it"))

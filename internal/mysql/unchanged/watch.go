@@ -1,0 +1,296 @@
+package unchanged
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql"
+)
+
+// othersMargin is taken off the horizon when other transactions were open. The
+// server gives their age in the local time of its machine, which is an hour
+// wrong for what was open when summer time ended.
+const othersMargin = 2 * time.Hour
+
+// Watch gathers the evidence of one instant.
+type Watch struct {
+	evidence Evidence
+	after    *Counters
+	mariaDB  bool
+}
+
+// Before gathers what must be known from before the instant. c has no
+// transaction open, and time_zone +00:00. What the server does not tell is
+// missing in the evidence; an error means that the connection is of no more use.
+func Before(ctx context.Context, c *mysql.Conn, mariaDB bool, clock core.Clock) (*Watch, error) {
+	w := &Watch{mariaDB: mariaDB, evidence: Evidence{Version: Version, Clock: clock.Now().Unix(), Tables: []Table{}}}
+	e := &w.evidence
+	if !mariaDB {
+		// The server would tell times that it remembers from up to a day ago.
+		if _, err := c.Exec(ctx, "SET SESSION information_schema_stats_expiry=0"); mysql.Number(err) != 0 {
+			e.Why = "the server may tell old update times: " + mysql.ServerText(err)
+			return w, nil
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	err := w.askServer(ctx, c)
+	if err == nil {
+		err = w.askTransactions(ctx, c)
+	}
+	if mysql.Number(err) != 0 {
+		e.Why = err.Error()
+		if mysql.AccessDenied(err) {
+			e.Why = "the account lacks the right PROCESS, so it does not see which transactions are open"
+		}
+		err = nil
+	}
+	return w, err
+}
+
+// askServer reads who the server is and what it counted. It is asked first:
+// counters and time are of before everything else.
+func (w *Watch) askServer(ctx context.Context, c *mysql.Conn) error {
+	e := &w.evidence
+	status, now, err := w.status(ctx, c)
+	if err != nil {
+		return err
+	}
+	e.Time, e.Counters = now, counters(status)
+	uptime, err := strconv.ParseInt(status["UPTIME"], 10, 64)
+	if err != nil {
+		return fmt.Errorf("read the server's uptime: %w", err)
+	}
+	rows, err := c.Query(ctx, "SELECT @@version, @@hostname, @@port, @@datadir, @@server_id, CONNECTION_ID()")
+	if err != nil {
+		return err
+	}
+	if len(rows) != 1 || len(rows[0]) != 6 {
+		return fmt.Errorf("ask the server who it is: unexpected answer")
+	}
+	r := rows[0]
+	connection, err := strconv.ParseUint(r[5].Text, 10, 64)
+	if err != nil {
+		return fmt.Errorf("read the connection's number: %w", err)
+	}
+	uid, err := w.uid(ctx, c)
+	if err != nil {
+		return err
+	}
+	e.Server = Server{
+		Version: r[0].Text, Host: r[1].Text, Port: r[2].Text, Folder: r[3].Text, ID: r[4].Text, UID: uid,
+		Started: now - uptime, Connection: connection,
+	}
+	return nil
+}
+
+// uid returns the server's own unique name. Not all versions have one.
+func (w *Watch) uid(ctx context.Context, c *mysql.Conn) (string, error) {
+	name := "@@server_uuid"
+	if w.mariaDB {
+		name = "@@server_uid"
+	}
+	rows, err := c.Query(ctx, "SELECT "+name)
+	if mysql.NotUnderstood(err) {
+		return "", nil
+	}
+	if err != nil || len(rows) != 1 {
+		return "", err
+	}
+	return rows[0][0].Text, nil
+}
+
+// status returns what the server counts, by upper-case name, and its clock at
+// the start of the statement, by which it computes the uptime too.
+func (w *Watch) status(ctx context.Context, c *mysql.Conn) (map[string]string, int64, error) {
+	from := "performance_schema.global_status"
+	if w.mariaDB {
+		from = "information_schema.GLOBAL_STATUS"
+	}
+	rows, err := c.Query(ctx, "SELECT VARIABLE_NAME, VARIABLE_VALUE, CAST(UNIX_TIMESTAMP() AS UNSIGNED) FROM "+from+
+		" WHERE VARIABLE_NAME IN ('UPTIME','INNODB_MAX_TRX_ID','INNODB_ROWS_INSERTED','INNODB_ROWS_UPDATED','INNODB_ROWS_DELETED')")
+	if err != nil {
+		return nil, 0, err
+	}
+	status := map[string]string{}
+	var now int64
+	for _, r := range rows {
+		status[strings.ToUpper(r[0].Text)] = r[1].Text
+		if now, err = strconv.ParseInt(r[2].Text, 10, 64); err != nil {
+			return nil, 0, fmt.Errorf("read the server's clock: %w", err)
+		}
+	}
+	return status, now, nil
+}
+
+// counters is nil where one of them is missing: MySQL has no counter of
+// transactions.
+func counters(status map[string]string) *Counters {
+	var c Counters
+	for name, to := range map[string]*uint64{
+		"INNODB_MAX_TRX_ID": &c.Transactions, "INNODB_ROWS_INSERTED": &c.Inserted, "INNODB_ROWS_UPDATED": &c.Updated, "INNODB_ROWS_DELETED": &c.Deleted,
+	} {
+		n, err := strconv.ParseUint(status[name], 10, 64)
+		if err != nil {
+			return nil
+		}
+		*to = n
+	}
+	return &c
+}
+
+// askTransactions finds the horizon: when the oldest open transaction began.
+// The server shows a copy of its list, which may be old while others look at it
+// too; a copy with our own transaction in it was made after that began.
+func (w *Watch) askTransactions(ctx context.Context, c *mysql.Conn) (err error) {
+	if _, err := c.Exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT"); err != nil {
+		return err
+	}
+	rows, qerr := c.Query(ctx, "SELECT trx_mysql_thread_id, trx_started, trx_rows_modified FROM information_schema.INNODB_TRX")
+	cut, cerr := c.Query(ctx, "SHOW COUNT(*) WARNINGS")
+	if _, err := c.Exec(ctx, "ROLLBACK"); err != nil {
+		return err
+	}
+	if qerr != nil {
+		return qerr
+	}
+	if cerr != nil {
+		return cerr
+	}
+	e := &w.evidence
+	if len(cut) != 1 || cut[0][0].Text != "0" {
+		e.Why = "the server does not show all open transactions"
+		return nil
+	}
+	e.Horizon, e.Why = horizon(rows, strconv.FormatUint(e.Server.Connection, 10), e.Time)
+	return nil
+}
+
+// horizon returns the time, by the server's clock, at or after which every
+// transaction began that is open or still to come, or says why it is not known.
+// rows have the number of the connection, the time of the beginning and the
+// number of modified rows; own is our connection, whose transaction began at
+// now or later.
+func horizon(rows []mysql.Row, own string, now int64) (int64, string) {
+	var ownStart time.Time
+	var starts []time.Time
+	for _, r := range rows {
+		at, err := time.Parse(time.DateTime, r[1].Text)
+		if err != nil {
+			return 0, "the beginning of a transaction, " + r[1].Text + ", cannot be read"
+		}
+		if r[0].Text == own {
+			ownStart = at
+			continue
+		}
+		if r[0].Text == "0" && r[2].Text != "0" {
+			// Prepared, and left by its session or by a server that is gone.
+			return 0, "a prepared transaction is waiting for its end"
+		}
+		starts = append(starts, at)
+	}
+	if ownStart.IsZero() {
+		return 0, "the server shows an old list of open transactions"
+	}
+	if len(starts) == 0 {
+		return now, ""
+	}
+	var age time.Duration
+	for _, at := range starts {
+		age = max(age, ownStart.Sub(at))
+	}
+	return now - int64((age+othersMargin)/time.Second), ""
+}
+
+// After gathers what must be known from after the instant, which was taken by
+// method. c sees the present.
+func (w *Watch) After(ctx context.Context, c *mysql.Conn, database, method string) error {
+	e := &w.evidence
+	e.Method = method
+	status, _, err := w.status(ctx, c)
+	if err == nil {
+		w.after = counters(status)
+		err = w.askTables(ctx, c, database)
+	}
+	if err == nil && e.Horizon > 0 {
+		err = w.askInnoDB(ctx, c, database)
+	}
+	if mysql.Number(err) != 0 { // what was not told is missing, and proves nothing
+		err = nil
+	}
+	return err
+}
+
+func (w *Watch) askTables(ctx context.Context, c *mysql.Conn, database string) error {
+	rows, err := c.Query(ctx, "SELECT TABLE_NAME, ENGINE, TABLE_TYPE, CREATE_OPTIONS, CREATE_TIME, UPDATE_TIME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+
+		mysql.QuoteText(database)+" AND ENGINE IS NOT NULL ORDER BY TABLE_NAME")
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		w.evidence.Tables = append(w.evidence.Tables, Table{
+			Name: r[0].Text, Engine: r[1].Text, Kind: r[2].Text, Options: r[3].Text, Created: r[4].Text, Updated: r[5].Text,
+		})
+	}
+	return nil
+}
+
+// askInnoDB reads InnoDB's own view of the tables, which takes the right PROCESS.
+func (w *Watch) askInnoDB(ctx context.Context, c *mysql.Conn, database string) error {
+	tables, stats := "INNODB_TABLES", "INNODB_TABLESTATS"
+	if w.mariaDB {
+		tables, stats = "INNODB_SYS_TABLES", "INNODB_SYS_TABLESTATS"
+	}
+	folder := mysql.QuoteText(fileName(database))
+	ids, err := c.Query(ctx, "SELECT NAME, t.* FROM information_schema."+tables+" t WHERE SUBSTRING_INDEX(NAME,'/',1)="+folder)
+	if err != nil {
+		return err
+	}
+	counts, err := c.Query(ctx, "SELECT NAME, MODIFIED_COUNTER, NUM_ROWS FROM information_schema."+stats+" WHERE SUBSTRING_INDEX(NAME,'/',1)="+folder)
+	if err != nil {
+		return err
+	}
+	byName := func(rows []mysql.Row) map[string]string {
+		m := make(map[string]string, len(rows))
+		for _, r := range rows {
+			var fields []string
+			for _, f := range r[1:] {
+				fields = append(fields, f.Text)
+			}
+			m[r[0].Text] = strings.Join(fields, " ")
+		}
+		return m
+	}
+	idOf, countOf := byName(ids), byName(counts)
+	for i := range w.evidence.Tables {
+		t := &w.evidence.Tables[i]
+		name := fileName(database) + "/" + fileName(t.Name)
+		t.ID, t.Stats = idOf[name], countOf[name]
+	}
+	return nil
+}
+
+// fileName writes a name as InnoDB does, in the server's file-name encoding, as
+// far as it is ASCII. A name that comes out otherwise is not found, and its
+// table is read.
+func fileName(name string) string {
+	var out strings.Builder
+	for _, r := range name {
+		if r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			out.WriteRune(r)
+		} else {
+			fmt.Fprintf(&out, "@%04x", r)
+		}
+	}
+	return out.String()
+}
+
+// Evidence returns the evidence, to be completed by Read and Reused.
+func (w *Watch) Evidence() *Evidence { return &w.evidence }
+
+// Prove compares with the evidence of an earlier instant, which may be nil.
+func (w *Watch) Prove(former *Evidence) *Proof { return Prove(former, &w.evidence, w.after) }
