@@ -104,7 +104,9 @@ type definition struct {
 	columns []core.Column
 	selects []string // one expression a column
 	key     []string // primary key
-	intKey  bool     // the key's first column is an integer
+	// keySpace tells the values of the key's first column apart; its zero value
+	// where that cannot be.
+	keySpace keySpace
 }
 
 // floatAsDouble widens FLOAT, whose text form is rounded to 6 digits, to a
@@ -162,10 +164,7 @@ func describeTable(ctx context.Context, c *mysql.Conn, database, table string) (
 		d.key = append(d.key, r[0].Text)
 	}
 	if len(d.key) > 0 {
-		switch types[d.key[0]] {
-		case "tinyint", "smallint", "mediumint", "int", "bigint":
-			d.intKey = true
-		}
+		d.keySpace = keySpaceOf(types[d.key[0]])
 	}
 	return d, nil
 }

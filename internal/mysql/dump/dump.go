@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 	"strings"
 
@@ -162,19 +161,6 @@ type tableWork struct {
 	former *core.Table // its rows are taken over from an earlier backup
 	data   core.Entry  // with the folder that has them there
 }
-
-// slice is a range of a table's key; chunks and names are filled in as it is read.
-type slice struct {
-	where  string // "TRUE" for all rows
-	bytes  int64  // estimate
-	chunks []core.Chunk
-	names  []core.Entry
-
-	longest int64 // bytes of the longest row
-}
-
-// sliceBytes is about how much of a table one connection reads in one go.
-const sliceBytes = 64 << 20
 
 func (s *Snapshot) dumpTables(ctx context.Context, w core.TreeWriter, progress core.Progress) (*core.DatabaseIndex, []core.Entry, []core.Entry, error) {
 	var free, locked []*tableWork
@@ -330,56 +316,9 @@ func (s *Snapshot) plan(ctx context.Context, c *mysql.Conn, t *tableWork) error 
 		if t.def, err = s.define(ctx, c, t.info.name); err != nil || s.takeOver(t) {
 			return err
 		}
-		t.slices = []slice{{where: "TRUE", bytes: t.info.bytes}}
-		if !t.def.intKey || t.info.bytes < 2*s.opt.sliceBytes {
-			return nil
-		}
-		key := mysql.QuoteName(t.def.key[0])
-		rows, err := c.Query(ctx, "SELECT MIN("+key+"), MAX("+key+") FROM "+mysql.QuoteName(t.info.name))
-		if err != nil {
-			return err
-		}
-		if len(rows) != 1 || rows[0][0].Null {
-			return nil
-		}
-		lo, ok1 := new(big.Int).SetString(rows[0][0].Text, 10)
-		hi, ok2 := new(big.Int).SetString(rows[0][1].Text, 10)
-		if !ok1 || !ok2 {
-			return fmt.Errorf("key range %q to %q is not of integers", rows[0][0].Text, rows[0][1].Text)
-		}
-		bounds := sliceBounds(lo, hi, t.info.bytes/s.opt.sliceBytes)
-		t.slices = nil
-		for i := 0; i <= len(bounds); i++ {
-			var conds []string
-			if i > 0 {
-				conds = append(conds, key+" >= "+bounds[i-1].String())
-			}
-			if i < len(bounds) {
-				conds = append(conds, key+" < "+bounds[i].String())
-			}
-			t.slices = append(t.slices, slice{
-				where: cmp.Or(strings.Join(conds, " AND "), "TRUE"), bytes: t.info.bytes / int64(len(bounds)+1),
-			})
-		}
-		return nil
+		t.slices, err = s.cutKey(ctx, c, t)
+		return err
 	})
-}
-
-// sliceBounds cuts lo … hi into about n ranges at multiples of a power of two,
-// which stay where they are as the table grows. The first and the last range
-// are open, so that no key falls between.
-func sliceBounds(lo, hi *big.Int, n int64) []*big.Int {
-	width := new(big.Int).Sub(hi, lo)
-	if n < 2 || width.Cmp(big.NewInt(n)) < 0 {
-		return nil
-	}
-	step := new(big.Int).Lsh(big.NewInt(1), uint(new(big.Int).Div(width, big.NewInt(n)).BitLen()))
-	var bounds []*big.Int
-	// Div rounds down for negative numbers too (Euclidean, positive divisor).
-	for b := new(big.Int).Mul(new(big.Int).Add(new(big.Int).Div(lo, step), big.NewInt(1)), step); b.Cmp(hi) <= 0; b = new(big.Int).Add(b, step) {
-		bounds = append(bounds, b)
-	}
-	return bounds
 }
 
 func (s *Snapshot) dumpSlice(ctx context.Context, c *mysql.Conn, t *tableWork, i int, w core.TreeWriter, progress core.Progress) error {

@@ -15,7 +15,6 @@ func (o Options) WithAttempts(n int) Options {
 }
 
 var (
-	SliceBounds = sliceBounds
 	FileName    = fileName
 	GrantCovers = grantCovers
 )
