@@ -59,7 +59,7 @@ func (c *chunker) WriteRow(piece []byte, end bool) error {
 		c.longest, c.row = max(c.longest, c.row), 0
 	}
 	large := !end || c.inLarge
-	if large && !c.inLarge && len(c.buf) >= blockMin {
+	if large && !c.inLarge {
 		// What comes before a large row must not decide where that is cut.
 		if err := c.flush(); err != nil {
 			return err
@@ -70,7 +70,7 @@ func (c *chunker) WriteRow(piece []byte, end bool) error {
 	switch {
 	case end && endsHere(c.bytes, int64(len(piece)), c.enc.Last>>32, chunkMin, chunkMean, chunkMax):
 		return c.cut()
-	case end && endsHere(int64(len(c.buf)), int64(len(piece)), c.enc.Last&(1<<32-1), blockMin, blockMean, blockMax), large && len(c.buf) >= blockMin:
+	case end && endsHere(int64(len(c.buf)), int64(len(piece)), c.enc.Last&(1<<32-1), blockMin, blockMean, blockMax), large && len(c.buf) >= blockMin+blockMean:
 		return c.flush()
 	}
 	return nil
