@@ -20,6 +20,7 @@ const (
 	CodeAmbiguous    Code = "ambiguous"     // 1: more than one backup fits
 	CodeDisk         Code = "disk"          // 1: disk full, read-only, unreadable
 	CodeUnsupported  Code = "unsupported"   // 1: not built (yet)
+	CodeNotPortable  Code = "not_portable"  // 1: the server to restore on cannot take an object of the backup; nothing was changed
 	CodeWarnings     Code = "warnings"      // 3: finished, with warnings or in part
 	CodeDamage       Code = "damage"        // 4: stored data is damaged or missing, or a restored copy differs
 	CodeNoRepository Code = "no_repository" // 10

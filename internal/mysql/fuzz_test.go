@@ -249,7 +249,7 @@ func TestVersionNumber(t *testing.T) {
 		"10.11.6-MariaDB-0+deb12u1": 101106, "8.0.36": 80036, "8.4.3-debug": 80403, "9.7.4-2": 90704, "11.4.2-MariaDB-ubu2404": 110402,
 		"5.5.5-10.11.6-MariaDB": 50505, "10.6": 100600, "": 0, "x.y.z": 0, "8.0.36+azure": 80036, "8.0.mysql_aurora.3.04": 80000,
 	} {
-		if got := versionNumber(version); got != want {
+		if got := VersionNumber(version); got != want {
 			t.Errorf("%q is %d, want %d", version, got, want)
 		}
 	}

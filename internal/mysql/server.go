@@ -165,13 +165,13 @@ func (c *Conn) Server(ctx context.Context) (Server, error) {
 		return Server{}, fmt.Errorf("ask the server about itself: %w", err)
 	}
 	s.LocalInfile = r[6].Text == "1" || strings.EqualFold(r[6].Text, "ON")
-	s.VersionNumber = versionNumber(s.Version)
+	s.VersionNumber = VersionNumber(s.Version)
 	s.ID = r[7].Text + ":" + r[8].Text
 	return s, nil
 }
 
-// versionNumber reads "10.11.6-MariaDB-…" as 101106. What is not a number counts as 0.
-func versionNumber(version string) int {
+// VersionNumber reads "10.11.6-MariaDB-…" as 101106. What is not a number counts as 0.
+func VersionNumber(version string) int {
 	head, _, _ := strings.Cut(version, "-")
 	n := 0
 	parts := strings.SplitN(head, ".", 3)
