@@ -16,6 +16,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/portable"
 )
 
 // Source opens the files of a backup by their path in it. Safe for concurrent
@@ -33,6 +34,9 @@ type Options struct {
 	// DisableEvents creates events without letting them run: for a copy beside
 	// the live database.
 	DisableEvents bool
+	// Plan says what to run in place of the origin's statements; nil: those as
+	// they are. A plan that refuses something is an error.
+	Plan *portable.Plan
 }
 
 // Loaded says what was put in place.
@@ -62,6 +66,9 @@ type loader struct {
 // What else is in the database stays. On error the database is left with what
 // was done so far.
 func Load(ctx context.Context, index core.DatabaseIndex, source Source, opt Options) (_ *Loaded, err error) {
+	if err := opt.Plan.Err("restore database " + opt.Config.Database); err != nil {
+		return nil, err
+	}
 	if opt.Connections <= 0 {
 		opt.Connections = 4
 	}
@@ -197,6 +204,9 @@ func (l *loader) choose(index core.DatabaseIndex) ([]core.Table, []core.SchemaOb
 // setDefaults gives the target database the character set of the original: a
 // routine's parameters that name none take the database's.
 func (l *loader) setDefaults(ctx context.Context, index core.DatabaseIndex) error {
+	if p := l.opt.Plan; p != nil {
+		index.Charset, index.Collation = p.Charset, p.Collation
+	}
 	if index.Collation == "" {
 		return nil
 	}
@@ -259,7 +269,7 @@ func (l *loader) createTables(ctx context.Context, tables []core.Table) error {
 		if _, err := l.control.Exec(ctx, "DROP TABLE IF EXISTS "+mysql.QuoteName(t.Name)); err != nil {
 			return tableError(t.Name, "drop the old table", err)
 		}
-		if _, err := l.control.Exec(ctx, string(create)); err != nil {
+		if _, err := l.control.Exec(ctx, string(l.opt.Plan.Statement(t.Schema, create))); err != nil {
 			return tableError(t.Name, "create it", err)
 		}
 	}

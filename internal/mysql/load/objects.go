@@ -85,6 +85,7 @@ func (l *loader) create(ctx context.Context, o core.SchemaObject) error {
 	if err != nil {
 		return err
 	}
+	statement, o = l.opt.Plan.Statement(o.File, statement), l.opt.Plan.Object(o)
 	restore, err := l.enter(ctx, o)
 	if err != nil {
 		return err
