@@ -81,6 +81,32 @@ func DirThroughLinks(dir int, name string) (int, error) {
 	return Open(dir, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 }
 
+// ReadAt reads from an open file what there is at an offset, at most b's
+// length in one call; 0 is the file's end.
+func ReadAt(fd int, b []byte, at int64) (n int, err error) {
+	err = Retry(func() (err error) {
+		n, err = unix.Pread(fd, b, at)
+		return err
+	})
+	return n, err
+}
+
+// WriteAt writes all of b to an open file at an offset.
+func WriteAt(fd int, b []byte, at int64) error {
+	for len(b) > 0 {
+		n := 0
+		err := Retry(func() (err error) {
+			n, err = unix.Pwrite(fd, b, at)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		b, at = b[n:], at+int64(n)
+	}
+	return nil
+}
+
 // Path names an open file for system calls that take only paths.
 func Path(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 

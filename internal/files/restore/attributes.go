@@ -63,31 +63,36 @@ func parseID(s string, otherwise uint32) uint32 {
 // setAttributes sets owner, extended attributes and mode of an open file or
 // folder, in the order in which none undoes another: chown takes setuid and
 // capabilities away, and a mode may forbid to set attributes.
-func (o *restore) setAttributes(fd int, e core.Entry, x files.Extra, real string) error {
+//
+// bare says that it is new and has inherited no extended attributes. What is
+// returned is what it was before.
+func (o *restore) setAttributes(fd int, e core.Entry, x files.Extra, real string, bare bool) (unix.Stat_t, error) {
 	st, err := openat.Fstat(fd)
 	if err != nil {
-		return writeFailed("stat", real, err)
+		return st, writeFailed("stat", real, err)
 	}
 	mode, err := o.setOwner(&st, e, real, func(uid, gid int) error { return unix.Fchown(fd, uid, gid) })
 	if err != nil {
-		return err
+		return st, err
 	}
-	xattr.Write(fd, x.Xattrs, func(name string, err error) {
-		if name == "" {
-			o.warn("xattr", real, "its extended attributes could not be set: "+openat.Reason(err))
-			return
-		}
-		o.warn("xattr", real, fmt.Sprintf("its extended attribute %q could not be set: %s", name, openat.Reason(err)))
-	})
+	if !bare || len(x.Xattrs) > 0 {
+		xattr.Write(fd, x.Xattrs, func(name string, err error) {
+			if name == "" {
+				o.warn("xattr", real, "its extended attributes could not be set: "+openat.Reason(err))
+				return
+			}
+			o.warn("xattr", real, fmt.Sprintf("its extended attribute %q could not be set: %s", name, openat.Reason(err)))
+		})
+	}
 	err = unix.Fchmod(fd, unixMode(mode))
 	if openat.IsErrno(err, unix.EPERM) {
 		o.warn("mode", real, fmt.Sprintf("its mode could not be set to %#o, because it belongs to another user", unixMode(mode)))
-		return nil
+		return st, nil
 	}
 	if err != nil {
-		return writeFailed("change mode of", real, err)
+		return st, writeFailed("change mode of", real, err)
 	}
-	return nil
+	return st, nil
 }
 
 // setOwner changes the owner if need be and returns the mode to set: without

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/files"
 	"github.com/backstay/backstay/internal/files/openat"
+	"github.com/backstay/backstay/internal/files/xattr"
 )
 
 const (
@@ -61,6 +63,8 @@ type Options struct {
 
 	Progress core.Progress // nil: none
 	Workers  int           // files written at the same time; 0: 4
+
+	batch int // files brought to disk at once; 0: batchFiles. Tests make it small
 }
 
 // Result counts what was restored. Everything counted is on disk.
@@ -75,16 +79,25 @@ type Result struct {
 // the component's extra.jsonl, "" when it has none. Each file is written beside
 // its place, brought to disk and then moved there: on an error, files that were
 // restored before it stay, all others are as they were, and no temporary file is left.
+// When it returns nil, everything is on disk (docs/adr/0006-durable-restores.md).
 //
 // Errors have core.CodeDamage when the backup is damaged, core.CodeDisk when the
 // target is full or fails; both name the path.
 func Files(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.ObjectID, opt Options) (*Result, error) {
+	s, err := newSystem()
+	if err != nil {
+		return nil, err
+	}
+	return restoreFiles(ctx, r, entry, extra, opt, s)
+}
+
+func restoreFiles(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.ObjectID, opt Options, disks syncer) (*Result, error) {
 	if opt.Delete && len(opt.Trees) == 0 {
 		return nil, errors.New("restore files: Delete without Trees")
 	}
 	o := &restore{
-		reader: r, opt: opt, progress: opt.Progress, links: map[string]*linkTarget{},
-		kept: map[string]bool{}, owners: newOwnerMap(opt.Owners), denied: map[[2]uint32]int{},
+		reader: r, opt: opt, progress: opt.Progress, links: map[string]*linkTarget{}, sync: disks,
+		disks: map[uint64]*disk{}, seed: maphash.MakeSeed(), kept: map[string]bool{}, owners: newOwnerMap(opt.Owners), denied: map[[2]uint32]int{},
 	}
 	if o.progress == nil {
 		o.progress = core.NoProgress{}
@@ -95,6 +108,9 @@ func Files(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.
 	workers := opt.Workers
 	if workers <= 0 {
 		workers = defaultWorkers
+	}
+	if o.batchFiles = opt.batch; o.batchFiles == 0 {
+		o.batchFiles = batchLimit(workers)
 	}
 	places, err := files.ReadDir(ctx, r, entry.Name, entry)
 	if err != nil {
@@ -126,6 +142,10 @@ func Files(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.
 	}
 	close(o.jobs)
 	pool.Wait()
+	(&fileWriter{o: o}).settle(o.batch)
+	if err := o.closeDisks(); err != nil {
+		o.fail(err)
+	}
 	for _, fd := range o.roots {
 		if err := unix.Close(fd); err != nil {
 			o.fail(fmt.Errorf("close target folder: %w", err))
@@ -154,13 +174,20 @@ type restore struct {
 	jobs     chan writeJob
 	roots    []int                  // the targets, open until the end for links
 	links    map[string]*linkTarget // keys: all that links point to; used by the walk only
+	disks    map[uint64]*disk       // by device; used by the walk only
+	sync     syncer
+	seed     maphash.Seed
 	owners   *ownerMap
 	warnings files.Warnings
+
+	batchFiles int // how many files a batch takes
 
 	mu       sync.Mutex // for all below
 	result   Result
 	denied   map[[2]uint32]int // owners that could not be set
 	deniedAt string            // one of the paths
+	batch    []written
+	batched  int64 // bytes in batch
 }
 
 // openFolder is a folder of the target that is being filled. Its attributes
@@ -170,6 +197,8 @@ type openFolder struct {
 	root   int // the place's target, which stays open longer than fd
 	fd     int
 	dev    uint64
+	disk   *disk
+	bare   bool // what is made in it inherits no extended attributes
 	entry  core.Entry
 	path   string // in the component, as stored
 	rel    string // real path below the place's root
@@ -318,6 +347,10 @@ func (o *restore) fill(f *openFolder) error {
 		return writeFailed("stat", f.real, err)
 	}
 	f.dev = uint64(st.Dev)
+	if f.disk, err = o.diskOf(f); err != nil {
+		return err
+	}
+	f.bare = !xattr.Inherited(f.fd)
 	if f.set && st.Mode&0o700 != 0o700 {
 		// A folder that its owner may not write to gets its mode back at the end.
 		mode := st.Mode & 0o7777
@@ -445,16 +478,20 @@ func (o *restore) leaf(j writeJob) error {
 func (o *restore) work() {
 	w := &fileWriter{o: o}
 	for j := range o.jobs {
-		if o.ctx.Err() == nil {
-			if err := w.write(j); err != nil {
-				o.fail(err)
-			}
+		if o.ctx.Err() != nil {
+			o.finished(j)
+			continue
 		}
-		if j.link != nil {
-			close(j.link.done)
-		}
-		o.done(j.in)
+		w.write(j)
 	}
+}
+
+// finished lets go of a job, whether or not it succeeded.
+func (o *restore) finished(j writeJob) {
+	if j.link != nil {
+		close(j.link.done)
+	}
+	o.done(j.in)
 }
 
 func (o *restore) fail(err error) {
@@ -497,15 +534,15 @@ func (o *restore) finish(f *openFolder) error {
 		}
 	}
 	if f.set {
-		if err := o.setAttributes(f.fd, f.entry, f.extra, f.real); err != nil {
+		if _, err := o.setAttributes(f.fd, f.entry, f.extra, f.real, false); err != nil {
 			return err
 		}
 		if err := futimens(f.fd, f.entry); err != nil {
 			o.warn("times", f.real, "its modification time could not be set: "+openat.Reason(err))
 		}
 	}
-	if err := openat.Sync(f.fd); err != nil {
-		return writeFailed("sync folder", f.real, err)
+	if err := o.folderToDisk(f); err != nil {
+		return err
 	}
 	o.mu.Lock()
 	o.result.Dirs++

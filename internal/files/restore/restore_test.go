@@ -25,11 +25,15 @@ import (
 // restoreTo restores what c captured, as an engine would.
 func restoreTo(t *testing.T, m core.TreeReader, c *capture.Result, target string, change ...func(*Options)) (*Result, error) {
 	t.Helper()
+	return Files(t.Context(), m, c.Entry, extraOf(c), optionsFor(c, target, change...))
+}
+
+func optionsFor(c *capture.Result, target string, change ...func(*Options)) Options {
 	opt := Options{Targets: map[string]string{"app": target}, Owners: c.Owners, Trees: c.Trees, Kept: c.Warnings}
 	for _, f := range change {
 		f(&opt)
 	}
-	return Files(t.Context(), m, c.Entry, extraOf(c), opt)
+	return opt
 }
 
 func captured(t *testing.T, m core.TreeWriter, sets ...core.FileSet) *capture.Result {
@@ -695,17 +699,5 @@ func TestOwnersAsOrdinaryUser(t *testing.T) {
 	// A program must not run as us where it ran as somebody else.
 	if info, err := os.Stat(target + "/a"); err != nil || info.Mode() != 0o755 {
 		t.Errorf("%v %v", info.Mode(), err)
-	}
-}
-
-func TestVerifyNoticesWhatTheDiskDid(t *testing.T) {
-	path := treetest.Write(t, t.TempDir()+"/file", "what is on disk")
-	f, err := os.Open(path)
-	treetest.OK(t, err)
-	defer func() { treetest.OK(t, f.Close()) }()
-	w := &fileWriter{o: &restore{}, buf: make([]byte, 10)}
-	err = w.verify(f, make([]byte, 32), 15, path)
-	if core.CodeOf(err) != core.CodeDamage || !strings.Contains(err.Error(), path) {
-		t.Errorf("got %v", err)
 	}
 }

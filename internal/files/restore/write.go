@@ -6,7 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
+	"hash/maphash"
 	"io"
 	"os"
 	"path/filepath"
@@ -68,45 +68,33 @@ type fileWriter struct {
 	buf []byte
 }
 
-// write restores one file or link.
-func (w *fileWriter) write(j writeJob) (err error) {
+// write restores one link, or writes one file as far as is possible without
+// waiting for the disk.
+func (w *fileWriter) write(j writeJob) {
 	real := j.in.real + "/" + j.name
 	w.o.progress.Item(real)
-	temp := tempName(j.name)
-	if err := clearTemp(j.in.fd, temp); err != nil {
-		return writeFailed("remove", j.in.real+"/"+temp, err)
-	}
-	defer func() {
-		if err != nil {
-			// The first error counts; what can be removed is removed.
-			if rerr := clearTemp(j.in.fd, temp); rerr != nil {
-				err = errors.Join(err, fmt.Errorf("remove %s: %w", files.Quote(j.in.real+"/"+temp), rerr))
-			}
-		}
-	}()
+	f := written{job: j, real: real, temp: tempName(j.name), fd: -1}
+	var err error
 	if j.entry.Type == core.TypeSymlink {
-		err = w.makeLink(j, temp, real)
+		err = w.makeLink(f)
+		if err == nil {
+			err = w.o.replace(j.in, f.temp, j.name)
+		}
 	} else {
-		err = w.makeFile(j, temp, real)
+		err = w.makeFile(&f)
+		if err == nil {
+			w.keep(f)
+			return
+		}
 	}
 	if err != nil {
-		return err
-	}
-	if err := w.o.replace(j.in, temp, j.name); err != nil {
-		return err
-	}
-	w.o.mu.Lock()
-	if j.entry.Type == core.TypeSymlink {
-		w.o.result.Symlinks++
+		w.o.fail(discard(j.in, f.temp, err))
 	} else {
-		w.o.result.Files++
-		w.o.result.Bytes += j.entry.Object.Size
+		w.o.mu.Lock()
+		w.o.result.Symlinks++
+		w.o.mu.Unlock()
 	}
-	w.o.mu.Unlock()
-	if j.link != nil {
-		j.link.ok = true
-	}
-	return nil
+	w.o.finished(j)
 }
 
 func clearTemp(dir int, temp string) error {
@@ -141,62 +129,61 @@ func (o *restore) replace(in *openFolder, temp, name string) error {
 	}
 }
 
-// makeFile writes a file under its temporary name, complete and on disk.
-func (w *fileWriter) makeFile(j writeJob, temp, real string) (err error) {
+// makeFile writes a file under its temporary name, with all its attributes,
+// and leaves it open.
+func (w *fileWriter) makeFile(f *written) (err error) {
+	j := f.job
 	src, err := w.o.reader.Open(w.o.ctx, j.entry.Object.ID)
 	if err != nil {
-		return fmt.Errorf("restore %s: %w", files.Quote(real), err)
+		return fmt.Errorf("restore %s: %w", files.Quote(f.real), err)
 	}
 	defer func() {
 		if cerr := src.Close(); err == nil && cerr != nil {
-			err = fmt.Errorf("restore %s: %w", files.Quote(real), cerr)
+			err = fmt.Errorf("restore %s: %w", files.Quote(f.real), cerr)
+		}
+		if err != nil && f.fd >= 0 {
+			err = errors.Join(err, unix.Close(f.fd))
 		}
 	}()
-	fd, err := openat.Open(j.in.fd, temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if f.fd, err = createTemp(j.in.fd, f.temp); err != nil {
+		return writeFailed("write", f.real, err)
+	}
+	if err := w.copy(f, src); err != nil {
+		return err
+	}
+	st, err := w.o.setAttributes(f.fd, j.entry, j.extra, f.real, j.in.bare)
 	if err != nil {
-		return writeFailed("write", real, err)
-	}
-	f := os.NewFile(uintptr(fd), temp)
-	defer func() {
-		if cerr := f.Close(); err == nil && cerr != nil {
-			err = writeFailed("write", real, cerr)
-		}
-	}()
-	var sum hash.Hash
-	if w.o.opt.Verify {
-		sum = sha256.New()
-	}
-	if err := w.copy(f, src, j, real, sum); err != nil {
 		return err
 	}
-	if err := w.o.setAttributes(fd, j.entry, j.extra, real); err != nil {
-		return err
-	}
-	if err := futimens(fd, j.entry); err != nil {
-		return writeFailed("set times of", real, err)
-	}
-	if err := f.Sync(); err != nil {
-		return writeFailed("sync", real, err)
-	}
-	if sum != nil {
-		if err := w.verify(f, sum.Sum(nil), j.entry.Object.Size, real); err != nil {
-			return err
-		}
+	if err := futimens(f.fd, j.entry); err != nil {
+		return writeFailed("set times of", f.real, err)
 	}
 	if j.link != nil {
-		st, err := openat.Fstat(fd)
-		if err != nil {
-			return writeFailed("stat", real, err)
-		}
 		j.link.id = openat.IDOf(&st)
 	}
 	return nil
 }
 
-func (w *fileWriter) copy(f *os.File, src io.Reader, j writeJob, real string, sum hash.Hash) error {
+// createTemp makes a file, in the place of what a killed restore left there.
+func createTemp(dir int, temp string) (int, error) {
+	for attempt := 1; ; attempt++ {
+		fd, err := openat.Open(dir, temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
+		if !openat.IsErrno(err, unix.EEXIST) || attempt == maxAttempts {
+			return fd, err
+		}
+		if err := clearTemp(dir, temp); err != nil {
+			return -1, err
+		}
+	}
+}
+
+func (w *fileWriter) copy(f *written, src io.Reader) error {
 	if w.buf == nil {
 		w.buf = make([]byte, bufferSize)
 	}
+	var sum maphash.Hash
+	sum.SetSeed(w.o.seed)
+	e, sparse := f.job.entry, f.job.extra.Sparse
 	size := int64(0)
 	for {
 		if err := w.o.ctx.Err(); err != nil {
@@ -205,10 +192,10 @@ func (w *fileWriter) copy(f *os.File, src io.Reader, j writeJob, real string, su
 		n, err := io.ReadFull(src, w.buf)
 		if n > 0 {
 			part := w.buf[:n]
-			if werr := writeAt(f, part, size, j.extra.Sparse); werr != nil {
-				return writeFailed("write", real, werr)
+			if werr := writeAt(f.fd, part, size, sparse); werr != nil {
+				return writeFailed("write", f.real, werr)
 			}
-			if sum != nil {
+			if w.o.opt.Verify {
 				sum.Write(part)
 			}
 			size += int64(n)
@@ -218,29 +205,29 @@ func (w *fileWriter) copy(f *os.File, src io.Reader, j writeJob, real string, su
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("restore %s: %w", files.Quote(real), err)
+			return fmt.Errorf("restore %s: %w", files.Quote(f.real), err)
 		}
-		if size > j.entry.Object.Size {
+		if size > e.Object.Size {
 			break
 		}
 	}
-	if size != j.entry.Object.Size {
-		return files.Damage("restore "+files.Quote(real), fmt.Sprintf("the backup has %d bytes of it where there should be %d", size, j.entry.Object.Size))
+	if size != e.Object.Size {
+		return files.Damage("restore "+files.Quote(f.real), fmt.Sprintf("the backup has %d bytes of it where there should be %d", size, e.Object.Size))
 	}
-	if j.extra.Sparse {
+	if sparse {
 		// The end may be a hole.
-		if err := f.Truncate(size); err != nil {
-			return writeFailed("write", real, err)
+		if err := openat.Retry(func() error { return unix.Ftruncate(f.fd, size) }); err != nil {
+			return writeFailed("write", f.real, err)
 		}
 	}
+	f.sum = sum.Sum64()
 	return nil
 }
 
 // writeAt writes b, leaving out blocks of zeros where holes are wanted.
-func writeAt(f *os.File, b []byte, at int64, sparse bool) error {
+func writeAt(fd int, b []byte, at int64, sparse bool) error {
 	if !sparse {
-		_, err := f.WriteAt(b, at)
-		return err
+		return openat.WriteAt(fd, b, at)
 	}
 	zero := make([]byte, sparseBlock)
 	from := 0 // where what must be written begins
@@ -248,8 +235,7 @@ func writeAt(f *os.File, b []byte, at int64, sparse bool) error {
 		if to == from {
 			return nil
 		}
-		_, err := f.WriteAt(b[from:to], at+int64(from))
-		return err
+		return openat.WriteAt(fd, b[from:to], at+int64(from))
 	}
 	for i := 0; i < len(b); i += sparseBlock {
 		end := min(i+sparseBlock, len(b))
@@ -264,20 +250,32 @@ func writeAt(f *os.File, b []byte, at int64, sparse bool) error {
 }
 
 // verify reads a file back from the disk.
-func (w *fileWriter) verify(f *os.File, want []byte, size int64, real string) error {
+func (w *fileWriter) verify(f written) error {
 	// What is written and synced can leave the page cache, so that the disk
 	// itself answers. It is advice: file systems may ignore it.
-	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil && !openat.IsErrno(err, unix.EINVAL, unix.ENOSYS) {
-		return writeFailed("verify", real, err)
+	if err := unix.Fadvise(f.fd, 0, 0, unix.FADV_DONTNEED); err != nil && !openat.IsErrno(err, unix.EINVAL, unix.ENOSYS) {
+		return writeFailed("verify", f.real, err)
 	}
-	sum := sha256.New()
-	n, err := io.CopyBuffer(struct{ io.Writer }{sum}, struct{ io.Reader }{io.NewSectionReader(f, 0, size+1)}, w.buf)
-	if err != nil {
-		return writeFailed("verify", real, err)
+	if w.buf == nil {
+		w.buf = make([]byte, bufferSize)
 	}
-	if n != size || !bytes.Equal(sum.Sum(nil), want) {
+	var sum maphash.Hash
+	sum.SetSeed(w.o.seed)
+	at, size := int64(0), f.job.entry.Object.Size
+	for at <= size { // a byte too many is looked for
+		n, err := openat.ReadAt(f.fd, w.buf[:min(int64(len(w.buf)), size+1-at)], at)
+		if err != nil {
+			return writeFailed("verify", f.real, err)
+		}
+		if n == 0 {
+			break
+		}
+		sum.Write(w.buf[:n])
+		at += int64(n)
+	}
+	if at != size || sum.Sum64() != f.sum {
 		return &core.Error{
-			Code: core.CodeDamage, Op: "verify " + files.Quote(real), Message: "what is read back is not what was written",
+			Code: core.CodeDamage, Op: "verify " + files.Quote(f.real), Message: "what is read back is not what was written",
 			Hint: "the disk or the memory of this machine is at fault; restore to another one",
 		}
 	}
@@ -285,7 +283,8 @@ func (w *fileWriter) verify(f *os.File, want []byte, size int64, real string) er
 }
 
 // makeLink makes a symbolic link under its temporary name.
-func (w *fileWriter) makeLink(j writeJob, temp, real string) error {
+func (w *fileWriter) makeLink(f written) error {
+	j, real := f.job, f.real
 	src, err := w.o.reader.Open(w.o.ctx, j.entry.Object.ID)
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", files.Quote(real), err)
@@ -300,21 +299,24 @@ func (w *fileWriter) makeLink(j writeJob, temp, real string) error {
 	if len(target) == 0 || len(target) > maxLinkTarget || bytes.IndexByte(target, 0) >= 0 {
 		return files.Damage("restore "+files.Quote(real), "what is stored is not the target of a link")
 	}
-	if err := unix.Symlinkat(string(target), j.in.fd, temp); err != nil {
+	if err := clearTemp(j.in.fd, f.temp); err != nil {
+		return writeFailed("remove", j.in.real+"/"+f.temp, err)
+	}
+	if err := unix.Symlinkat(string(target), j.in.fd, f.temp); err != nil {
 		return writeFailed("write", real, err)
 	}
-	st, err := openat.Lstat(j.in.fd, temp)
+	st, err := openat.Lstat(j.in.fd, f.temp)
 	if err != nil {
 		return writeFailed("stat", real, err)
 	}
 	_, err = w.o.setOwner(&st, j.entry, real, func(uid, gid int) error {
-		return unix.Fchownat(j.in.fd, temp, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
+		return unix.Fchownat(j.in.fd, f.temp, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
 	})
 	if err != nil {
 		return err
 	}
 	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, timespec(j.entry)}
-	if err := unix.UtimesNanoAt(j.in.fd, temp, ts, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := unix.UtimesNanoAt(j.in.fd, f.temp, ts, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return writeFailed("set times of", real, err)
 	}
 	return nil

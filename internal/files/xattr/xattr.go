@@ -33,6 +33,17 @@ func removable(name string) bool {
 	return strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "system.posix_acl_")
 }
 
+// Inherited says whether what is made in an open folder may come with
+// extended attributes that a restore takes away: those of a default access
+// control list, the only ones that are inherited.
+func Inherited(folder int) bool {
+	err := openat.Retry(func() error {
+		_, err := unix.Fgetxattr(folder, "system.posix_acl_default", nil)
+		return err
+	})
+	return !openat.IsErrno(err, unix.ENODATA, unix.ENOTSUP)
+}
+
 // list returns the names of an open file's extended attributes, none
 // where the file system knows none.
 func list(fd int) ([]string, error) {
