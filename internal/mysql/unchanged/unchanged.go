@@ -6,6 +6,7 @@
 package unchanged
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -69,12 +70,12 @@ type Server struct {
 	Connection uint64 `json:"connection"`
 }
 
-// Counters count what InnoDB did since it was made (Transactions) or started.
+// Counters count what InnoDB did since its files were made.
 type Counters struct {
-	Transactions uint64 `json:"transactions"` // goes up when a transaction first writes, and when it commits
-	Inserted     uint64 `json:"inserted"`
-	Updated      uint64 `json:"updated"`
-	Deleted      uint64 `json:"deleted"`
+	// Transactions goes up when a transaction first writes, and again when it
+	// commits: while it stands still, no transaction that wrote ends.
+	Transactions uint64 `json:"transactions"`
+	Log          uint64 `json:"log"` // bytes of redo log
 }
 
 // Table is what the server's catalogue says of a table after the instant. An
@@ -111,7 +112,7 @@ func Prove(former, now *Evidence, after *Counters) *Proof {
 	if p.why = lacks(former, now); p.why != "" {
 		return p
 	}
-	p.still = former.Counters != nil && after != nil && *former.Counters == *after
+	p.still = former.Counters != nil && after != nil && former.Counters.Transactions == after.Transactions
 	for i := range former.Tables {
 		p.names[former.Tables[i].Name] = &former.Tables[i]
 	}
@@ -140,7 +141,7 @@ func lacks(former, now *Evidence) string {
 	if now.Server.Connection <= former.Server.Connection {
 		return "the server has not counted its connections on, so it was put back to an earlier state"
 	}
-	if f, n := former.Counters, now.Counters; f != nil && n != nil && n.Transactions < f.Transactions {
+	if f, n := former.Counters, now.Counters; f != nil && n != nil && (n.Transactions < f.Transactions || n.Log < f.Log) {
 		return "the server has not counted its transactions on, so it was put back to an earlier state"
 	}
 	theirs, ours := now.Time-former.Time, now.Clock-former.Clock
@@ -185,7 +186,9 @@ func (p *Proof) Of(name, create, created string, at time.Time) string {
 		// changes, so a lock on tables may be granted within that commit.
 		return "another table's change may change it, which table locks do not surely hold off"
 	}
-	if p.still {
+	// A machine that was put back to an earlier state may count up to the same
+	// number again, but not at the same time.
+	if p.still && a.Updated == b.Updated {
 		return ""
 	}
 	return p.byTime(a, b, create)
@@ -203,13 +206,13 @@ func (p *Proof) Read(name string) int64 {
 func (p *Proof) byTime(a, b *Table, create string) string {
 	switch {
 	case p.former.Horizon <= 0:
-		return p.former.Why
+		return cmp.Or(p.former.Why, "it is not known which transactions were open")
+	case strings.Contains(b.Options+a.Options, "partitioned") || strings.Contains(create, "PARTITION BY"):
+		return "the update time of a partitioned table is not to be relied on"
 	case a.ID == "" || b.ID == "":
 		return "InnoDB's number of it is not known"
 	case a.ID != b.ID:
 		return "it was made anew, emptied or imported since"
-	case strings.Contains(b.Options+a.Options, "partitioned") || strings.Contains(create, "PARTITION BY"):
-		return "the update time of a partitioned table is not to be relied on"
 	case strings.Contains(create, "FULLTEXT"):
 		return "it has a full-text index, which InnoDB keeps in tables of its own"
 	case a.Updated == "" || b.Updated == "":

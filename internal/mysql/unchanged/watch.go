@@ -21,6 +21,7 @@ type Watch struct {
 	evidence Evidence
 	after    *Counters
 	mariaDB  bool
+	process  bool // the account has the right PROCESS
 }
 
 // Before gathers what must be known from before the instant. c has no
@@ -40,7 +41,7 @@ func Before(ctx context.Context, c *mysql.Conn, mariaDB bool, clock core.Clock) 
 	}
 	err := w.askServer(ctx, c)
 	if err == nil {
-		err = w.askTransactions(ctx, c)
+		err = w.askHorizon(ctx, c)
 	}
 	if mysql.Number(err) != 0 {
 		e.Why = err.Error()
@@ -112,7 +113,7 @@ func (w *Watch) status(ctx context.Context, c *mysql.Conn) (map[string]string, i
 		from = "information_schema.GLOBAL_STATUS"
 	}
 	rows, err := c.Query(ctx, "SELECT VARIABLE_NAME, VARIABLE_VALUE, CAST(UNIX_TIMESTAMP() AS UNSIGNED) FROM "+from+
-		" WHERE VARIABLE_NAME IN ('UPTIME','INNODB_MAX_TRX_ID','INNODB_ROWS_INSERTED','INNODB_ROWS_UPDATED','INNODB_ROWS_DELETED')")
+		" WHERE VARIABLE_NAME IN ('UPTIME','INNODB_MAX_TRX_ID','INNODB_LSN_CURRENT')")
 	if err != nil {
 		return nil, 0, err
 	}
@@ -127,12 +128,11 @@ func (w *Watch) status(ctx context.Context, c *mysql.Conn) (map[string]string, i
 	return status, now, nil
 }
 
-// counters is nil where one of them is missing: MySQL has no counter of
-// transactions.
+// counters is nil where one of them is missing: MySQL shows none of them.
 func counters(status map[string]string) *Counters {
 	var c Counters
 	for name, to := range map[string]*uint64{
-		"INNODB_MAX_TRX_ID": &c.Transactions, "INNODB_ROWS_INSERTED": &c.Inserted, "INNODB_ROWS_UPDATED": &c.Updated, "INNODB_ROWS_DELETED": &c.Deleted,
+		"INNODB_MAX_TRX_ID": &c.Transactions, "INNODB_LSN_CURRENT": &c.Log,
 	} {
 		n, err := strconv.ParseUint(status[name], 10, 64)
 		if err != nil {
@@ -142,6 +142,31 @@ func counters(status map[string]string) *Counters {
 	}
 	return &c
 }
+
+// staleFor is how long the server goes on showing the list of transactions that
+// it has, counted from when somebody last looked at it, and a little more.
+const staleFor = 120 * time.Millisecond
+
+// askHorizon asks again where the server shows an old list.
+func (w *Watch) askHorizon(ctx context.Context, c *mysql.Conn) error {
+	for range 3 {
+		if err := w.askTransactions(ctx, c); err != nil {
+			return err
+		}
+		w.process = true
+		if w.evidence.Why != oldList {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(staleFor):
+		}
+	}
+	return nil
+}
+
+const oldList = "the server shows an old list of open transactions"
 
 // askTransactions finds the horizon: when the oldest open transaction began.
 // The server shows a copy of its list, which may be old while others look at it
@@ -194,7 +219,7 @@ func horizon(rows []mysql.Row, own string, now int64) (int64, string) {
 		starts = append(starts, at)
 	}
 	if ownStart.IsZero() {
-		return 0, "the server shows an old list of open transactions"
+		return 0, oldList
 	}
 	if len(starts) == 0 {
 		return now, ""
@@ -216,7 +241,7 @@ func (w *Watch) After(ctx context.Context, c *mysql.Conn, database, method strin
 		w.after = counters(status)
 		err = w.askTables(ctx, c, database)
 	}
-	if err == nil && e.Horizon > 0 {
+	if err == nil && w.process {
 		err = w.askInnoDB(ctx, c, database)
 	}
 	if mysql.Number(err) != 0 { // what was not told is missing, and proves nothing

@@ -1,0 +1,174 @@
+package unchanged
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/internal/mysql"
+)
+
+const (
+	day     = 24 * 60 * 60
+	instant = 1_790_000_000 // of the earlier backup: 2026-09-21 14:13:20 UTC
+)
+
+// instants returns two that show table t unchanged.
+func instants() (former, now *Evidence, after *Counters) {
+	at := func(n int64) *Evidence {
+		return &Evidence{
+			Version: Version, Method: BackupStage, Time: n, Clock: n + 7, Horizon: n, Counters: &Counters{Transactions: uint64(n), Log: uint64(n)},
+			Server: Server{Version: "10.11", Host: "db", Port: "3306", Folder: "/data/", ID: "1", UID: "u", Started: instant - day, Connection: uint64(n)},
+			Tables: []Table{{
+				Name: "t", Engine: "InnoDB", Kind: "BASE TABLE", Created: "2026-09-01 10:00:00", Updated: "2026-09-20 10:00:00",
+				ID: "18 shop/t 33 5", Stats: "3 100", Read: instant - 10,
+			}},
+		}
+	}
+	now = at(instant + day)
+	return at(instant), now, now.Counters
+}
+
+const definition = "CREATE TABLE `t` (`id` int)"
+
+// TestProof takes each piece of the proof away in turn: then there is none.
+func TestProof(t *testing.T) {
+	created := "2026-09-01 10:00:00"
+	later := time.Unix(instant+day, 0)
+	a, b, after := instants()
+	if why := Prove(a, b, after).Of("t", definition, created, later); why != "" {
+		t.Fatalf("not proven: %s", why)
+	}
+	still := func(a, b *Evidence, after *Counters) { *after = *a.Counters; a.Horizon = 0 }
+	a, b, after = instants()
+	still(a, b, after)
+	if why := Prove(a, b, after).Of("t", definition, created, later); why != "" {
+		t.Fatalf("not proven though no transaction ended: %s", why)
+	}
+	either := map[string]func(a, b *Evidence){
+		"another version":            func(a, _ *Evidence) { a.Version++ },
+		"taken without a lock":       func(a, _ *Evidence) { a.Method = "single-transaction" },
+		"without a lock":             func(_, b *Evidence) { b.Method = "" },
+		"another server":             func(_, b *Evidence) { b.Server.Version += "x" },
+		"another server, ":           func(_, b *Evidence) { b.Server.Host += "x" },
+		"another server, or":         func(_, b *Evidence) { b.Server.Port += "x" },
+		"another server, or i":       func(_, b *Evidence) { b.Server.Folder += "x" },
+		"another server, or it":      func(_, b *Evidence) { b.Server.ID += "x" },
+		"server, or it was":          func(_, b *Evidence) { b.Server.UID += "x" },
+		"it was restarted":           func(_, b *Evidence) { b.Server.Started++ },
+		"or it was restarted":        func(a, b *Evidence) { a.Server.Started, b.Server.Started = 0, 0 },
+		"counted its connections on": func(a, b *Evidence) { b.Server.Connection = a.Server.Connection },
+		"counted its transactions on": func(a, b *Evidence) {
+			b.Counters = &Counters{Transactions: a.Counters.Transactions - 1, Log: b.Counters.Log}
+		},
+		"its transactions on, so it was": func(a, b *Evidence) {
+			b.Counters = &Counters{Transactions: b.Counters.Transactions, Log: a.Counters.Log - 1}
+		},
+		"a clock was set back":            func(a, b *Evidence) { b.Time = a.Time - 1 },
+		"clock was set back":              func(a, b *Evidence) { b.Clock = a.Clock - 1 },
+		"clock or this machine's was set": func(_, b *Evidence) { b.Time += 3600 },
+		"or this machine's was set":       func(_, b *Evidence) { b.Clock += 3600 },
+		"not there at":                    func(a, _ *Evidence) { a.Tables[0].Name = "u" },
+		"was not there at":                func(_, b *Evidence) { b.Tables = nil },
+		"engine":                          func(a, b *Evidence) { a.Tables[0].Engine, b.Tables[0].Engine = "MyISAM", "MyISAM" },
+		"of engine":                       func(a, _ *Evidence) { a.Tables[0].Engine = "Aria" },
+		"of its kind":                     func(a, b *Evidence) { a.Tables[0].Kind, b.Tables[0].Kind = "SYSTEM VERSIONED", "SYSTEM VERSIONED" },
+		"made or altered since":           func(a, _ *Evidence) { a.Tables[0].Created = "2026-09-01 10:00:01" },
+		"made or altered":                 func(a, b *Evidence) { a.Tables[0].Created, b.Tables[0].Created = "x", "x" },
+		"last read":                       func(a, _ *Evidence) { a.Tables[0].Read = 0 },
+		"rows were last read":             func(a, _ *Evidence) { a.Tables[0].Read = instant - 6*day - 1 },
+		"its rows were last read":         func(a, _ *Evidence) { a.Tables[0].Read = instant + day + 1 },
+	}
+	byTime := map[string]func(a, b *Evidence){
+		"no horizon":                func(a, _ *Evidence) { a.Horizon, a.Why = 0, "no horizon" },
+		"number of it is not known": func(a, b *Evidence) { a.Tables[0].ID, b.Tables[0].ID = "", "" },
+		"emptied or imported":       func(_, b *Evidence) { b.Tables[0].ID = "19 shop/t 33 5" },
+		"does not know any more":    func(a, b *Evidence) { a.Tables[0].Updated, b.Tables[0].Updated = "", "" },
+		"server does not know any":  func(_, b *Evidence) { b.Tables[0].Updated = "" },
+		"updated since":             func(_, b *Evidence) { b.Tables[0].Updated = "2026-09-20 09:59:59" }, // an older transaction ended later
+		"was updated since":         func(_, b *Evidence) { b.Tables[0].Stats = "4 100" },
+		"it was updated since":      func(a, b *Evidence) { a.Tables[0].Stats, b.Tables[0].Stats = "", "" },
+		"partitioned":               func(_, b *Evidence) { b.Tables[0].Options = "row_format=DYNAMIC partitioned" },
+		"shortly before the earlier": func(a, b *Evidence) {
+			a.Tables[0].Updated, b.Tables[0].Updated = "2026-09-21 14:13:18", "2026-09-21 14:13:18"
+		},
+		"before the earlier instant": func(a, b *Evidence) { a.Horizon = time.Date(2026, 9, 20, 10, 0, 2, 0, time.UTC).Unix() },
+		"cannot be read":             func(a, b *Evidence) { a.Tables[0].Updated, b.Tables[0].Updated = "soon", "soon" },
+	}
+	try := func(want string, change func(a, b *Evidence), standing bool) {
+		t.Helper()
+		a, b, after := instants()
+		if standing {
+			still(a, b, after)
+		}
+		change(a, b)
+		why := Prove(a, b, after).Of("t", definition, created, later)
+		if why == "" || !strings.Contains(why, want) {
+			t.Errorf("without %q: %q", want, why)
+		}
+	}
+	for want, change := range either {
+		try(want, change, false)
+		if !strings.Contains(want, "transactions on") { // the counters stand there
+			try(want, change, true)
+		}
+	}
+	for want, change := range byTime {
+		try(want, change, false)
+	}
+
+	a, b, after = instants()
+	for _, d := range []struct{ create, created, want string }{
+		{"CREATE TABLE t (v text, FULLTEXT KEY (v))", created, "full-text"},
+		{"CREATE TABLE t (id int) PARTITION BY HASH (id)", created, "partitioned"},
+		{definition, "2026-09-01 10:00:01", "altered"},
+		{definition, "", "altered"},
+	} {
+		if why := Prove(a, b, after).Of("t", d.create, d.created, later); !strings.Contains(why, d.want) {
+			t.Errorf("%s, created %s: %q", d.create, d.created, why)
+		}
+	}
+	a.Method = TableLocks
+	if why := Prove(a, b, after).Of("t", definition+" FOREIGN KEY", created, later); !strings.Contains(why, "another table's change") {
+		t.Errorf("a child under table locks: %q", why)
+	}
+	if why := Prove(nil, b, after).Of("t", definition, created, later); !strings.Contains(why, "no earlier backup") {
+		t.Errorf("without an earlier backup: %q", why)
+	}
+	// The counter of a machine that was put back says nothing by itself.
+	a, b, after = instants()
+	still(a, b, after)
+	b.Tables[0].Updated = "2026-09-21 20:00:00"
+	if why := Prove(a, b, after).Of("t", definition, created, later); why == "" {
+		t.Error("another update time does not count while the counter stands")
+	}
+}
+
+// TestHorizon: every open transaction counts, however the server's local time
+// makes it look, and no list that may be old.
+func TestHorizon(t *testing.T) {
+	row := func(thread, started, modified string) mysql.Row {
+		return mysql.Row{{Text: thread}, {Text: started}, {Text: modified}}
+	}
+	const now = instant
+	own := row("7", "2026-10-25 02:30:00", "0")
+	others := int64(othersMargin / time.Second)
+	for name, c := range map[string]struct {
+		rows []mysql.Row
+		want int64
+		why  string
+	}{
+		"alone":                          {[]mysql.Row{own}, now, ""},
+		"none":                           {nil, 0, oldList},
+		"an old list":                    {[]mysql.Row{row("6", "2026-10-25 02:29:00", "0")}, 0, oldList},
+		"an older one":                   {[]mysql.Row{row("6", "2026-10-25 02:29:00", "0"), own}, now - 60 - others, ""},
+		"the oldest counts":              {[]mysql.Row{row("6", "2026-10-25 02:29:00", "5"), own, row("5", "2026-10-24 02:30:00", "0")}, now - day - others, ""},
+		"one from before the clock went": {[]mysql.Row{own, row("6", "2026-10-25 02:59:00", "0")}, now - others, ""},
+		"prepared and left":              {[]mysql.Row{own, row("0", "2026-10-25 02:29:00", "1")}, 0, "a prepared transaction is waiting for its end"},
+		"unreadable":                     {[]mysql.Row{own, row("6", "", "0")}, 0, "the beginning of a transaction, , cannot be read"},
+	} {
+		if got, why := horizon(c.rows, "7", now); got != c.want || why != c.why {
+			t.Errorf("%s: %d %q, want %d %q", name, got, why, c.want, c.why)
+		}
+	}
+}
