@@ -84,7 +84,9 @@ func TestBlocksKeepTheirEnds(t *testing.T) {
 func cutRows(t *testing.T, rows [][]byte) [][]byte {
 	t.Helper()
 	w := &blocks{}
-	c := newChunker(t.Context(), w, "table", 0, core.NoProgress{})
+	out := newChunkWriter(t.Context(), w, "table", 0, core.NoProgress{})
+	defer out.abandon()
+	c := newChunker(out)
 	var whole []byte
 	for _, row := range rows {
 		payload := binary.LittleEndian.AppendUint64([]byte{0xfe}, uint64(len(row)))
@@ -112,6 +114,10 @@ func cutRows(t *testing.T, rows [][]byte) [][]byte {
 	if err := c.cut(); err != nil {
 		t.Fatal(err)
 	}
+	chunks, _, err := out.finish()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var size, stored int64
 	for _, b := range w.written {
 		if len(b) == 0 || len(b) > core.MaxBlock {
@@ -120,7 +126,7 @@ func cutRows(t *testing.T, rows [][]byte) [][]byte {
 		size += int64(len(b))
 		whole = append(whole, b...)
 	}
-	for _, chunk := range c.chunks {
+	for _, chunk := range chunks {
 		stored += chunk.Bytes
 	}
 	if size != stored || bytes.Count(whole, []byte("\n")) < len(rows) {

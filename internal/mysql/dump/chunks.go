@@ -26,18 +26,10 @@ const (
 
 // chunker is the sink of one slice of a table: it cuts the rows into chunks.
 type chunker struct {
-	ctx      context.Context
-	w        core.TreeWriter
-	folder   string // path in the backup
-	slice    int
-	progress core.Progress
-
-	enc    mysql.Encoder
-	file   core.FileWriter
-	buf    []byte
-	bytes  int64
-	chunks []core.Chunk
-	names  []core.Entry
+	enc   mysql.Encoder
+	out   *chunkWriter
+	buf   []byte
+	bytes int64 // of the chunk under way
 
 	row, longest int64 // bytes of the row under way, and of the longest one
 	inLarge      bool  // a row that comes in pieces is under way
@@ -45,8 +37,8 @@ type chunker struct {
 
 var _ mysql.RowSink = (*chunker)(nil)
 
-func newChunker(ctx context.Context, w core.TreeWriter, folder string, slice int, p core.Progress) *chunker {
-	c := &chunker{ctx: ctx, w: w, folder: folder, slice: slice, progress: p}
+func newChunker(out *chunkWriter) *chunker {
+	c := &chunker{out: out, buf: out.buffer()}
 	c.enc.Sink = c
 	return c
 }
@@ -90,25 +82,15 @@ func endsHere(size, row int64, hash uint64, low, mean, high int64) bool {
 	return hash < uint64(row)*(1<<32/uint64(mean))
 }
 
-func (c *chunker) name() string { return fmt.Sprintf("%04d-%05d.tsv", c.slice, len(c.chunks)) }
-
 // flush writes the rows so far as a block.
 func (c *chunker) flush() error {
 	if len(c.buf) == 0 {
 		return nil
 	}
-	if c.file == nil {
-		f, err := c.w.CreateBlocks(c.ctx, c.folder+"/"+c.name())
-		if err != nil {
-			return err
-		}
-		c.file = f
-	}
-	if _, err := c.file.Write(c.buf); err != nil {
+	if err := c.out.block(c.buf); err != nil {
 		return err
 	}
-	c.progress.Add(int64(len(c.buf)))
-	c.buf = c.buf[:0]
+	c.buf = c.out.buffer()
 	return nil
 }
 
@@ -120,28 +102,11 @@ func (c *chunker) cut() error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	obj, err := c.file.Finish()
-	if cerr := c.file.Close(); err == nil {
-		err = cerr
-	}
-	c.file = nil
-	if err != nil {
+	if err := c.out.end(core.Chunk{Rows: c.enc.Rows, Bytes: c.bytes, Checksum: c.enc.Sum.String()}); err != nil {
 		return err
 	}
-	c.names = append(c.names, fileEntry(c.name(), obj))
-	c.chunks = append(c.chunks, core.Chunk{
-		File: c.folder + "/" + c.name(), Rows: c.enc.Rows, Bytes: c.bytes, Checksum: c.enc.Sum.String(),
-	})
 	c.enc.Rows, c.enc.Sum, c.bytes = 0, mysql.RowSum{}, 0
 	return nil
-}
-
-// abandon throws an unfinished chunk away.
-func (c *chunker) abandon() {
-	if c.file != nil {
-		_ = c.file.Close() // nothing of it is wanted
-		c.file = nil
-	}
 }
 
 // Entries below database/ look the same in every backup, so that equal data

@@ -331,8 +331,9 @@ func (s *Snapshot) dumpSlice(ctx context.Context, c *mysql.Conn, t *tableWork, i
 		if !SameDefinition(create, t.def.create) {
 			return changed(t.info.name, errors.New("another definition than at the start"))
 		}
-		ch := newChunker(ctx, w, "database/data/"+fileName(t.info.name), i, progress)
-		defer ch.abandon()
+		out := newChunkWriter(ctx, w, "database/data/"+fileName(t.info.name), i, progress)
+		defer out.abandon()
+		ch := newChunker(out)
 		ch.enc.Columns = len(t.def.selects)
 		if err := c.Stream(ctx, t.selectRows(i), len(t.def.selects), &ch.enc); err != nil {
 			return err
@@ -340,8 +341,9 @@ func (s *Snapshot) dumpSlice(ctx context.Context, c *mysql.Conn, t *tableWork, i
 		if err := ch.cut(); err != nil {
 			return err
 		}
-		t.slices[i].chunks, t.slices[i].names, t.slices[i].longest = ch.chunks, ch.names, ch.longest
-		return nil
+		t.slices[i].longest = ch.longest
+		t.slices[i].chunks, t.slices[i].names, err = out.finish()
+		return err
 	})
 }
 
