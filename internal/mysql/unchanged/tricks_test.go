@@ -85,12 +85,14 @@ func tricks() []trick {
 		with(reads(one("t_exchange", "ALTER TABLE $_p EXCHANGE PARTITION p0 WITH TABLE $"), "t_exchange", "t_exchange_p"),
 			"CREATE TABLE $_p (id INT PRIMARY KEY, v VARCHAR(40)) ENGINE=InnoDB PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (100))", "INSERT INTO $_p VALUES (50,'p')"),
 		{
-			name: "t_partitioned", read: []string{"t_partitioned", "t_fulltext"},
+			name: "t_partitioned", read: []string{"t_partitioned"},
 			setup: []string{
 				"CREATE TABLE t_partitioned (id INT PRIMARY KEY) ENGINE=InnoDB PARTITION BY HASH (id) PARTITIONS 3", "INSERT INTO t_partitioned VALUES (1),(2)",
-				"CREATE TABLE t_fulltext (id INT PRIMARY KEY, v TEXT, FULLTEXT (v)) ENGINE=InnoDB", "INSERT INTO t_fulltext VALUES (1,'words')",
 			},
 		},
+		with(one("t_fulltext", "INSERT INTO $ VALUES (4,'more words')"), "ALTER TABLE $ ADD FULLTEXT (v)"),
+		with(one("t_fulltext_update", "UPDATE $ SET v='other' WHERE id=1", "SET GLOBAL innodb_optimize_fulltext_only=ON", "OPTIMIZE TABLE $", "SET GLOBAL innodb_optimize_fulltext_only=OFF"), "ALTER TABLE $ ADD FULLTEXT (v)"),
+		with(one("t_fulltext_delete", "DELETE FROM $ WHERE id=1"), "ALTER TABLE $ ADD FULLTEXT (v)"),
 		maria(trick{
 			name: "t_versioned", read: []string{"t_versioned"},
 			setup: []string{"CREATE TABLE t_versioned (id INT PRIMARY KEY) ENGINE=InnoDB WITH SYSTEM VERSIONING", "INSERT INTO t_versioned VALUES (1)"},
@@ -109,8 +111,10 @@ func TestTricks(t *testing.T) {
 		r.exec(t, k.setup...)
 	}
 	r.exec(t, plain("still_1", "still_2", "`still of-an odd Name`", "t_import")...)
+	r.exec(t, plain("still_fulltext")...)
+	r.exec(t, "ALTER TABLE still_fulltext ADD FULLTEXT (v)", "INSERT INTO still_fulltext VALUES (9,'many a word')")
 	r.exec(t, "CREATE TABLE still_empty (id INT) ENGINE=InnoDB", "INSERT INTO still_empty VALUES (1)", "DELETE FROM still_empty")
-	still := []string{"still_1", "still_2", "still of-an odd Name", "still_empty"}
+	still := []string{"still_1", "still_2", "still of-an odd Name", "still_empty", "still_fulltext"}
 	copyTablespace(t, r, "t_import")
 	r.settle(t)
 	a := r.try(t, r.config, nil)

@@ -213,8 +213,6 @@ func (p *Proof) byTime(a, b *Table, create string) string {
 		return "InnoDB's number of it is not known"
 	case a.ID != b.ID:
 		return "it was made anew, emptied or imported since"
-	case strings.Contains(create, "FULLTEXT"):
-		return "it has a full-text index, which InnoDB keeps in tables of its own"
 	case a.Updated == "" || b.Updated == "":
 		return "the server does not know any more when it was updated"
 	case a.Updated != b.Updated || a.Stats == "" || a.Stats != b.Stats:

@@ -119,7 +119,6 @@ func TestProof(t *testing.T) {
 
 	a, b, after = instants()
 	for _, d := range []struct{ create, created, want string }{
-		{"CREATE TABLE t (v text, FULLTEXT KEY (v))", created, "full-text"},
 		{"CREATE TABLE t (id int) PARTITION BY HASH (id)", created, "partitioned"},
 		{definition, "2026-09-01 10:00:01", "altered"},
 		{definition, "", "altered"},
