@@ -43,6 +43,7 @@ const (
 	ErNoSuchTable         = 1146
 	ErNoSuchTableInEngine = 1932
 	ErLockWaitTimeout     = 1205
+	ErDeadlock            = 1213
 	ErTableDefChanged     = 1412
 	ErViewInvalid         = 1356
 
@@ -88,6 +89,13 @@ func AccessDenied(err error) bool {
 		return true
 	}
 	return false
+}
+
+// Interrupted says whether err means that a KILL ended the statement or the
+// session.
+func Interrupted(err error) bool {
+	n := Number(err)
+	return n == erQueryInterrupted || n == erConnectionKilled
 }
 
 // LocalDisabled says whether err means that LOAD DATA LOCAL is switched off on

@@ -41,7 +41,7 @@ func (s *Snapshot) listTables(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list engines: %w", err)
 	}
-	rows, err := s.control.Query(ctx, "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, DATA_LENGTH, TABLE_COMMENT, CREATE_TIME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+
+	rows, err := s.control.Query(ctx, "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, DATA_LENGTH, TABLE_COMMENT, CREATE_TIME, CREATE_OPTIONS FROM information_schema.TABLES WHERE TABLE_SCHEMA="+
 		mysql.QuoteText(s.database)+" ORDER BY TABLE_NAME")
 	if err != nil {
 		return fmt.Errorf("list tables: %w", err)
@@ -58,7 +58,7 @@ func (s *Snapshot) listTables(ctx context.Context) error {
 				Hint: "repair or drop the table, then back up again",
 			}
 		}
-		t := tableInfo{name: name, kind: kind, engine: r[2].Text, created: r[5].Text}
+		t := tableInfo{name: name, kind: kind, engine: r[2].Text, created: r[5].Text, partitioned: strings.Contains(r[6].Text, "partitioned")}
 		t.elsewhere = RowsElsewhere(t.engine)
 		t.transactional = t.elsewhere || slices.ContainsFunc(engines, func(e mysql.Row) bool { return strings.EqualFold(e[0].Text, t.engine) })
 		if !r[3].Null {

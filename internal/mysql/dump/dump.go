@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -33,17 +34,28 @@ type Dumped struct {
 
 // Write stores the database as it was at the snapshot's instant. It is called
 // once. On error what was written belongs to nothing.
-func (s *Snapshot) Write(ctx context.Context, w core.TreeWriter, progress core.Progress) (*Dumped, error) {
+func (s *Snapshot) Write(ctx context.Context, w core.TreeWriter, progress core.Progress) (_ *Dumped, err error) {
 	progress.Stage("database", s.EstimatedBytes())
-	index, data, schema, err := s.dumpTables(ctx, w, progress)
-	if err != nil {
-		return nil, err
-	}
+	ctx, stop := s.whileAlive(ctx)
+	defer func() { err = stop(err) }()
+	// At once, while they are what they were at the instant.
 	objects, folders, err := s.dumpObjects(ctx, w)
 	if err != nil {
 		return nil, err
 	}
+	if now, err := s.objectState(ctx); err != nil {
+		return nil, err
+	} else if now != s.objects {
+		return nil, changedObjects()
+	}
+	index, data, schema, err := s.dumpTables(ctx, w, progress)
+	if err != nil {
+		return nil, err
+	}
 	index.Objects = objects
+	if err := s.trulyEmpty(ctx, index.Tables); err != nil {
+		return nil, err
+	}
 	if err := s.checkTables(ctx); err != nil {
 		return nil, err
 	}
@@ -144,6 +156,13 @@ func (s *Snapshot) checkTables(ctx context.Context) error {
 	return nil
 }
 
+func changedObjects() error {
+	return &core.Error{
+		Code: core.CodeDatabase, Op: "dump views, triggers, routines and events", Err: errors.Join(ErrChanged, errors.New("one was made, dropped or changed while the backup began")),
+		Hint: "an update is changing the schema; back up again when it is done",
+	}
+}
+
 func changed(table string, cause error) error {
 	return &core.Error{
 		Code: core.CodeDatabase, Op: "dump table " + table, Err: errors.Join(ErrChanged, cause),
@@ -157,6 +176,9 @@ type tableWork struct {
 	info   tableInfo
 	def    *definition
 	slices []slice
+
+	hasRows atomic.Bool  // in the readers' view
+	left    atomic.Int64 // slices to read
 
 	former *core.Table // its rows are taken over from an earlier backup
 	data   core.Entry  // with the folder that has them there
@@ -230,6 +252,12 @@ func (s *Snapshot) dumpFree(ctx context.Context, works []*tableWork, w core.Tree
 	}
 	var jobs []job
 	for _, t := range works {
+		t.left.Store(int64(len(t.slices)))
+		if len(t.slices) == 0 {
+			if err := s.wasRead(ctx, t.info.name); err != nil {
+				return err
+			}
+		}
 		for i := range t.slices {
 			jobs = append(jobs, job{t, i})
 		}
@@ -238,7 +266,11 @@ func (s *Snapshot) dumpFree(ctx context.Context, works []*tableWork, w core.Tree
 		return cmp.Compare(b.table.slices[b.slice].bytes, a.table.slices[a.slice].bytes)
 	})
 	return mysql.Share(ctx, s.readers, len(jobs), func(ctx context.Context, c *mysql.Conn, i int) error {
-		return s.dumpSlice(ctx, c, jobs[i].table, jobs[i].slice, w, progress)
+		t := jobs[i].table
+		if err := s.dumpSlice(ctx, c, t, jobs[i].slice, w, progress); err != nil || t.left.Add(-1) > 0 {
+			return err
+		}
+		return s.wasRead(ctx, t.info.name)
 	})
 }
 
@@ -291,6 +323,9 @@ func (s *Snapshot) holdTable(ctx context.Context, c *mysql.Conn, t *tableWork, d
 	if created != t.info.created {
 		// The same definition is not enough: another table may have taken the name.
 		return changed(t.info.name, errors.New("it was altered, or another table has its name now"))
+	}
+	if err := s.same(ctx, c, t); err != nil {
+		return err
 	}
 	if err := do(); err != nil {
 		return err
