@@ -199,6 +199,7 @@ func open(ctx context.Context, opts Options, loc location, st *fileStorage) (s *
 	}
 	defer func() {
 		if err != nil {
+			st.packs.Close()
 			err = errors.Join(err, conn.close())
 		}
 	}()
@@ -253,6 +254,7 @@ func (s *Store) Close(ctx context.Context) error {
 	s.closeOnce.Do(func() {
 		ctx := withLog(context.WithoutCancel(ctx), s.opts.Logger)
 		s.closeErr = errors.Join(s.reader.Close(ctx), s.rep.Close(ctx), s.conn.close())
+		s.files.packs.Close()
 	})
 	if s.closeErr != nil {
 		return fmt.Errorf("close repository: %w", s.closeErr)

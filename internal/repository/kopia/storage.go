@@ -15,6 +15,8 @@ import (
 
 	"github.com/kopia/kopia/repo/blob"
 	"github.com/kopia/kopia/repo/blob/sharded"
+
+	"github.com/backstay/backstay/internal/repository/kopia/pack"
 )
 
 // storageType is the name under which fileStorage is known to kopia inside
@@ -43,6 +45,7 @@ var _ blob.Storage = (*fileStorage)(nil)
 
 func newFileStorage(root string) *fileStorage {
 	f := &folder{root: root}
+	f.pieces.New = func() any { b := make([]byte, pieceSize); return &b }
 	return &fileStorage{
 		Storage: sharded.New(f, root, sharded.Options{DirectoryShards: []int{1, 3}}, false),
 		folder:  f,
@@ -78,7 +81,9 @@ var registerStorage = sync.OnceFunc(func() {
 
 // folder implements sharded.Impl on a local folder.
 type folder struct {
-	root string
+	root   string
+	packs  pack.Files
+	pieces sync.Pool // *[]byte of pieceSize
 	// onWrite, when set, is asked before a blob is written. Tests use it to
 	// make a full disk where no small file system can be mounted.
 	onWrite func(path string, size int64) error
@@ -92,27 +97,40 @@ func (f *folder) GetBlobFromPath(ctx context.Context, _, path string, offset, le
 		return err
 	}
 	output.Reset()
-	in, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return blob.ErrBlobNotFound
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, in.Close()) }()
 	if length < 0 {
+		in, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return blob.ErrBlobNotFound
+		}
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, in.Close()) }()
 		_, err = io.Copy(output, in)
 		return err
 	}
-	n, err := io.Copy(output, io.NewSectionReader(in, offset, length))
-	if err != nil {
-		return err
-	}
-	if n != length {
-		return fmt.Errorf("%s ends early: %d of %d bytes at %d: %w", path, n, length, offset, blob.ErrInvalidRange)
+	piece := f.pieces.Get().(*[]byte)
+	defer f.pieces.Put(piece)
+	for length > 0 {
+		b := (*piece)[:min(length, pieceSize)]
+		switch err := f.packs.ReadAt(path, b, offset); {
+		case errors.Is(err, fs.ErrNotExist):
+			return blob.ErrBlobNotFound
+		case errors.Is(err, pack.ErrShort):
+			return fmt.Errorf("%w: %w", err, blob.ErrInvalidRange)
+		case err != nil:
+			return err
+		}
+		if _, err := output.Write(b); err != nil {
+			return err
+		}
+		offset, length = offset+int64(len(b)), length-int64(len(b))
 	}
 	return nil
 }
+
+// pieceSize is the largest piece that is read at once, in bytes.
+const pieceSize = 128 << 10
 
 // GetMetadataFromPath implements sharded.Impl.
 func (f *folder) GetMetadataFromPath(ctx context.Context, _, path string) (blob.Metadata, error) {
