@@ -20,6 +20,7 @@ TEST_TIMEOUT ?= 10m
 TEST_FLAGS ?=
 MATRIX_PACKAGES ?= ./internal/mysql/...
 BENCH ?= .
+BENCH_FLAGS ?=
 DEMO_FLAGS ?=
 
 .PHONY: help
@@ -53,7 +54,12 @@ build: ## build bin/backstay
 	go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/backstay ./cmd/backstay
 
 .PHONY: bench
-bench: setup ## run the benchmarks
+bench: setup build ## measure backstay beside mydumper, mariadb-dump and restic (BENCH_FLAGS=-help lists the flags)
+	go build -trimpath -o bin/bench ./test/bench
+	exec bin/bench $(BENCH_FLAGS)
+
+.PHONY: microbench
+microbench: setup ## run the Go benchmarks
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(TEST_FLAGS) ./...
 
 .PHONY: setup
