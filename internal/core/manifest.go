@@ -74,6 +74,7 @@ type Database struct {
 type DatabaseIndex struct {
 	Charset   string         `json:"charset,omitempty"` // the database's defaults, which routines' parameters take
 	Collation string         `json:"collation,omitempty"`
+	Comment   string         `json:"comment,omitempty"` // of the database; MariaDB's have one
 	Tables    []Table        `json:"tables"`            // by name
 	Objects   []SchemaObject `json:"objects,omitempty"` // all but tables
 }

@@ -101,6 +101,7 @@ func (s *Snapshot) created(ctx context.Context, c *mysql.Conn, table string) (st
 // definition is what is needed to read a table's rows.
 type definition struct {
 	create  string
+	stored  string // create, as it goes into the backup
 	columns []core.Column
 	selects []string // one expression a column
 	key     []string // primary key
@@ -127,7 +128,7 @@ func (s *Snapshot) define(ctx context.Context, c *mysql.Conn, table string) (d *
 	if err != nil {
 		return nil, err
 	}
-	d.create = create
+	d.create, d.stored = create, s.unqualified(create)
 	return d, nil
 }
 
@@ -205,8 +206,8 @@ func (c columnInfo) read() (core.Form, string) {
 		return core.FormFloat, expr + floatAsDouble
 	case "double":
 		return core.FormFloat, expr
-	case "enum":
-		return core.FormBytes, enumExpression(expr, c.columnType, c.charset)
+	case "enum", "set":
+		return core.FormBytes, memberExpression(expr, c.dataType, c.columnType, c.charset)
 	case "json", "uuid", "inet4", "inet6":
 		// MariaDB's JSON is longtext and does not come here.
 		return core.FormText, expr
@@ -214,18 +215,26 @@ func (c columnInfo) read() (core.Form, string) {
 	return core.FormBytes, expr
 }
 
-// enumExpression tells the value 0 of an ENUM, which the server writes in place
-// of what it could not take, from a member that is the empty string: both read
-// as ”. A number that is no member's name stands for it, which the server
-// takes for the value's index.
-func enumExpression(column, columnType, charset string) string {
-	members := "," + strings.TrimSuffix(strings.TrimPrefix(columnType, "enum("), ")") + ","
-	if !strings.Contains(members, ",'',") {
+// memberExpression tells no member from a member that is the empty string: both
+// read as ”. The value 0 of an ENUM is what the server writes in place of what it
+// could not take; the empty SET is what ” is taken for. So 0 of an ENUM, and of a
+// SET the empty member alone, are written as a number that is no member's name,
+// which the server takes for the value's index or bits.
+func memberExpression(column, dataType, columnType, charset string) string {
+	list := strings.TrimSuffix(strings.TrimPrefix(columnType, dataType+"("), ")")
+	members := "," + list + ","
+	empty := strings.Index(members, ",'',")
+	if empty < 0 {
 		return column
 	}
-	for zero := "0"; len(zero) < 6; zero += "0" {
-		if !strings.Contains(members, ",'"+zero+"',") {
-			return "IF(" + column + "+0=0,CONVERT('" + zero + "' USING " + charset + ")," + column + ")"
+	number := "0"
+	if dataType == "set" {
+		// A SET's members have no commas.
+		number = strconv.FormatUint(1<<strings.Count(members[1:empty+1], ","), 10)
+	}
+	for text := number; len(text) < len(number)+6; text = "0" + text {
+		if !strings.Contains(members, ",'"+text+"',") {
+			return "IF(" + column + "+0=" + number + ",CONVERT('" + text + "' USING " + charset + ")," + column + ")"
 		}
 	}
 	return column
@@ -240,6 +249,19 @@ func showCreate(ctx context.Context, c *mysql.Conn, table string) (string, error
 		return "", fmt.Errorf("SHOW CREATE TABLE %s: unexpected answer", table)
 	}
 	return rows[0][1].Text, nil
+}
+
+// databaseComment returns the database's own comment, which MariaDB has from
+// 10.5 on.
+func (s *Snapshot) databaseComment(ctx context.Context) (string, error) {
+	if !s.Server.MariaDB() || s.Server.VersionNumber < 100500 {
+		return "", nil
+	}
+	rows, err := s.control.Query(ctx, "SELECT SCHEMA_COMMENT FROM information_schema.SCHEMATA WHERE SCHEMA_NAME="+mysql.QuoteText(s.database))
+	if err != nil || len(rows) == 0 {
+		return "", err
+	}
+	return rows[0][0].Text, nil
 }
 
 var nextID = regexp.MustCompile(` AUTO_INCREMENT=\d+`)

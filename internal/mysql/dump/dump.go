@@ -117,6 +117,9 @@ func (s *Snapshot) describe(ctx context.Context, index *core.DatabaseIndex) (cor
 		db.Charset, db.Collation = rows[0][0].Text, rows[0][1].Text
 		index.Charset, index.Collation = db.Charset, db.Collation
 	}
+	if index.Comment, err = s.databaseComment(ctx); err != nil {
+		return db, fmt.Errorf("read the database's comment: %w", err)
+	}
 	for _, t := range index.Tables {
 		db.Rows += t.Rows
 		db.Bytes += t.Bytes
@@ -404,7 +407,7 @@ func collect(ctx context.Context, works []*tableWork, w core.TreeWriter) (*core.
 			Name: t.info.name, Engine: t.info.engine, Schema: "database/schema/table/" + name + ".sql",
 			Columns: t.def.columns, Key: t.def.key,
 		}
-		e, err := writeFile(ctx, w, table.Schema, name+".sql", []byte(t.def.create))
+		e, err := writeFile(ctx, w, table.Schema, name+".sql", []byte(t.def.stored))
 		if err != nil {
 			return nil, nil, nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
@@ -13,7 +14,7 @@ import (
 
 // objectKind says how one kind of object is listed and shown. The queries
 // give: name, table, definer, sql_mode, character_set_client,
-// collation_connection, time_zone.
+// collation_connection, time_zone, comment.
 type objectKind struct {
 	kind   string
 	list   string
@@ -27,14 +28,14 @@ func objectKinds(database string, mariaDB bool) []objectKind {
 	routine := func(kind string, column int) objectKind {
 		return objectKind{
 			kind: strings.ToLower(kind), show: "SHOW CREATE " + kind, column: column, rights: []string{"EXECUTE", "ALTER ROUTINE", "CREATE ROUTINE", "SHOW_ROUTINE", "SHOW CREATE ROUTINE"},
-			list: "SELECT ROUTINE_NAME, '', DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, '' FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA=" +
+			list: "SELECT ROUTINE_NAME, '', DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, '', ROUTINE_COMMENT FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA=" +
 				db + " AND ROUTINE_TYPE=" + mysql.QuoteText(kind) + " ORDER BY ROUTINE_NAME",
 		}
 	}
 	kinds := []objectKind{
 		{
 			kind: "view", show: "SHOW CREATE VIEW", column: 1,
-			list: "SELECT TABLE_NAME, '', DEFINER, '', CHARACTER_SET_CLIENT, COLLATION_CONNECTION, '' FROM information_schema.VIEWS WHERE TABLE_SCHEMA=" + db + " ORDER BY TABLE_NAME",
+			list: "SELECT TABLE_NAME, '', DEFINER, '', CHARACTER_SET_CLIENT, COLLATION_CONNECTION, '', '' FROM information_schema.VIEWS WHERE TABLE_SCHEMA=" + db + " ORDER BY TABLE_NAME",
 		},
 		routine("FUNCTION", 2),
 		routine("PROCEDURE", 2),
@@ -42,17 +43,17 @@ func objectKinds(database string, mariaDB bool) []objectKind {
 	if mariaDB {
 		kinds = append([]objectKind{{
 			kind: "sequence", show: "SHOW CREATE SEQUENCE", column: 1,
-			list: "SELECT TABLE_NAME, '', '', '', '', '', '' FROM information_schema.TABLES WHERE TABLE_TYPE='SEQUENCE' AND TABLE_SCHEMA=" + db + " ORDER BY TABLE_NAME",
+			list: "SELECT TABLE_NAME, '', '', '', '', '', '', '' FROM information_schema.TABLES WHERE TABLE_TYPE='SEQUENCE' AND TABLE_SCHEMA=" + db + " ORDER BY TABLE_NAME",
 		}}, kinds...)
 		kinds = append(kinds, routine("PACKAGE", 2), routine("PACKAGE BODY", 2))
 	}
 	return append(kinds, objectKind{
 		kind: "trigger", show: "SHOW CREATE TRIGGER", column: 2, rights: []string{"TRIGGER"},
-		list: "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, '' FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=" +
+		list: "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, '', '' FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=" +
 			db + " ORDER BY EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER, TRIGGER_NAME",
 	}, objectKind{
 		kind: "event", show: "SHOW CREATE EVENT", column: 3, rights: []string{"EVENT"},
-		list: "SELECT EVENT_NAME, '', DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, TIME_ZONE FROM information_schema.EVENTS WHERE EVENT_SCHEMA=" + db + " ORDER BY EVENT_NAME",
+		list: "SELECT EVENT_NAME, '', DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, TIME_ZONE, EVENT_COMMENT FROM information_schema.EVENTS WHERE EVENT_SCHEMA=" + db + " ORDER BY EVENT_NAME",
 	})
 }
 
@@ -85,6 +86,9 @@ func (s *Snapshot) dumpObjects(ctx context.Context, w core.TreeWriter) ([]core.S
 			}
 			if statement == "" {
 				continue
+			}
+			if statement, err = s.inOneSet(ctx, statement, &o, r[7].Text); err != nil {
+				return nil, nil, fmt.Errorf("read %s %s: %w", o.Kind, o.Name, err)
 			}
 			name := fileName(o.Name) + ".sql"
 			o.File = "database/schema/" + o.Kind + "/" + name
@@ -139,12 +143,37 @@ func (s *Snapshot) statement(ctx context.Context, k objectKind, o *core.SchemaOb
 		unreadable("only its definer, or an account with more rights, may")
 		return "", nil
 	}
+	if o.Kind == "view" {
+		if err := s.warnOfInvalid(ctx, o.Name); err != nil {
+			return "", err
+		}
+		if !trailsInASCII(o.Charset) {
+			return s.unqualified(v.Text), nil
+		}
+	}
 	if o.Kind == "sequence" {
 		if o.Value, err = s.sequenceValue(ctx, o.Name); err != nil {
 			return "", err
 		}
 	}
 	return v.Text, nil
+}
+
+// warnOfInvalid warns of a view that reads what is no longer there, which the
+// server remarks when it shows it: it cannot be made again.
+func (s *Snapshot) warnOfInvalid(ctx context.Context, view string) error {
+	remarks, err := s.raw.Query(ctx, "SHOW WARNINGS")
+	if err != nil {
+		return err
+	}
+	for _, r := range remarks {
+		if len(r) == 3 && r[1].Text == strconv.Itoa(mysql.ErViewInvalid) {
+			s.Warnings = append(s.Warnings, core.Warning{
+				Code: "invalid-view", Object: "view " + view, Message: "it does not work: what it reads, or its definer's right to that, is gone; a restore cannot make it again",
+			})
+		}
+	}
+	return nil
 }
 
 func (s *Snapshot) sequenceValue(ctx context.Context, name string) (string, error) {

@@ -11,6 +11,24 @@ import (
 	"github.com/backstay/backstay/internal/mysql"
 )
 
+// setComment gives the target database the comment of the original, where its
+// server keeps one.
+func (l *loader) setComment(ctx context.Context, comment string) error {
+	if comment == "" || !l.server.MariaDB() || l.server.VersionNumber < 100500 {
+		return nil
+	}
+	// The statement takes a plain literal only; rowMode reads backslashes.
+	literal := strings.NewReplacer(`\`, `\\`, "'", "''").Replace(comment)
+	_, err := l.control.Exec(ctx, "ALTER DATABASE "+mysql.QuoteName(l.opt.Config.Database)+" COMMENT '"+literal+"'")
+	if mysql.Number(err) == 0 {
+		return err
+	}
+	l.result.Warnings = append(l.result.Warnings, core.Warning{
+		Code: "comment", Object: "database " + l.opt.Config.Database, Message: "it could not be given the original's comment: " + mysql.ServerText(err),
+	})
+	return nil
+}
+
 // dropObjects removes what would be in the way, those that use others first.
 func (l *loader) dropObjects(ctx context.Context, objects []core.SchemaObject) error {
 	for _, kind := range []string{"event", "trigger", "view", "package body", "package", "procedure", "function", "sequence"} {
@@ -18,12 +36,28 @@ func (l *loader) dropObjects(ctx context.Context, objects []core.SchemaObject) e
 			if o.Kind != kind {
 				continue
 			}
-			if _, err := l.control.Exec(ctx, "DROP "+strings.ToUpper(kind)+" IF EXISTS "+mysql.QuoteName(o.Name)); err != nil {
+			if err := l.drop(ctx, o); err != nil {
 				return objectError(o, "drop the old one", err)
 			}
 		}
 	}
 	return nil
+}
+
+func (l *loader) drop(ctx context.Context, o core.SchemaObject) error {
+	leave := func() error { return nil }
+	if strings.HasPrefix(o.Kind, "package") {
+		// Before MariaDB 11.4 no other sql_mode knows packages.
+		var err error
+		if leave, err = l.enter(ctx, core.SchemaObject{SQLMode: "ORACLE"}); err != nil {
+			return err
+		}
+	}
+	_, err := l.control.Exec(ctx, "DROP "+strings.ToUpper(o.Kind)+" IF EXISTS "+mysql.QuoteName(o.Name))
+	if lerr := leave(); err == nil {
+		err = lerr
+	}
+	return err
 }
 
 func objectError(o core.SchemaObject, doing string, err error) error {
