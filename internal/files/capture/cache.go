@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"sort"
@@ -35,6 +36,12 @@ type Cache struct {
 	records []cacheRecord
 	values  []byte
 	sorted  bool
+
+	// What has not changed is not copied: it stays in the cache before, and kept
+	// has a bit for each of its records that is still true.
+	old     *Cache
+	kept    []uint64
+	keeping int // bits in kept
 }
 
 // cacheKey stands for a path. No two paths have the same one: it is half a SHA-256.
@@ -49,8 +56,87 @@ type cacheRecord struct {
 
 func newCache() *Cache { return &Cache{sorted: true} }
 
+// after returns an empty cache that can keep records of old, which may be nil.
+func after(old *Cache) *Cache {
+	c := newCache()
+	if old == nil {
+		return c
+	}
+	if old.old != nil { // two are enough
+		old = old.flat()
+	}
+	c.old, c.kept = old, make([]uint64, (len(old.records)+63)/64)
+	return c
+}
+
 // Len returns the number of files.
-func (c *Cache) Len() int { return len(c.records) }
+func (c *Cache) Len() int { return len(c.records) + c.keeping }
+
+// keep takes over a record of the cache before.
+func (c *Cache) keep(i int) {
+	if bit := uint64(1) << (i % 64); c.kept[i/64]&bit == 0 {
+		c.kept[i/64] |= bit
+		c.keeping++
+	}
+}
+
+// each calls fn for every record, by key, with what lies in values for it.
+func (c *Cache) each(fn func(r *cacheRecord, value []byte) error) error {
+	c.sort()
+	mine, next := c.records, 0
+	give := func(from *Cache, r *cacheRecord) error {
+		if value, ok := from.value(r); ok {
+			return fn(r, value)
+		}
+		return nil
+	}
+	for i := range c.kept {
+		for set := c.kept[i]; set != 0; set &= set - 1 {
+			r := &c.old.records[64*i+bits.TrailingZeros64(set)]
+			for ; next < len(mine) && bytes.Compare(mine[next].Key[:], r.Key[:]) < 0; next++ {
+				if err := give(c, &mine[next]); err != nil {
+					return err
+				}
+			}
+			if err := give(c.old, r); err != nil {
+				return err
+			}
+		}
+	}
+	for ; next < len(mine); next++ {
+		if err := give(c, &mine[next]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// value returns what lies in values for a record of this cache itself.
+func (c *Cache) value(r *cacheRecord) ([]byte, bool) {
+	if r.Value > uint64(len(c.values)) {
+		return nil, false
+	}
+	_, rest, ok := cutText(c.values[r.Value:])
+	if !ok {
+		return nil, false
+	}
+	if _, rest, ok = cutText(rest); !ok {
+		return nil, false
+	}
+	return c.values[r.Value : len(c.values)-len(rest)], true
+}
+
+// flat returns the same cache without one before it.
+func (c *Cache) flat() *Cache {
+	f := &Cache{BackupID: c.BackupID, Repository: c.Repository, sorted: true, records: make([]cacheRecord, 0, c.Len())}
+	_ = c.each(func(r *cacheRecord, value []byte) error { // which fails only when this does
+		n := *r
+		n.Value = uint64(len(f.values))
+		f.records, f.values = append(f.records, n), append(f.values, value...)
+		return nil
+	})
+	return f
+}
 
 func (c *capture) cacheKey(j job) cacheKey {
 	h := sha256.New()
@@ -86,40 +172,39 @@ func (c *Cache) add(key cacheKey, st *unix.Stat_t, got content) error {
 	return nil
 }
 
-// lookup returns what is stored of a file, if nothing about it has changed. A
-// nil Cache knows nothing.
-func (c *Cache) lookup(key cacheKey, st *unix.Stat_t) (content, bool) {
+// lookup returns what is stored of a file, if nothing about it has changed,
+// and which of the records says so. A nil Cache knows nothing; one that was
+// not flattened, only its own records.
+func (c *Cache) lookup(key cacheKey, st *unix.Stat_t) (content, int, bool) {
 	if c == nil || !c.sorted {
-		return content{}, false
+		return content{}, 0, false
 	}
 	i := sort.Search(len(c.records), func(i int) bool { return bytes.Compare(c.records[i].Key[:], key[:]) >= 0 })
 	if i == len(c.records) || c.records[i].Key != key {
-		return content{}, false
+		return content{}, 0, false
 	}
 	r := &c.records[i]
 	if r.Size != st.Size || r.Mtime != st.Mtim.Nano() || r.Ctime != st.Ctim.Nano() || r.Ino != st.Ino || r.Dev != uint64(st.Dev) {
-		return content{}, false
+		return content{}, 0, false
 	}
-	if r.Value > uint64(len(c.values)) {
-		return content{}, false
-	}
-	id, rest, ok := cutText(c.values[r.Value:])
-	if !ok || len(id) == 0 {
-		return content{}, false
-	}
-	more, _, ok := cutText(rest)
+	value, ok := c.value(r)
 	if !ok {
-		return content{}, false
+		return content{}, 0, false
+	}
+	id, rest, _ := cutText(value)
+	more, _, _ := cutText(rest)
+	if len(id) == 0 {
+		return content{}, 0, false
 	}
 	got := content{object: core.Object{ID: core.ObjectID(id), Size: r.Size}}
 	if len(more) > 0 {
 		var v cacheValue
 		if json.Unmarshal(more, &v) != nil {
-			return content{}, false
+			return content{}, 0, false
 		}
 		got.sparse, got.xattrs = v.Sparse, v.Xattrs
 	}
-	return got, true
+	return got, i, true
 }
 
 func appendText(to, text []byte) []byte {
@@ -275,20 +360,33 @@ func (c *Cache) write(f *os.File) error {
 	if _, err := io.WriteString(w, cacheMagic); err != nil {
 		return err
 	}
-	h := cacheHeader{uint64(len(c.BackupID)), uint64(len(c.Repository)), uint64(len(c.records)), uint64(len(c.values))}
+	h := cacheHeader{BackupID: uint64(len(c.BackupID)), Repository: uint64(len(c.Repository))}
+	err := c.each(func(_ *cacheRecord, value []byte) error {
+		h.Records++
+		h.Values += uint64(len(value))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
 	if err := binary.Write(w, binary.LittleEndian, h); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(w, c.BackupID+c.Repository); err != nil {
 		return err
 	}
-	buf := make([]byte, 0, cacheRecordSize)
-	for i := range c.records {
-		if _, err := w.Write(c.records[i].append(buf[:0])); err != nil {
-			return err
-		}
+	buf, at := make([]byte, 0, cacheRecordSize), uint64(0)
+	err = c.each(func(r *cacheRecord, value []byte) error {
+		n := *r
+		n.Value = at
+		at += uint64(len(value))
+		_, err := w.Write(n.append(buf[:0]))
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	if _, err := w.Write(c.values); err != nil {
+	if err := c.each(func(_ *cacheRecord, value []byte) error { _, err := w.Write(value); return err }); err != nil {
 		return err
 	}
 	if _, err := file.Write(sum.Sum(nil)); err != nil {

@@ -268,7 +268,7 @@ func TestCacheMemory(t *testing.T) {
 		t.Errorf("%d MiB for two caches", used>>20)
 	}
 	t.Logf("%d MiB for two caches of a million files", used>>20)
-	if got, found := old.lookup(cacheKey{1, 2, 3}, &unix.Stat_t{Ino: 0x010203, Size: 1}); !found || string(got.object.ID) != id {
+	if got, _, found := old.lookup(cacheKey{1, 2, 3}, &unix.Stat_t{Ino: 0x010203, Size: 1}); !found || string(got.object.ID) != id {
 		t.Errorf("%+v %v", got, found)
 	}
 	runtime.KeepAlive(fresh)
@@ -310,4 +310,52 @@ func FuzzLoadCache(f *testing.F) {
 			t.Errorf("%+v %v", c, err)
 		}
 	})
+}
+
+// TestCacheGenerations changes, keeps and forgets files from one cache to the next.
+func TestCacheGenerations(t *testing.T) {
+	type file struct {
+		id      string
+		version int64
+	}
+	stat := func(n int, f file) *unix.Stat_t { return &unix.Stat_t{Ino: uint64(n), Size: f.version} }
+	key := func(n int) cacheKey { return cacheKey{byte(n * 37), byte(n >> 8), byte(n)} }
+	have := map[int]file{}
+	var c *Cache
+	for generation := range int64(6) {
+		next := after(c)
+		now := map[int]file{}
+		for n := range 300 {
+			switch was, known := have[n]; {
+			case (n+int(generation))%7 == 0: // it is gone
+			case known && n%3 != 0:
+				got, record, ok := next.old.lookup(key(n), stat(n, was))
+				if !ok || string(got.object.ID) != was.id || !got.sparse {
+					t.Fatalf("generation %d does not know file %d: %v %+v", generation, n, ok, got)
+				}
+				next.keep(record)
+				next.keep(record)
+				now[n] = was
+			default:
+				f := file{fmt.Sprintf("object-%d-%d", n, generation), generation}
+				treetest.OK(t, next.add(key(n), stat(n, f), content{object: core.Object{ID: core.ObjectID(f.id), Size: f.version}, sparse: true}))
+				now[n] = f
+			}
+		}
+		if next.Len() != len(now) {
+			t.Errorf("generation %d: %d files, want %d", generation, next.Len(), len(now))
+		}
+		loaded := saved(t, next)
+		for n, f := range now {
+			for which, c := range map[string]*Cache{"saved": loaded, "flat": next.flat()} {
+				if got, _, ok := c.lookup(key(n), stat(n, f)); !ok || string(got.object.ID) != f.id {
+					t.Errorf("generation %d, %s: file %d is %q, want %q", generation, which, n, got.object.ID, f.id)
+				}
+			}
+		}
+		if loaded.Len() != len(now) {
+			t.Errorf("generation %d: %d files were saved, want %d", generation, loaded.Len(), len(now))
+		}
+		have, c = now, next
+	}
 }

@@ -58,9 +58,9 @@ func Files(ctx context.Context, sets []core.FileSet, w core.TreeWriter, opt Opti
 		return nil, errors.New("capture files: no file sets")
 	}
 	c := &capture{
-		writer: w, component: sets[0].Component, old: opt.Cache, progress: opt.Progress,
+		writer: w, component: sets[0].Component, progress: opt.Progress,
 		clock: opt.Clock, log: opt.Log, links: map[openat.ID]*linkGroup{},
-		fresh: newCache(), uids: map[uint32]bool{}, gids: map[uint32]bool{},
+		fresh: after(opt.Cache), uids: map[uint32]bool{}, gids: map[uint32]bool{},
 	}
 	if c.progress == nil {
 		c.progress = core.NoProgress{}
@@ -125,7 +125,6 @@ type capture struct {
 	cancel    context.CancelCauseFunc
 	writer    core.TreeWriter
 	component core.Component
-	old       *Cache
 	progress  core.Progress
 	clock     core.Clock
 	log       *slog.Logger

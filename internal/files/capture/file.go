@@ -48,10 +48,13 @@ func (c *capture) store(r *fileReader, j job) error {
 		return c.storeLink(j, real)
 	}
 	key := c.cacheKey(j)
-	if hit, ok := c.old.lookup(key, &j.st); ok {
+	if hit, record, ok := c.fresh.old.lookup(key, &j.st); ok {
 		c.count(j.in.place, func(t *core.Tree) { t.Reused++ })
 		c.progress.Add(hit.object.Size)
-		return c.storeFile(j, key, &j.st, hit, c.clock.Now())
+		c.mu.Lock()
+		c.fresh.keep(record)
+		c.mu.Unlock()
+		return c.storeFile(j, cacheKey{}, &j.st, hit, time.Time{})
 	}
 	var kept *reading
 	for attempt := 1; ; attempt++ {
