@@ -58,6 +58,9 @@ func (b *builder) code(s *statement, object string, from, to int) {
 		if t.kind == word && s.is(i+1, "(") && !s.is(i-1, ".") && !s.isAny(i-1, "FUNCTION", "PROCEDURE", "CALL", "TABLE", "INTO") {
 			b.call(s, object, i, vendor)
 		}
+		if b.toMariaDB && t.kind == word && strings.HasPrefix(t.text, "_") && s.at(i+1).kind == text {
+			b.introduced(s, object, i)
+		}
 		switch {
 		case b.toMariaDB && s.isAny(i, "->", "->>"):
 			syntax("the operator " + t.text)
@@ -90,6 +93,19 @@ func (b *builder) code(s *statement, object string, from, to int) {
 			i++
 		}
 	}
+}
+
+// introduced looks at a string with its character set in front. MariaDB (seen
+// on 10.11 and 11.8) keeps the text of expressions and does not escape quotes
+// and backslashes in such a string when it writes it down, so that it cannot
+// read the table or view again.
+func (b *builder) introduced(s *statement, object string, i int) {
+	literal := s.at(i + 1).text
+	if b.body || literal[0] != '\'' && literal[0] != '"' || !strings.ContainsAny(literal[1:len(literal)-1], `'"\`) {
+		return
+	}
+	b.rewrite(object, ruleSyntax, "strings with a character set in front", "the same as bytes", "MariaDB loses quotes and backslashes of such strings in expressions")
+	s.replace(i+1, i+2, fmt.Sprintf(" x'%x'", b.from.unquote(literal)))
 }
 
 // call looks at the call of a function at word i.

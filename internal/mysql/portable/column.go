@@ -3,6 +3,7 @@ package portable
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -170,8 +171,18 @@ func (x *table) columnType(p part, c *column) int {
 			to, why = "longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "MariaDB keeps JSON as text, with a check"
 		}
 	case "VECTOR":
-		if x.toMySQL() && x.toVersion < 90000 || x.toMariaDB && x.toVersion < 110701 {
+		switch {
+		case x.toMySQL() && x.toVersion < 90000, x.toMariaDB && x.toVersion < 110701 && !x.crosses():
 			x.reject(ruleType, fmt.Sprintf("column %s is a VECTOR, which the server does not know", colName), "")
+		case x.toMariaDB && x.crosses():
+			// MySQL's may be shorter than declared and of any numbers.
+			to, why = "varbinary("+vectorBytes(x.source(at+1, end))+")", "MariaDB's vectors must have all their numbers, and none that is very large; the bytes are the same"
+		}
+	case "DECIMAL":
+		if parts := x.split(at+2, end-1); x.toMySQL() && len(parts) == 2 {
+			if scale, err := strconv.Atoi(x.at(parts[1].from).text); err == nil && scale > 30 {
+				x.reject(ruleType, fmt.Sprintf("column %s has %d digits after the point, and MySQL has 30 at most", colName, scale), "")
+			}
 		}
 	}
 	if to != "" {
@@ -179,6 +190,16 @@ func (x *table) columnType(p part, c *column) int {
 		x.replace(at, end, to)
 	}
 	return end
+}
+
+// vectorBytes returns the bytes that a vector of "(n)" numbers takes at most.
+func vectorBytes(length string) string {
+	const without = 2048 // numbers, where the type gives none
+	n, err := strconv.Atoi(strings.Trim(length, "()"))
+	if err != nil {
+		n = without
+	}
+	return strconv.Itoa(4 * n)
 }
 
 // defaultEnd returns the word behind the default value that begins at word i.

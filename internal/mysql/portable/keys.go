@@ -61,9 +61,30 @@ func (x *table) constraint(n int, p part) {
 	switch {
 	case x.is(i, "CHECK"):
 		x.check(n, p, named, i)
-	case x.is(i, "FOREIGN") && named >= 0:
-		x.uniqueName(p, named, ruleForeignKey, "f:")
+	case x.is(i, "FOREIGN"):
+		if x.toItself(p, i) && x.toMySQL() && x.crosses() {
+			x.leaveOut(ruleForeignKey, x.source(p.from, p.to), "it points from columns to the same columns, so that every row fulfils it; MySQL does not allow it")
+			x.gone[n] = true
+			return
+		}
+		if named >= 0 {
+			x.uniqueName(p, named, ruleForeignKey, "f:")
+		}
 	}
+}
+
+// toItself says whether the foreign key at word i points from columns to the
+// same columns.
+func (x *table) toItself(p part, i int) bool {
+	for i < p.to && !x.is(i, "(") {
+		i++
+	}
+	end := x.statement.close(i)
+	if !x.is(end+1, "REFERENCES") || x.nameAt(end+2) != strings.TrimPrefix(x.object, "table ") {
+		return false
+	}
+	columns := x.source(i, end+1)
+	return x.source(end+3, x.statement.close(end+3)+1) == columns
 }
 
 // uniqueName leaves a constraint's name to the server when the database has it

@@ -53,7 +53,9 @@ func (b *builder) object(ctx context.Context, o core.SchemaObject) error {
 		b.definer(s, &changed)
 	}
 	b.header(s, o)
+	b.body = o.Kind != "view"
 	b.code(s, object, 0, s.len())
+	b.body = false
 	if out := s.String(); out != string(sql) {
 		b.plan.statements[o.File] = out
 	}

@@ -127,6 +127,7 @@ type builder struct {
 	translates bool            // the target is of another vendor, or older
 	functions  map[string]bool // the backup's own, lower case
 	names      map[string]string
+	body       bool // a routine's text is looked through, which a server keeps as it is written
 }
 
 // differs says whether definitions may need a change: the target is of the
@@ -187,6 +188,11 @@ func (b *builder) choose() ([]core.Table, []core.SchemaObject) {
 // checkNames looks what the target makes of the case of names.
 // https://dev.mysql.com/doc/refman/8.4/en/identifier-case-sensitivity.html
 func (b *builder) checkNames(tables []core.Table, objects []core.SchemaObject) {
+	for _, t := range tables {
+		if b.crosses() && b.toMariaDB && strings.HasPrefix(strings.ToLower(t.Name), "#mysql50#") {
+			b.refuse("table "+t.Name, ruleCase, "MariaDB takes a name that begins with #mysql50# for a file's name", "rename it at the origin")
+		}
+	}
 	from, to := b.in.Origin.LowerCaseTableNames, b.target.Server.LowerCaseTableNames
 	if b.in.Origin.Vendor == "" || (from == 0) == (to == 0) {
 		return

@@ -34,7 +34,7 @@ const (
 	ruleEvent      = "event"
 	ruleZone       = "time zone"
 	ruleDeclared   = "undeclared function"
-	ruleCase       = "letter case"
+	ruleCase       = "name"
 	ruleSize       = "row size"
 	ruleSandbox    = "sandbox line"
 	ruleAuto       = "auto_increment"
@@ -49,7 +49,7 @@ func Rules() []Rule {
 		{ruleEngine, "any", "Aria and MyISAM, and other engines that hold rows of their own, become InnoDB where the target lacks them, and MyISAM where it is partitioned and the target is MySQL. Engines that show the rows of others are refused."},
 		{ruleOption, "any", "Options of storage that the target does not know (PAGE_COMPRESSED, TRANSACTIONAL, PAGE_CHECKSUM, ENCRYPTED, COMPRESSION, TABLESPACE, ENGINE_ATTRIBUTE, DATA DIRECTORY, ...) are left out."},
 		{rulePartition, "MySQL", "Partitions by system time and DEFAULT partitions are refused."},
-		{ruleType, "any", "JSON becomes longtext with CHECK (json_valid()) on MariaDB; UUID, INET4 and INET6 become text columns on MySQL and on older MariaDB; geomcollection becomes geometrycollection on MariaDB. VECTOR is refused where the target lacks it."},
+		{ruleType, "any", "JSON becomes longtext with CHECK (json_valid()) on MariaDB; UUID, INET4 and INET6 become text columns on MySQL and on older MariaDB; geomcollection becomes geometrycollection on MariaDB, and VECTOR of MySQL varbinary. Refused are VECTOR on a MySQL that lacks it, and DECIMAL with more than 30 digits after the point on MySQL."},
 		{ruleColumn, "any", "COMPRESSED, COLUMN_FORMAT, STORAGE, ENGINE_ATTRIBUTE and SRID of a column are left out where the target does not know them; the values stay as they are."},
 		{ruleDefault, "MySQL", "Defaults that are expressions, and any default of a TEXT or BLOB column, are put in parentheses."},
 		{ruleGenerated, "any", "PERSISTENT becomes STORED; NOT NULL is left out on MariaDB, which has none for generated columns. A generated column in the primary key is refused on MariaDB."},
@@ -57,20 +57,20 @@ func Rules() []Rule {
 		{ruleCheck, "any", "Names of constraints that MySQL would find twice in the database are left to the server; a column's CHECK that names other columns becomes the table's; a CHECK that is NOT ENFORCED is left out on MariaDB."},
 		{ruleIndex, "any", "INVISIBLE and IGNORED are each other; VECTOR keys, and keys on expressions that are not unique, are left out where the target lacks them, as is a full-text parser. Unique keys on expressions, and unique keys on whole TEXT or BLOB columns, are refused."},
 		{ruleAuto, "any", "A second-column AUTO_INCREMENT of MyISAM or Aria is refused on InnoDB, one on FLOAT or DOUBLE on MySQL 8.4 and later."},
-		{ruleForeignKey, "MySQL", "Names of foreign keys that stand at more than one table of the database are left to the server."},
+		{ruleForeignKey, "MySQL", "Names of foreign keys that stand at more than one table of the database are left to the server; a foreign key from columns to the same columns is left out."},
 		{ruleHistory, "MySQL", "System-versioned tables are refused."},
 		{rulePeriod, "MySQL", "Tables with an application-time period are refused."},
 		{ruleSequence, "MySQL", "Sequences, and what takes values from them, are refused."},
 		{rulePackage, "MySQL", "Packages, aggregate functions and what was made in sql_mode ORACLE are refused."},
 		{ruleFunction, "any", "Built-in functions that the target lacks are refused with their name, but for those that have an equal one there, which takes their place."},
-		{ruleSyntax, "any", "Operators and clauses that only one vendor knows (->, ->>, MEMBER OF, CAST AS JSON, ...) are refused."},
+		{ruleSyntax, "any", "Operators and clauses that only one vendor knows (->, ->>, MEMBER OF, CAST AS JSON, ...) are refused. Strings in expressions that name their character set and hold quotes are written as bytes on MariaDB, which would lose the quotes."},
 		{ruleDefiner, "any", "From another vendor's server: a definer that the target does not have, or that the account may not set, gives way to the restoring account."},
 		{ruleMode, "any", "Modes that the target does not know are left out; TIME_ROUND_FRACTIONAL and TIME_TRUNCATE_FRACTIONAL are translated, because MySQL rounds where MariaDB cuts. Modes that change the language (EMPTY_STRING_IS_NULL, SIMULTANEOUS_ASSIGNMENT) are refused."},
 		{ruleSession, "any", "The connection's collation that an object was made under follows the rule of collations, as does the database's default."},
 		{ruleEvent, "any", "DISABLE ON SLAVE and DISABLE ON REPLICA are each other."},
 		{ruleZone, "any", "An event whose time zone the target does not know is refused."},
 		{ruleDeclared, "any", "A function that does not declare that it changes no data is refused where the server's binary log demands it."},
-		{ruleCase, "any", "Where the target folds names to lower case: names that differ in case only are refused, others are noted. Where only the origin folds them, it is noted that the text of routines must spell names as they are."},
+		{ruleCase, "any", "Where the target folds names to lower case: names that differ in case only are refused, others are noted. Where only the origin folds them, it is noted that the text of routines must spell names as they are. On MariaDB, names that begin with #mysql50# are refused."},
 		{ruleSize, "any", "A row that the target cannot take is refused: one that needs a longer INSERT than max_allowed_packet where LOAD DATA LOCAL is forbidden, or a JSON document longer than max_allowed_packet on MySQL. LOAD DATA LOCAL itself takes rows of any size."},
 		{ruleSandbox, "MySQL", "MariaDB's sandbox line in front of a statement is left out."},
 	}

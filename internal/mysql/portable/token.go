@@ -181,6 +181,47 @@ func (d dialect) quoteEnd(sql string, from int, backslash bool) int {
 	return len(sql)
 }
 
+// unquote returns what a string literal stands for.
+// https://dev.mysql.com/doc/refman/8.4/en/string-literals.html
+func (d dialect) unquote(literal string) string {
+	if len(literal) < 2 {
+		return literal
+	}
+	quote, body := literal[0], literal[1:len(literal)-1]
+	var out strings.Builder
+	for i := 0; i < len(body); i++ {
+		c := body[i]
+		switch {
+		case d.wide(c) && i+1 < len(body):
+			out.WriteByte(c)
+			i++
+			c = body[i]
+		case c == quote:
+			i++ // the second of two
+		case c == '\\' && !d.noBackslash && i+1 < len(body):
+			i++
+			switch c = body[i]; c {
+			case '0':
+				c = 0
+			case 'b':
+				c = '\b'
+			case 'n':
+				c = '\n'
+			case 'r':
+				c = '\r'
+			case 't':
+				c = '\t'
+			case 'Z':
+				c = 26
+			case '%', '_':
+				out.WriteByte('\\') // only LIKE makes something of it
+			}
+		}
+		out.WriteByte(c)
+	}
+	return out.String()
+}
+
 // numberOrWord reads a number, or a name that begins with a digit.
 func (d dialect) numberOrWord(sql string) (kind, int) {
 	n := span(sql, func(b byte) bool { return b >= '0' && b <= '9' })
