@@ -350,10 +350,14 @@ func (s *Snapshot) plan(ctx context.Context, c *mysql.Conn, t *tableWork) error 
 		}
 		return nil
 	}
+	if done, err := s.takeOver(ctx, c, t); done || err != nil {
+		return err
+	}
 	return s.withTable(ctx, c, t, func() (err error) {
-		if t.def, err = s.define(ctx, c, t.info.name); err != nil || s.takeOver(t) {
+		if t.def, err = s.define(ctx, c, t.info.name); err != nil {
 			return err
 		}
+		s.noteDefinition(t)
 		t.slices, err = s.cutKey(ctx, c, t)
 		return err
 	})

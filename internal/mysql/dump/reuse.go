@@ -2,12 +2,15 @@ package dump
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/unchanged"
 )
 
@@ -43,31 +46,61 @@ func (s *Snapshot) prove(ctx context.Context) error {
 	return nil
 }
 
-// takeOver gives a table the rows of the former backup if nothing changed them,
-// and notes why not otherwise.
-func (s *Snapshot) takeOver(t *tableWork) bool {
-	known := s.known[t.info.name]
-	why := s.proof.Of(t.info.name, t.def.create, t.info.created, s.Time)
-	former, ok := s.former[t.info.name]
-	if why == "" && (!ok || !slices.Equal(former.Columns, t.def.columns) || !slices.Equal(former.Key, t.def.key)) {
-		why = "its rows would be read in another way"
+// takeOver gives a table the rows of the former backup if nothing changed them
+// or its definition, and notes why not otherwise.
+//
+// The table is not held open. Its definition may be newer than the instant, but
+// not when it is the one that the former backup was made with: the proof says
+// that the table was not altered between.
+func (s *Snapshot) takeOver(ctx context.Context, c *mysql.Conn, t *tableWork) (bool, error) {
+	name := t.info.name
+	known := s.known[name]
+	if known == nil {
+		return false, nil
 	}
-	var entry core.Entry
-	if why == "" && len(former.Chunks) > 0 {
-		if entry, ok = s.opt.Former.Data[fileName(t.info.name)]; !ok {
-			why = "the earlier backup has no folder of it"
-		}
+	known.Read = s.Time.Unix()
+	known.Why = s.proof.Of(name, t.info.created, s.Time)
+	if t.info.kind == systemVersioned {
+		known.Why = "it is system-versioned"
 	}
-	if why == "" {
-		t.former, t.data = &former, entry
+	if known.Why != "" {
+		return false, nil
 	}
-	if known != nil {
-		known.Why, known.Read = why, s.Time.Unix()
-		if why == "" {
-			known.Read = s.proof.Read(t.info.name)
-		}
+	former, ok := s.former[name]
+	entry, has := s.opt.Former.Data[fileName(name)]
+	if !ok || !has && len(former.Chunks) > 0 {
+		known.Why = "the earlier backup has no rows of it"
+		return false, nil
 	}
-	return why == ""
+	create, err := showCreate(ctx, c, name)
+	if mysql.Number(err) != 0 { // told by the reading of it
+		known.Why = "its definition cannot be read"
+		return false, nil
+	}
+	if err != nil {
+		return false, tableError(name, err)
+	}
+	if known.Definition, known.Child = describe(create); !s.proof.Defined(name, known.Definition) {
+		known.Why = "its definition is another one"
+		return false, nil
+	}
+	t.def = &definition{create: create, stored: s.unqualified(create), columns: former.Columns, key: former.Key}
+	t.former, t.data = &former, entry
+	known.Read = s.proof.Read(name)
+	return true, nil
+}
+
+// describe returns what tells a definition from any other, and whether it has
+// foreign keys.
+func describe(create string) (sum string, child bool) {
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(nextID.ReplaceAllString(create, "")))), strings.Contains(create, "FOREIGN KEY")
+}
+
+// noteDefinition notes the definition that a table is read with.
+func (s *Snapshot) noteDefinition(t *tableWork) {
+	if known := s.known[t.info.name]; known != nil {
+		known.Definition, known.Child = describe(t.def.create)
+	}
 }
 
 // writeEvidence stores what the next backup needs to know of this instant.

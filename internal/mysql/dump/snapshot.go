@@ -154,7 +154,7 @@ func (s *Snapshot) takeSettledInstant(ctx context.Context) (err error) {
 		if s.objects, err = s.objectState(ctx); err != nil {
 			return err
 		}
-		if s.watch, err = unchanged.Before(ctx, s.control, s.Server.MariaDB(), s.opt.Clock); err != nil {
+		if s.watch, err = unchanged.Before(ctx, s.control, s.Server.MariaDB(), s.opt.Clock, s.holder); err != nil {
 			return err
 		}
 		if err := s.takeInstant(ctx); err != nil {

@@ -90,6 +90,10 @@ type Table struct {
 	ID      string `json:"id,omitempty"`      // InnoDB's own row of it, with table_id and space
 	Stats   string `json:"stats,omitempty"`   // how many rows InnoDB counted as modified, and as there
 
+	// Definition is a sum of the definition that the rows were stored with, but
+	// for the next AUTO_INCREMENT value; Child says that it has foreign keys.
+	Definition string `json:"definition,omitempty"`
+	Child      bool   `json:"child,omitempty"`
 	// Read is when its rows were last read, by our clock, in seconds since 1970.
 	Read int64 `json:"read,omitempty"`
 	// Why says why its rows were read for this backup. Empty: they were not.
@@ -161,9 +165,9 @@ func settled(method string) bool {
 func abs(n int64) int64 { return max(n, -n) }
 
 // Of says why it is not proven that a table's rows are those of the earlier
-// instant; "" when it is proven. create is the table's definition, created its
-// CREATE_TIME, both as of the later instant, and at that instant by our clock.
-func (p *Proof) Of(name, create, created string, at time.Time) string {
+// instant; "" when it is proven. created is its CREATE_TIME as of the later
+// instant, and at that instant by our clock.
+func (p *Proof) Of(name, created string, at time.Time) string {
 	if p.why != "" {
 		return p.why
 	}
@@ -181,7 +185,7 @@ func (p *Proof) Of(name, create, created string, at time.Time) string {
 		return fmt.Sprintf("its rows were last read over %d days ago", int(MaxAge.Hours()/24))
 	}
 	byTables := p.former.Method == TableLocks || p.now.Method == TableLocks
-	if byTables && strings.Contains(create, "FOREIGN KEY") {
+	if byTables && a.Child {
 		// Not every server locks the child whose rows a change of its parent
 		// changes, so a lock on tables may be granted within that commit.
 		return "another table's change may change it, which table locks do not surely hold off"
@@ -191,7 +195,13 @@ func (p *Proof) Of(name, create, created string, at time.Time) string {
 	if p.still && a.Updated == b.Updated {
 		return ""
 	}
-	return p.byTime(a, b, create)
+	return p.byTime(a, b)
+}
+
+// Defined says whether a table has the definition that its rows were stored with.
+func (p *Proof) Defined(name, definition string) bool {
+	t := p.names[name]
+	return t != nil && t.Definition == definition && definition != ""
 }
 
 // Read says when the rows of a table of the earlier backup were last read.
@@ -203,11 +213,11 @@ func (p *Proof) Read(name string) int64 {
 }
 
 // byTime is the proof for a table of a server on which others changed.
-func (p *Proof) byTime(a, b *Table, create string) string {
+func (p *Proof) byTime(a, b *Table) string {
 	switch {
 	case p.former.Horizon <= 0:
 		return cmp.Or(p.former.Why, "it is not known which transactions were open")
-	case strings.Contains(b.Options+a.Options, "partitioned") || strings.Contains(create, "PARTITION BY"):
+	case strings.Contains(b.Options+a.Options, "partitioned"):
 		return "the update time of a partitioned table is not to be relied on"
 	case a.ID == "" || b.ID == "":
 		return "InnoDB's number of it is not known"

@@ -3,6 +3,7 @@ package unchanged
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,15 +22,22 @@ type Watch struct {
 	evidence Evidence
 	after    *Counters
 	mariaDB  bool
-	process  bool // the account has the right PROCESS
+	harmless map[string]bool // numbers of connections
+	process  bool            // the account has the right PROCESS
 }
 
 // Before gathers what must be known from before the instant. c has no
 // transaction open, and time_zone +00:00. What the server does not tell is
 // missing in the evidence; an error means that the connection is of no more use.
-func Before(ctx context.Context, c *mysql.Conn, mariaDB bool, clock core.Clock) (*Watch, error) {
-	w := &Watch{mariaDB: mariaDB, evidence: Evidence{Version: Version, Clock: clock.Now().Unix(), Tables: []Table{}}}
+// harmless are connections whose transactions write nothing.
+func Before(ctx context.Context, c *mysql.Conn, mariaDB bool, clock core.Clock, harmless ...*mysql.Conn) (*Watch, error) {
+	w := &Watch{mariaDB: mariaDB, harmless: map[string]bool{}, evidence: Evidence{Version: Version, Clock: clock.Now().Unix(), Tables: []Table{}}}
 	e := &w.evidence
+	for _, h := range harmless {
+		if h != nil {
+			w.harmless[strconv.FormatUint(uint64(h.ID()), 10)] = true
+		}
+	}
 	if !mariaDB {
 		// The server would tell times that it remembers from up to a day ago.
 		if _, err := c.Exec(ctx, "SET SESSION information_schema_stats_expiry=0"); mysql.Number(err) != 0 {
@@ -191,6 +199,7 @@ func (w *Watch) askTransactions(ctx context.Context, c *mysql.Conn) (err error) 
 		e.Why = "the server does not show all open transactions"
 		return nil
 	}
+	rows = slices.DeleteFunc(rows, func(r mysql.Row) bool { return w.harmless[r[0].Text] })
 	e.Horizon, e.Why = horizon(rows, strconv.FormatUint(e.Server.Connection, 10), e.Time)
 	return nil
 }
