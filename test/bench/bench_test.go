@@ -46,7 +46,7 @@ func TestMeasureCountsChildren(t *testing.T) {
 		t.Errorf("%.2f s of CPU in %.2f s, want at least 0.3", s.cpu, s.wall)
 	}
 	if s.memory < 40e6 || s.memory > 400e6 {
-		t.Errorf("peak memory %s, want some 40 MB", megabytes(s.memory))
+		t.Errorf("peak memory %s MB, want some 40 MB", megabytes(s.memory))
 	}
 }
 
@@ -62,7 +62,7 @@ func TestMemoryOfSmallProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	if ballast[len(ballast)-1] != 1 || s.memory == 0 || s.memory > 32e6 {
-		t.Errorf("peak memory of a shell: %s", megabytes(s.memory))
+		t.Errorf("peak memory of a shell: %s MB", megabytes(s.memory))
 	}
 }
 
@@ -81,9 +81,9 @@ func TestInterruptEndsThePipeline(t *testing.T) {
 func TestTables(t *testing.T) {
 	var out strings.Builder
 	b := &bench{out: &out}
-	ours := &series{"ours", []sample{{wall: 6, cpu: 7, memory: 150e6, stored: 9.1e3}, {wall: 5}, {wall: 8}}}
-	theirs := &series{"a | b", []sample{{wall: 10}, {wall: 10}, {wall: 10}}}
-	slow := &series{"slow", []sample{{wall: 1}, {wall: 2}, {wall: 3}}}
+	ours := &series{"ours", true, []sample{{wall: 6, cpu: 7, memory: 150e6, stored: 9.1e3}, {wall: 5}, {wall: 8}}}
+	theirs := &series{"a | b", true, []sample{{wall: 10}, {wall: 10}, {wall: 10}}}
+	slow := &series{"slow", true, []sample{{wall: 1}, {wall: 2}, {wall: 3}}}
 	b.printRatios(compare([]*series{ours, theirs, slow}, 1, map[int]float64{1: 0.67, 2: 1}))
 	const want = `
 | ratio | median of the rounds | goal |  |

@@ -18,6 +18,7 @@ type contender struct {
 // series is the samples of one contender, one a round.
 type series struct {
 	name    string
+	stores  bool // it has an output
 	samples []sample
 }
 
@@ -29,7 +30,7 @@ const busyShare = 0.1
 func (b *bench) alternate(ctx context.Context, rounds int, contenders []contender) ([]*series, error) {
 	all := make([]*series, len(contenders))
 	for i, c := range contenders {
-		all[i] = &series{name: c.name}
+		all[i] = &series{name: c.name, stores: c.output != ""}
 	}
 	for round := range rounds {
 		for i, c := range contenders {
@@ -38,7 +39,7 @@ func (b *bench) alternate(ctx context.Context, rounds int, contenders []contende
 				return nil, fmt.Errorf("%s: %w", c.name, err)
 			}
 			all[i].samples = append(all[i].samples, s)
-			b.say("round %d of %d: %s: %.1f s, %.1f s of CPU, %.1f s of the server's, %.1f s of others, %s",
+			b.say("round %d of %d: %s: %.1f s, %.1f s of CPU, %.1f s of the server's, %.1f s of others, %s MB",
 				round+1, rounds, c.name, s.wall, s.cpu, s.serverCPU, s.othersCPU, megabytes(s.memory))
 		}
 	}

@@ -66,7 +66,7 @@ func (b *bench) backup(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.printSeries(fmt.Sprintf("First backup of a database, %d rounds", b.rounds), all, true)
+	b.printSeries(fmt.Sprintf("First backup of a database (rounds: %d)", b.rounds), all, append(databaseColumns(), storedColumn()))
 	b.printRatios(compare(all, ours, goals))
 	return b.clearAll(append(b.placeNames(), "mydumper", "dump.sql.zst"))
 }
@@ -158,7 +158,7 @@ func (b *bench) repeat(ctx context.Context) error {
 		b.lab.datasetGB = 0 // its content may be half way between
 		return err
 	}
-	b.printSeries(fmt.Sprintf("Repeated backup of a database, %d rounds", b.rounds), all, true)
+	b.printSeries(fmt.Sprintf("Repeated backup of a database (rounds: %d)", b.rounds), all, append(databaseColumns(), storedColumn()))
 	var ratios []ratio
 	for i := 0; i < len(all); i += 4 {
 		ratios = append(ratios,
@@ -259,7 +259,7 @@ func (b *bench) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.printSeries(fmt.Sprintf("Restore of a database, %d rounds", b.rounds), all, false)
+	b.printSeries(fmt.Sprintf("Restore of a database (rounds: %d)", b.rounds), all, databaseColumns())
 	b.printRatios(compare(all, ours, goals))
 	return errors.Join(b.lab.drop(ctx, restored), b.clearAll(append(b.placeNames(), "mydumper", "dump.sql.zst")))
 }

@@ -110,7 +110,7 @@ func (b *bench) filesGroup(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.printSeries(fmt.Sprintf("%d files, %d rounds", b.files, b.rounds), all, true)
+	b.printSeries(fmt.Sprintf("%d files (rounds: %d)", b.files, b.rounds), all, filesColumns())
 	if b.tools.restic.there() {
 		ours := len(b.builds)
 		ratios := compare(all[:len(first)], ours, map[int]float64{ours: goalFilesFirst})

@@ -81,7 +81,7 @@ func (b *bench) printFacts(ctx context.Context, load float64) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(b.out, "- database: %s of rows and %s of keys, as the server counts\n", megabytes(data), megabytes(keys))
+		fmt.Fprintf(b.out, "- database: %s MB of rows and %s MB of keys, as the server counts\n", megabytes(data), megabytes(keys))
 	}
 	if load > quietLoad*float64(runtime.NumCPU()) {
 		fmt.Fprintf(b.out, "\nWarning: the machine was busy when this began (load average %.2f).\n", load)

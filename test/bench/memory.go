@@ -44,7 +44,7 @@ func (b *bench) memory(ctx context.Context) error {
 			return err
 		}
 	}
-	fmt.Fprintf(b.out, "\n### Growth with the size of the database\n\n")
+	fmt.Fprintf(b.out, "\n### Growth with the size of the database\n\nWhat is larger than the server's buffer pool of 2 GiB it reads from disk.\n\n")
 	head := []string{"", "size", "wall s", "s per GB", "CPU s", "peak memory", "goal", ""}
 	b.printTable(head, rows)
 	if !b.million {

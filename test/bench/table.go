@@ -48,9 +48,9 @@ func percent(v float64) string { return fmt.Sprintf("%.3g %%", 100*v) }
 
 func megabytes(v float64) string {
 	if v < 10e6 {
-		return fmt.Sprintf("%.2f MB", v/1e6)
+		return fmt.Sprintf("%.2f", v/1e6)
 	}
-	return fmt.Sprintf("%.0f MB", v/1e6)
+	return fmt.Sprintf("%.0f", v/1e6)
 }
 
 // ratio is one of two series to the other: the median of the rounds' ratios.
@@ -81,21 +81,40 @@ func verdict(value, goal float64) string {
 	return "missed"
 }
 
-// printSeries prints what contenders took.
-func (b *bench) printSeries(title string, all []*series, storing bool) {
+// quantity is a column of a table of series.
+type quantity struct {
+	head   string
+	metric metric
+	format func(float64) string
+}
+
+// Columns of tables: of database and of files groups.
+func databaseColumns() []quantity {
+	return []quantity{{"wall s", wall, seconds}, {"CPU s", cpu, seconds}, {"server's CPU s", serverCPU, seconds}, {"peak MB", peak, megabytes}}
+}
+
+func filesColumns() []quantity {
+	return []quantity{{"wall s", wall, seconds}, {"CPU s", cpu, seconds}, {"peak MB", peak, megabytes}, storedColumn()}
+}
+
+func storedColumn() quantity { return quantity{"stored MB", stored, megabytes} }
+
+// printSeries prints what contenders took: median, minimum and maximum of the rounds.
+func (b *bench) printSeries(title string, all []*series, columns []quantity) {
 	fmt.Fprintf(b.out, "\n### %s\n\n", title)
-	head := []string{"", "wall s", "CPU s", "server's CPU s", "peak memory"}
-	if storing {
-		head = append(head, "stored")
+	head := []string{""}
+	for _, c := range columns {
+		head = append(head, c.head)
 	}
 	var rows [][]string
 	for _, s := range all {
-		row := []string{
-			s.name, spread(s.values(wall), seconds), spread(s.values(cpu), seconds),
-			spread(s.values(serverCPU), seconds), spread(s.values(peak), megabytes),
-		}
-		if storing {
-			row = append(row, spread(s.values(stored), megabytes))
+		row := []string{s.name}
+		for _, c := range columns {
+			cell := spread(s.values(c.metric), c.format)
+			if c.head == storedColumn().head && !s.stores {
+				cell = ""
+			}
+			row = append(row, cell)
 		}
 		rows = append(rows, row)
 	}
