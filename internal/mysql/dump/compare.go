@@ -61,7 +61,13 @@ func (c *comparer) endChunk() {
 // Compare reads a table over c, whose character_set_results is NULL, and
 // compares its rows with the checksums of t. A difference is a DifferenceError.
 func Compare(ctx context.Context, c *mysql.Conn, t core.Table, progress core.Progress) error {
-	work := tableWork{info: tableInfo{name: t.Name}, def: &definition{key: t.Key}, slices: []slice{{where: "TRUE"}}}
+	return CompareRange(ctx, c, t, "TRUE", progress)
+}
+
+// CompareRange is Compare for the rows that the SQL condition where selects: t
+// has their chunks, number and checksum.
+func CompareRange(ctx context.Context, c *mysql.Conn, t core.Table, where string, progress core.Progress) error {
+	work := tableWork{info: tableInfo{name: t.Name}, def: &definition{key: t.Key}, slices: []slice{{where: where}}}
 	found, err := readColumns(ctx, c, "DATABASE()", t.Name)
 	if err != nil {
 		return err

@@ -37,6 +37,8 @@ type Options struct {
 	// Plan says what to run in place of the origin's statements; nil: those as
 	// they are. A plan that refuses something is an error.
 	Plan *portable.Plan
+
+	largeTable int64 // for tests; 0: largeTable
 }
 
 // Loaded says what was put in place.
@@ -56,10 +58,13 @@ type loader struct {
 	control *mysql.Conn
 	workers []*mysql.Conn
 
-	noLocal atomic.Bool // the server refused LOAD DATA LOCAL: use INSERT
-	mu      sync.Mutex
-	result  Loaded
-	hints   map[string][]string // table → what the server remarked while loading it
+	lastInstant string      // that the server can hold, in UTC; asked for where history is loaded
+	noLocal     atomic.Bool // the server refused LOAD DATA LOCAL: use INSERT
+	// counterLock says that LOAD DATA into a table with AUTO_INCREMENT keeps others out.
+	counterLock bool
+	mu          sync.Mutex
+	result      Loaded
+	hints       map[string][]string // table → what the server remarked while loading it
 }
 
 // Load replaces the tables and objects of the index in the target database.
@@ -71,6 +76,9 @@ func Load(ctx context.Context, index core.DatabaseIndex, source Source, opt Opti
 	}
 	if opt.Connections <= 0 {
 		opt.Connections = 4
+	}
+	if opt.largeTable == 0 {
+		opt.largeTable = largeTable
 	}
 	l := &loader{opt: opt, source: source, hints: map[string][]string{}}
 	defer func() { err = errors.Join(err, l.close()) }()
@@ -85,7 +93,7 @@ func Load(ctx context.Context, index core.DatabaseIndex, source Source, opt Opti
 	for _, t := range tables {
 		total += t.Bytes
 	}
-	opt.Progress.Stage("load database", total)
+	opt.Progress.Stage("load and verify database", 2*total)
 	if len(opt.Tables) == 0 {
 		if err := l.setDefaults(ctx, index); err != nil {
 			return nil, err
@@ -100,13 +108,11 @@ func Load(ctx context.Context, index core.DatabaseIndex, source Source, opt Opti
 	if err := l.createAll(ctx, objects, "sequence"); err != nil {
 		return nil, err
 	}
-	if err := l.createTables(ctx, tables); err != nil {
+	works, err := l.createTables(ctx, tables)
+	if err != nil {
 		return nil, err
 	}
-	if err := l.loadRows(ctx, tables); err != nil {
-		return nil, err
-	}
-	if err := l.verify(ctx, tables); err != nil {
+	if err := newSchedule(works).run(ctx, l.workers, l.do); err != nil {
 		return nil, err
 	}
 	// Triggers come after the rows, or they would fire for every one of them.
@@ -126,9 +132,16 @@ func (l *loader) connect(ctx context.Context) (err error) {
 		return err
 	}
 	l.noLocal.Store(!l.server.LocalInfile)
+	if err := l.askCounterLock(ctx); err != nil {
+		return err
+	}
 	l.workers = make([]*mysql.Conn, l.opt.Connections)
 	for i := range l.workers {
 		if l.workers[i], err = l.session(ctx); err != nil {
+			return err
+		}
+		// Values are read back as they are stored, as in a dump.
+		if _, err := l.workers[i].Exec(ctx, "SET character_set_results=NULL"); err != nil {
 			return err
 		}
 	}
@@ -207,6 +220,9 @@ func (l *loader) setDefaults(ctx context.Context, index core.DatabaseIndex) erro
 	if p := l.opt.Plan; p != nil {
 		index.Charset, index.Collation = p.Charset, p.Collation
 	}
+	if err := l.setComment(ctx, index.Comment); err != nil {
+		return err
+	}
 	if index.Collation == "" {
 		return nil
 	}
@@ -260,18 +276,33 @@ func (l *loader) clearNames(ctx context.Context, tables []core.Table, objects []
 	return nil
 }
 
-func (l *loader) createTables(ctx context.Context, tables []core.Table) error {
-	for _, t := range tables {
-		create, err := l.read(ctx, t.Schema)
-		if err != nil {
-			return fmt.Errorf("restore table %s: %w", t.Name, err)
+// createTables makes all tables, the large ones without the keys that are
+// built after the rows.
+func (l *loader) createTables(ctx context.Context, tables []core.Table) ([]*tableLoad, error) {
+	works := make([]*tableLoad, len(tables))
+	for i, t := range tables {
+		works[i] = newTableLoad(t)
+		l.result.Tables++
+		if err := l.createTable(ctx, l.control, t); err != nil {
+			return nil, err
 		}
-		if _, err := l.control.Exec(ctx, "DROP TABLE IF EXISTS "+mysql.QuoteName(t.Name)); err != nil {
-			return tableError(t.Name, "drop the old table", err)
+		if err := l.prepareTable(ctx, works[i]); err != nil {
+			return nil, err
 		}
-		if _, err := l.control.Exec(ctx, string(l.opt.Plan.Statement(t.Schema, create))); err != nil {
-			return tableError(t.Name, "create it", err)
-		}
+	}
+	return works, nil
+}
+
+func (l *loader) createTable(ctx context.Context, c *mysql.Conn, t core.Table) error {
+	create, err := l.read(ctx, t.Schema)
+	if err != nil {
+		return fmt.Errorf("restore table %s: %w", t.Name, err)
+	}
+	if _, err := c.Exec(ctx, "DROP TABLE IF EXISTS "+mysql.QuoteName(t.Name)); err != nil {
+		return tableError(t.Name, "drop the old table", err)
+	}
+	if _, err := c.Exec(ctx, string(l.opt.Plan.Statement(t.Schema, create))); err != nil {
+		return tableError(t.Name, "create it", err)
 	}
 	return nil
 }

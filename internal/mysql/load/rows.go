@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"slices"
 	"strings"
 
@@ -14,38 +15,42 @@ import (
 	"github.com/backstay/backstay/internal/mysql"
 )
 
-// loadRows loads all chunks over all workers. The chunks of one slice follow
-// each other on one connection, so that rows mostly come in the key's order.
-func (l *loader) loadRows(ctx context.Context, tables []core.Table) error {
-	type job struct {
-		table  core.Table
-		chunks []core.Chunk
-		bytes  int64
-	}
-	var jobs []job
-	for _, t := range tables {
-		l.result.Tables++
-		last := ""
-		for _, c := range t.Chunks {
-			slice, _, _ := strings.Cut(c.File[strings.LastIndexByte(c.File, '/')+1:], "-")
-			if slice != last || len(jobs) == 0 {
-				jobs = append(jobs, job{table: t})
-			}
-			last = slice
-			j := &jobs[len(jobs)-1]
-			j.chunks = append(j.chunks, c)
-			j.bytes += c.Bytes
+// loadSlice loads the chunks of a slice one after the other, so that rows
+// mostly come in the key's order.
+func (l *loader) loadSlice(ctx context.Context, c *mysql.Conn, t *tableLoad, s *slice) error {
+	for i, chunk := range s.chunks {
+		var first *string
+		if i == 0 && t.ranges {
+			first = &s.first
+		}
+		if err := l.loadChunk(ctx, c, t.Table, chunk, first); err != nil {
+			return err
 		}
 	}
-	slices.SortStableFunc(jobs, func(a, b job) int { return int(min(1, max(-1, b.bytes-a.bytes))) })
-	return mysql.Share(ctx, l.workers, len(jobs), func(ctx context.Context, c *mysql.Conn, i int) error {
-		for _, chunk := range jobs[i].chunks {
-			if err := l.loadChunk(ctx, c, jobs[i].table, chunk); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return nil
+}
+
+// firstKey reads the value of the key's first column in the first row of a
+// chunk, "" when it is no whole number, and returns a reader of the whole chunk.
+func firstKey(t core.Table, r io.Reader) (string, io.Reader, error) {
+	head := make([]byte, 4<<10)
+	n, err := io.ReadFull(r, head)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return "", nil, err
+	}
+	head = head[:n]
+	whole := io.MultiReader(bytes.NewReader(head), r)
+	at := slices.IndexFunc(t.Columns, func(c core.Column) bool { return c.Name == t.Key[0] })
+	line, _, _ := bytes.Cut(head, []byte("\n"))
+	values := bytes.SplitN(line, []byte("\t"), at+2) // a tab in a value is written otherwise
+	if at < 0 || len(values) < at+1 || len(values) == at+1 && len(line) == len(head) {
+		return "", whole, nil
+	}
+	value := string(values[at])
+	if _, ok := new(big.Int).SetString(value, 10); !ok {
+		return "", whole, nil
+	}
+	return value, whole, nil
 }
 
 const (
@@ -53,12 +58,13 @@ const (
 	tries      = 10 // of a chunk that lost a deadlock against another one
 )
 
-func (l *loader) loadChunk(ctx context.Context, c *mysql.Conn, t core.Table, chunk core.Chunk) error {
+// loadChunk loads one chunk. The key of its first row goes to first, if that is not nil.
+func (l *loader) loadChunk(ctx context.Context, c *mysql.Conn, t core.Table, chunk core.Chunk, first *string) error {
 	l.opt.Progress.Item("table " + t.Name)
 	var err error
 	var rows int64
 	for range tries {
-		rows, err = l.sendChunk(ctx, c, t, chunk)
+		rows, err = l.sendChunk(ctx, c, t, chunk, first)
 		// A statement that lost a deadlock was rolled back whole, where there
 		// are transactions; elsewhere there are no deadlocks.
 		if n := mysql.Number(err); n != erDeadlock && n != mysql.ErLockWaitTimeout {
@@ -88,12 +94,18 @@ func (l *loader) loadChunk(ctx context.Context, c *mysql.Conn, t core.Table, chu
 	return nil
 }
 
-func (l *loader) sendChunk(ctx context.Context, c *mysql.Conn, t core.Table, chunk core.Chunk) (_ int64, err error) {
-	r, err := l.source.Open(ctx, chunk.File)
+func (l *loader) sendChunk(ctx context.Context, c *mysql.Conn, t core.Table, chunk core.Chunk, first *string) (_ int64, err error) {
+	file, err := l.source.Open(ctx, chunk.File)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, r.Close()) }()
+	defer func() { err = errors.Join(err, file.Close()) }()
+	r := io.Reader(file)
+	if first != nil {
+		if *first, r, err = firstKey(t, r); err != nil {
+			return 0, err
+		}
+	}
 	if l.noLocal.Load() {
 		return l.insertRows(ctx, c, t, r)
 	}
