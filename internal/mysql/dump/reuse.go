@@ -60,9 +60,6 @@ func (s *Snapshot) takeOver(ctx context.Context, c *mysql.Conn, t *tableWork) (b
 	}
 	known.Read = s.Time.Unix()
 	known.Why = s.proof.Of(name, t.info.created, s.Time)
-	if t.info.kind == systemVersioned {
-		known.Why = "it is system-versioned"
-	}
 	if known.Why != "" {
 		return false, nil
 	}
