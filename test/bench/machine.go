@@ -91,11 +91,13 @@ func (b *bench) printFacts(ctx context.Context, load float64) error {
 }
 
 // Bytes of disk that are needed for each byte of database, at most: the database
-// and its copy with their keys, and the backups of all contenders.
+// and its copy with their keys, and the backups of all contenders. For a file:
+// the file, its copy and the repositories.
 const (
-	diskPerByte    = 4
-	diskPerFile    = 45_000 // the tree, the copy, two repositories
-	diskForServer  = 1.5e9  // its redo log above all
+	diskPerByte    = 3.5
+	diskPerFile    = 36_000
+	diskOfMillion  = 30e9  // with one repository at a time
+	diskForServer  = 1.5e9 // its redo log above all
 	millionOfFiles = 1_000_000
 )
 
@@ -107,7 +109,7 @@ func diskNeed(o options) float64 {
 		case "memory":
 			need = max(need, diskPerByte*1e9*slices.Max(o.sizes))
 			if o.million {
-				need = max(need, diskPerFile*millionOfFiles)
+				need = max(need, diskOfMillion)
 			}
 		case "files":
 			need = max(need, float64(diskPerFile*o.files))
