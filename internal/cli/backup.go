@@ -121,7 +121,7 @@ func (s *session) printBackups(done []core.Backup, failures []error) error {
 	}
 	return s.printer.Result(result, func() {
 		for _, b := range done {
-			s.printer.Printf("%s: backup %s of %s, %s read, %s stored, in %s\n", b.App, shortID(b.ID), s.printer.Time(b.Time),
+			s.printer.Printf("%s: backup %s of %s, %s in all, %s stored, in %s\n", b.App, shortID(b.ID), s.printer.Time(b.Time),
 				ui.Size(b.LogicalBytes), ui.Size(b.StoredBytes), ui.Duration(time.Duration(b.DurationMS)*time.Millisecond))
 			for _, c := range core.Components() {
 				if size, ok := b.Components[c]; ok {
@@ -144,7 +144,11 @@ func (s *session) printBackups(done []core.Backup, failures []error) error {
 
 func describeSize(c core.Component, size core.ComponentSize) string {
 	if c == core.ComponentDatabase {
-		return fmt.Sprintf("%d tables, %s rows, %s", size.Tables, ui.Count(size.Rows), ui.Size(size.Bytes))
+		text := fmt.Sprintf("%d tables, %s rows, %s", size.Tables, ui.Count(size.Rows), ui.Size(size.Bytes))
+		if size.TablesReused > 0 {
+			text += fmt.Sprintf(" (%d tables unchanged, not read again)", size.TablesReused)
+		}
+		return text
 	}
 	text := fmt.Sprintf("%s files, %s", ui.Count(size.Files), ui.Size(size.Bytes))
 	if size.FilesReused > 0 {
