@@ -119,10 +119,17 @@ func (s *session) restore(ctx context.Context, app, ref string, f restoreFlags) 
 			return err
 		}
 		if f.dryRun {
-			return s.printer.Result(map[string]any{"plan": r.Plan}, func() { s.printPlan(r, rec.Backup) })
+			err := s.printer.Result(map[string]any{"plan": r.Plan}, func() { s.printPlan(r, rec.Backup) })
+			if err == nil && r.Refused() != nil {
+				return outcome(core.CodeNotPortable.ExitCode())
+			}
+			return err
 		}
 		if !s.printer.JSON() {
 			s.printPlan(r, rec.Backup)
+		}
+		if err := r.Refused(); err != nil {
+			return err
 		}
 		if f.yes && r.Plan.Live && rec.App != app {
 			return &core.Error{

@@ -13,6 +13,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/portable"
 	"github.com/backstay/backstay/internal/profile"
 	"github.com/backstay/backstay/internal/repository"
 )
@@ -47,6 +48,11 @@ type Plan struct {
 	Live     bool     `json:"live"` // the live app is changed
 	Steps    []Step   `json:"steps"`
 	Findings []string `json:"findings"` // what to know before saying yes
+
+	// Rewrites and Refusals are what the target server makes necessary; the
+	// findings say them in words. A plan with a refusal cannot be carried out.
+	Rewrites []portable.Rewrite `json:"rewrites"`
+	Refusals []portable.Refusal `json:"refusals"`
 }
 
 // Restore is a restore that is planned and not yet carried out.
@@ -72,6 +78,7 @@ type treePlan struct {
 type databasePlan struct {
 	tables []string          // empty: everything
 	target *core.Application // whose database is the target; nil: known after the config is back
+	carry  *portable.Plan    // how the database comes onto the target; nil while that is not known
 }
 
 // Restored is the outcome of a restore.
@@ -93,7 +100,7 @@ func (e *Engine) PlanRestore(ctx context.Context, req RestoreRequest) (*Restore,
 		return nil, err
 	}
 	r := &Restore{e: e, req: req, open: open, trees: map[core.Component]*treePlan{}}
-	r.Plan = Plan{App: req.Target.App.Name, Backup: req.Record.ID, Steps: []Step{}, Findings: []string{}}
+	r.Plan = Plan{App: req.Target.App.Name, Backup: req.Record.ID, Steps: []Step{}, Findings: []string{}, Rewrites: []portable.Rewrite{}, Refusals: []portable.Refusal{}}
 	if r.profile, err = e.Profiles.Get(open.Manifest.Profile); err != nil {
 		return nil, err
 	}
@@ -402,6 +409,7 @@ func (r *Restore) planDatabase(ctx context.Context) error {
 		} else {
 			step.Into = "the database that the restored configuration names (it was " + d.Name + ")"
 			r.Plan.Steps = append(r.Plan.Steps, step)
+			r.find("what the database server cannot take is found out when the restored configuration names it, and refused before the database is touched")
 			return nil
 		}
 	}
@@ -422,6 +430,10 @@ func (r *Restore) planDatabase(ctx context.Context) error {
 		r.Plan.Live = r.Plan.Live || r.req.ToDatabase == ""
 	}
 	r.Plan.Steps = append(r.Plan.Steps, step)
+	if p.carry, err = r.planCarry(ctx, cfg); err != nil {
+		return err
+	}
+	r.findCarry(p.carry)
 	if r.req.ToDatabase != "" && len(r.req.Tables) == 0 && len(r.open.Index.Objects) > 0 {
 		r.find("events are disabled in the copy; views, triggers and routines that name database %s in their text go on using that one", d.Name)
 	}
