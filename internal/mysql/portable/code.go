@@ -104,8 +104,14 @@ func (b *builder) introduced(s *statement, object string, i int) {
 	if b.body || literal[0] != '\'' && literal[0] != '"' || !strings.ContainsAny(literal[1:len(literal)-1], `'"\`) {
 		return
 	}
-	b.rewrite(object, ruleSyntax, "strings with a character set in front", "the same as bytes", "MariaDB loses quotes and backslashes of such strings in expressions")
-	s.replace(i+1, i+2, fmt.Sprintf(" x'%x'", b.from.unquote(literal)))
+	charset := b.charsetName(s.at(i).text[1:])
+	value := b.from.unquote(literal)
+	b.rewrite(object, ruleSyntax, "quotes in strings that name their character set", "strings that do not name it", "MariaDB loses quotes and backslashes of such strings in expressions")
+	if ascii := strings.IndexFunc(value, func(r rune) bool { return r >= 0x80 }) < 0; ascii && (charset == "utf8mb4" || charset == "utf8mb3") {
+		s.replace(i, i+1, "")
+		return
+	}
+	s.replace(i, i+2, fmt.Sprintf("convert(x'%x' using %s)", value, charset))
 }
 
 // call looks at the call of a function at word i.

@@ -53,6 +53,8 @@ func (b *builder) object(ctx context.Context, o core.SchemaObject) error {
 		b.definer(s, &changed)
 	}
 	b.header(s, o)
+	b.sequenceType(s, o)
+	b.parameters(s, o)
 	b.body = o.Kind != "view"
 	b.code(s, object, 0, s.len())
 	b.body = false
@@ -200,6 +202,41 @@ func (b *builder) header(s *statement, o core.SchemaObject) {
 		case o.Kind == "event" && s.is(i, "DISABLE", "ON", "SLAVE") && b.toMySQL() && b.toVersion >= 80200:
 			b.rewrite(object, ruleEvent, "DISABLE ON SLAVE", "DISABLE ON REPLICA", renamed)
 			s.replace(i+2, i+3, "REPLICA")
+		}
+	}
+}
+
+// sequenceType leaves the type of a sequence out where the server knows none;
+// its bounds stand beside it.
+func (b *builder) sequenceType(s *statement, o core.SchemaObject) {
+	if o.Kind != "sequence" || !s.is(3, "AS") || b.toVersion >= 110500 {
+		return
+	}
+	end := 4
+	for end < s.len() && !s.is(end, "START") {
+		end++
+	}
+	if s.is(4, "BIGINT", "UNSIGNED") {
+		b.refuse(label(o), ruleSequence, "it is a sequence of BIGINT UNSIGNED, which the server does not know", "")
+		return
+	}
+	b.rewrite(label(o), ruleSequence, s.source(3, end), "", "the server knows no types of sequences; the bounds are the same")
+	s.drop(3, end)
+}
+
+// parameters refuses defaults of parameters where the server knows none.
+func (b *builder) parameters(s *statement, o core.SchemaObject) {
+	if o.Kind != "procedure" && o.Kind != "function" || b.toMariaDB && b.toVersion >= 110800 {
+		return
+	}
+	open := 0
+	for open < s.len() && !s.is(open, "(") {
+		open++
+	}
+	for i := open; i < s.close(open); i++ {
+		if s.is(i, "DEFAULT") {
+			b.refuse(label(o), ruleSyntax, "a parameter of it has a default, which the server does not know", "write it in another way at the origin")
+			return
 		}
 	}
 }
