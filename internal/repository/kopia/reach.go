@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 
 	kopiarepo "github.com/kopia/kopia/repo"
 	"github.com/kopia/kopia/repo/blob"
 	"github.com/kopia/kopia/repo/content"
 	"github.com/kopia/kopia/repo/object"
 	"github.com/kopia/kopia/snapshot"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/repository/kopia/tree"
@@ -36,7 +39,14 @@ func (ss *session) checkReuse(ctx context.Context, root core.ObjectID) error {
 		return err
 	}
 	c := reuseCheck{w: ss.w, files: ss.store.files, packs: packs, folders: map[object.ID]struct{}{}}
-	err = c.object(ctx, id, true)
+	var gctx context.Context
+	c.readers, gctx = errgroup.WithContext(ctx)
+	c.readers.SetLimit(min(runtime.GOMAXPROCS(0), maxAtOnce))
+	err = c.object(gctx, id, true)
+	// The readers' error comes first: what they ended is only cancelled.
+	if rerr := c.readers.Wait(); rerr != nil {
+		err = rerr
+	}
 	switch {
 	case errors.Is(err, content.ErrContentNotFound):
 		// Maintenance marks what no backup uses, and removes it from the index
@@ -77,15 +87,27 @@ func (s *Store) packs(ctx context.Context) (map[blob.ID]int64, error) {
 type reuseCheck struct {
 	w       kopiarepo.DirectRepositoryWriter
 	files   *fileStorage
+	readers *errgroup.Group // each has a folder and all below it
+
+	mu      sync.Mutex
 	packs   map[blob.ID]int64      // lengths
-	folders map[object.ID]struct{} // that were found whole
+	folders map[object.ID]struct{} // that were found whole, or are being looked at
+}
+
+// first says whether a folder was not looked at yet.
+func (c *reuseCheck) first(id object.ID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, known := c.folders[id]
+	c.folders[id] = struct{}{}
+	return !known
 }
 
 func (c *reuseCheck) object(ctx context.Context, id object.ID, folder bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if _, ok := c.folders[id]; ok {
+	if folder && !c.first(id) {
 		return nil
 	}
 	contents, err := c.w.VerifyObject(ctx, id)
@@ -100,7 +122,6 @@ func (c *reuseCheck) object(ctx context.Context, id object.ID, folder bool) erro
 	if !folder {
 		return nil
 	}
-	c.folders[id] = struct{}{}
 	return c.below(ctx, id)
 }
 
@@ -114,8 +135,19 @@ func (c *reuseCheck) below(ctx context.Context, id object.ID) error {
 		return fmt.Errorf("read folder %s: %w", id, err)
 	}
 	for _, e := range d.Entries {
-		if err := c.object(ctx, e.ObjectID, e.Type == snapshot.EntryTypeDirectory); err != nil {
-			return fmt.Errorf("%s: %w", e.Name, err)
+		folder := e.Type == snapshot.EntryTypeDirectory
+		check := func() error {
+			if err := c.object(ctx, e.ObjectID, folder); err != nil {
+				return fmt.Errorf("%s: %w", e.Name, err)
+			}
+			return nil
+		}
+		// A folder for which no reader is free is this one's own.
+		if folder && c.readers.TryGo(check) {
+			continue
+		}
+		if err := check(); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -128,7 +160,10 @@ func (c *reuseCheck) content(ctx context.Context, id content.ID) error {
 		return err
 	}
 	end := int64(info.PackOffset) + int64(info.PackedLength)
-	if length, ok := c.packs[info.PackBlobID]; ok && length >= end {
+	c.mu.Lock()
+	length, ok := c.packs[info.PackBlobID]
+	c.mu.Unlock()
+	if ok && length >= end {
 		return nil
 	}
 	// Somebody's pack that is newer than our list, or lost.
@@ -139,6 +174,8 @@ func (c *reuseCheck) content(ctx context.Context, id content.ID) error {
 	if m.Length < end {
 		return fmt.Errorf("pack %s has %d bytes, not %d or more: %w", info.PackBlobID, m.Length, end, blob.ErrInvalidRange)
 	}
+	c.mu.Lock()
 	c.packs[info.PackBlobID] = m.Length
+	c.mu.Unlock()
 	return nil
 }

@@ -45,7 +45,6 @@ var _ blob.Storage = (*fileStorage)(nil)
 
 func newFileStorage(root string) *fileStorage {
 	f := &folder{root: root}
-	f.pieces.New = func() any { b := make([]byte, pieceSize); return &b }
 	return &fileStorage{
 		Storage: sharded.New(f, root, sharded.Options{DirectoryShards: []int{1, 3}}, false),
 		folder:  f,
@@ -81,9 +80,8 @@ var registerStorage = sync.OnceFunc(func() {
 
 // folder implements sharded.Impl on a local folder.
 type folder struct {
-	root   string
-	packs  pack.Files
-	pieces sync.Pool // *[]byte of pieceSize
+	root  string
+	packs pack.Files
 	// onWrite, when set, is asked before a blob is written. Tests use it to
 	// make a full disk where no small file system can be mounted.
 	onWrite func(path string, size int64) error
@@ -109,28 +107,15 @@ func (f *folder) GetBlobFromPath(ctx context.Context, _, path string, offset, le
 		_, err = io.Copy(output, in)
 		return err
 	}
-	piece := f.pieces.Get().(*[]byte)
-	defer f.pieces.Put(piece)
-	for length > 0 {
-		b := (*piece)[:min(length, pieceSize)]
-		switch err := f.packs.ReadAt(path, b, offset); {
-		case errors.Is(err, fs.ErrNotExist):
-			return blob.ErrBlobNotFound
-		case errors.Is(err, pack.ErrShort):
-			return fmt.Errorf("%w: %w", err, blob.ErrInvalidRange)
-		case err != nil:
-			return err
-		}
-		if _, err := output.Write(b); err != nil {
-			return err
-		}
-		offset, length = offset+int64(len(b)), length-int64(len(b))
+	switch err := f.packs.Copy(output, path, offset, length); {
+	case errors.Is(err, fs.ErrNotExist):
+		return blob.ErrBlobNotFound
+	case errors.Is(err, pack.ErrShort):
+		return fmt.Errorf("%w: %w", err, blob.ErrInvalidRange)
+	default:
+		return err
 	}
-	return nil
 }
-
-// pieceSize is the largest piece that is read at once, in bytes.
-const pieceSize = 128 << 10
 
 // GetMetadataFromPath implements sharded.Impl.
 func (f *folder) GetMetadataFromPath(ctx context.Context, _, path string) (blob.Metadata, error) {

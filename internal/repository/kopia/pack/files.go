@@ -7,6 +7,7 @@ package pack
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"sync"
@@ -27,7 +28,11 @@ type Files struct {
 	byPath map[string]*file
 	uses   uint64
 	closed bool
+	pieces sync.Pool // *[]byte of pieceSize
 }
+
+// pieceSize is the largest piece that is read at once, in bytes.
+const pieceSize = 128 << 10
 
 // file is an open pack. What is in it never changes.
 type file struct {
@@ -39,6 +44,28 @@ type file struct {
 
 // ErrShort says that a pack ends before what was to be read.
 var ErrShort = errors.New("it ends early")
+
+// Copy writes length bytes of the pack at path to w. An error is as of ReadAt,
+// or w's.
+func (p *Files) Copy(w io.Writer, path string, offset, length int64) error {
+	piece, ok := p.pieces.Get().(*[]byte)
+	if !ok {
+		b := make([]byte, pieceSize)
+		piece = &b
+	}
+	defer p.pieces.Put(piece)
+	for length > 0 {
+		b := (*piece)[:min(length, pieceSize)]
+		if err := p.ReadAt(path, b, offset); err != nil {
+			return err
+		}
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+		offset, length = offset+int64(len(b)), length-int64(len(b))
+	}
+	return nil
+}
 
 // ReadAt fills b from the pack at path. An error is ErrShort or the system's,
 // with the path.

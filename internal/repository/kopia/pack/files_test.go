@@ -68,6 +68,14 @@ func TestReadAt(t *testing.T) {
 	if err := f.ReadAt(path(1), make([]byte, size), 0); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("removed: got %v", err)
 	}
+	long, want := dir+"/long", bytes.Repeat([]byte("0123456789"), pieceSize/4)
+	var got bytes.Buffer
+	if err := errors.Join(os.WriteFile(long, want, 0o600), f.Copy(&got, long, 3, int64(len(want)-5))); err != nil {
+		t.Error(err)
+	}
+	if !bytes.Equal(got.Bytes(), want[3:len(want)-2]) {
+		t.Errorf("%d bytes were copied, not those that are there", got.Len())
+	}
 	f.Close()
 	if err := f.ReadAt(path(2), make([]byte, size), 0); err != nil {
 		t.Errorf("after Close: %v", err)
