@@ -31,6 +31,13 @@ func (s *RowSum) Add(o RowSum) {
 	s.hi, _ = bits.Add64(s.hi, o.hi, carry)
 }
 
+// Sub takes a set of rows out that is in it.
+func (s *RowSum) Sub(o RowSum) {
+	var borrow uint64
+	s.lo, borrow = bits.Sub64(s.lo, o.lo, 0)
+	s.hi, _ = bits.Sub64(s.hi, o.hi, borrow)
+}
+
 // String returns the sum as 32 hex digits.
 func (s RowSum) String() string { return fmt.Sprintf("%016x%016x", s.hi, s.lo) }
 

@@ -53,6 +53,8 @@ type Plan struct {
 	// the origin's are not known.
 	Charset, Collation string
 
+	noZeros    bool
+	checked    map[string]bool              // tables with a CHECK that came from MariaDB to MySQL
 	statements map[string]string            // path in the backup → what takes its place
 	objects    map[string]core.SchemaObject // path in the backup → its settings on the target
 }
@@ -80,6 +82,13 @@ func (p *Plan) Object(o core.SchemaObject) core.SchemaObject {
 	return o
 }
 
+// NoNegativeZeros says that the target makes 0 of the origin's negative zeros.
+func (p *Plan) NoNegativeZeros() bool { return p != nil && p.noZeros }
+
+// Checked says whether a table has a CHECK that the target applies to every
+// row, where the origin may have rows that break it.
+func (p *Plan) Checked(table string) bool { return p != nil && p.checked[table] }
+
 // Input is what is to be restored.
 type Input struct {
 	Origin core.DatabaseServer
@@ -93,12 +102,13 @@ type Input struct {
 // rules cannot carry stands in the plan's Refusals; an error is one of reading.
 func Make(ctx context.Context, in Input, target Target) (*Plan, error) {
 	b := &builder{
-		in: in, target: target, plan: &Plan{statements: map[string]string{}, objects: map[string]core.SchemaObject{}},
+		in: in, target: target, plan: &Plan{statements: map[string]string{}, objects: map[string]core.SchemaObject{}, checked: map[string]bool{}},
 		functions: map[string]bool{}, names: map[string]string{},
 	}
 	b.from = dialect{mariaDB: in.Origin.Vendor == mysql.MariaDB, version: mysql.VersionNumber(in.Origin.Version)}
 	b.toMariaDB, b.toVersion = target.Server.MariaDB(), target.Server.VersionNumber
 	b.translates = in.Origin.Vendor != "" && b.differs()
+	b.plan.noZeros = b.translates && b.crosses() && b.toMariaDB
 	tables, objects := b.choose()
 	b.checkNames(tables, objects)
 	b.checkDefaults()

@@ -67,6 +67,11 @@ func (b *builder) table(ctx context.Context, t core.Table) error {
 		}
 	}
 	x.checkKeys()
+	for i := open; i < x.close && x.toMySQL() && x.crosses(); i++ {
+		if x.is(i, "CHECK", "(") {
+			b.plan.checked[t.Name] = true
+		}
+	}
 	x.removeItems()
 	if out := x.String(); out != string(sql) {
 		b.plan.statements[t.Schema] = out
