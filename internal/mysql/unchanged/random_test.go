@@ -27,7 +27,7 @@ func TestRandom(t *testing.T) {
 	}
 	t.Logf("BACKSTAY_TEST_SEED=%d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	const tables, rounds = 24, 40
+	const tables, rounds = 24, 30
 	r := newRig(t)
 	var names []string
 	for i := range tables {

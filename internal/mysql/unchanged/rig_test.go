@@ -202,7 +202,7 @@ func (b backup) mustReuse(t *testing.T, tables ...string) {
 func plain(names ...string) (statements []string) {
 	for _, n := range names {
 		statements = append(statements, fmt.Sprintf("CREATE TABLE %s (id INT PRIMARY KEY, v VARCHAR(40)) ENGINE=InnoDB", n),
-			fmt.Sprintf("INSERT INTO %s VALUES (1,'a'),(2,'b'),(3,'c')", n))
+			fmt.Sprintf("INSERT INTO %s VALUES (1,'1'),(2,'2'),(3,'3')", n))
 	}
 	return statements
 }

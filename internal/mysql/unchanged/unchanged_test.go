@@ -153,22 +153,26 @@ func TestHorizon(t *testing.T) {
 	}
 	const now = instant
 	own := row("7", "2026-10-25 02:30:00", "0")
-	others := int64(othersMargin / time.Second)
+	shift := int64(shiftMargin / time.Second)
 	for name, c := range map[string]struct {
-		rows []mysql.Row
-		want int64
-		why  string
+		rows   []mysql.Row
+		steady bool
+		want   int64
+		why    string
 	}{
-		"alone":                          {[]mysql.Row{own}, now, ""},
-		"none":                           {nil, 0, oldList},
-		"an old list":                    {[]mysql.Row{row("6", "2026-10-25 02:29:00", "0")}, 0, oldList},
-		"an older one":                   {[]mysql.Row{row("6", "2026-10-25 02:29:00", "0"), own}, now - 60 - others, ""},
-		"the oldest counts":              {[]mysql.Row{row("6", "2026-10-25 02:29:00", "5"), own, row("5", "2026-10-24 02:30:00", "0")}, now - day - others, ""},
-		"one from before the clock went": {[]mysql.Row{own, row("6", "2026-10-25 02:59:00", "0")}, now - others, ""},
-		"prepared and left":              {[]mysql.Row{own, row("0", "2026-10-25 02:29:00", "1")}, 0, "a prepared transaction is waiting for its end"},
-		"unreadable":                     {[]mysql.Row{own, row("6", "", "0")}, 0, "the beginning of a transaction, , cannot be read"},
+		"alone":                          {[]mysql.Row{own}, false, now, ""},
+		"none":                           {nil, true, 0, oldList},
+		"an old list":                    {[]mysql.Row{row("6", "2026-10-25 02:29:00", "0")}, true, 0, oldList},
+		"an older one":                   {[]mysql.Row{row("6", "2026-10-25 02:29:00", "0"), own}, true, now - 60, ""},
+		"one that began later":           {[]mysql.Row{row("8", "2026-10-25 02:30:01", "0"), own}, true, now, ""},
+		"the oldest counts":              {[]mysql.Row{row("6", "2026-10-25 02:29:00", "0"), own, row("5", "2026-10-25 00:30:00", "0")}, true, now - 7200, ""},
+		"older than is known":            {[]mysql.Row{own, row("5", "2026-10-24 02:30:00", "0")}, true, now - day - shift, ""},
+		"one from before the clock went": {[]mysql.Row{own, row("6", "2026-10-25 02:59:00", "0")}, false, now - shift, ""},
+		"an older one, unsteady":         {[]mysql.Row{row("6", "2026-10-25 02:29:00", "0"), own}, false, now - 60 - shift, ""},
+		"prepared and left":              {[]mysql.Row{own, row("0", "2026-10-25 02:29:00", "1")}, true, 0, "a prepared transaction is waiting for its end"},
+		"unreadable":                     {[]mysql.Row{own, row("6", "", "0")}, true, 0, "the beginning of a transaction, , cannot be read"},
 	} {
-		if got, why := horizon(c.rows, "7", now); got != c.want || why != c.why {
+		if got, why := horizon(c.rows, "7", now, c.steady); got != c.want || why != c.why {
 			t.Errorf("%s: %d %q, want %d %q", name, got, why, c.want, c.why)
 		}
 	}

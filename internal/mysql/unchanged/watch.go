@@ -12,10 +12,14 @@ import (
 	"github.com/backstay/backstay/internal/mysql"
 )
 
-// othersMargin is taken off the horizon when other transactions were open. The
-// server gives their age in the local time of its machine, which is an hour
-// wrong for what was open when summer time ended.
-const othersMargin = 2 * time.Hour
+// The server gives the beginning of transactions in the local time of its
+// machine. Where the clocks are put forward or back in that time, an age is
+// wrong by at most shiftMargin; steadyFor is how far back it is known whether
+// they were.
+const (
+	shiftMargin = 2 * time.Hour
+	steadyFor   = 23 * time.Hour
+)
 
 // Watch gathers the evidence of one instant.
 type Watch struct {
@@ -155,14 +159,25 @@ func counters(status map[string]string) *Counters {
 // it has, counted from when somebody last looked at it, and a little more.
 const staleFor = 120 * time.Millisecond
 
-// askHorizon asks again where the server shows an old list.
+// askHorizon asks again where the server shows an old list, and where others
+// have transactions open, which are mostly short. Every answer is true; the
+// latest horizon is the most useful.
 func (w *Watch) askHorizon(ctx context.Context, c *mysql.Conn) error {
-	for range 3 {
-		if err := w.askTransactions(ctx, c); err != nil {
+	steady, err := w.askSteady(ctx, c)
+	if err != nil {
+		return err
+	}
+	e := &w.evidence
+	for n := 1; ; n++ {
+		at, why, err := w.askTransactions(ctx, c, steady)
+		if err != nil {
 			return err
 		}
 		w.process = true
-		if w.evidence.Why != oldList {
+		if at > e.Horizon || n == 1 {
+			e.Horizon, e.Why = at, why
+		}
+		if e.Horizon == e.Time || n == 3 {
 			return nil
 		}
 		select {
@@ -171,45 +186,52 @@ func (w *Watch) askHorizon(ctx context.Context, c *mysql.Conn) error {
 		case <-time.After(staleFor):
 		}
 	}
-	return nil
 }
 
 const oldList = "the server shows an old list of open transactions"
 
+// askSteady says whether the local time of the server's machine runs without a
+// jump from a day ago until an hour from now.
+func (w *Watch) askSteady(ctx context.Context, c *mysql.Conn) (bool, error) {
+	rows, err := c.Query(ctx, "SELECT TIMESTAMPDIFF(SECOND, CONVERT_TZ(UTC_TIMESTAMP()-INTERVAL 1 DAY,'+00:00','SYSTEM'), CONVERT_TZ(UTC_TIMESTAMP()+INTERVAL 1 HOUR,'+00:00','SYSTEM'))=25*3600")
+	if err != nil {
+		return false, err
+	}
+	return len(rows) == 1 && rows[0][0].Text == "1", nil
+}
+
 // askTransactions finds the horizon: when the oldest open transaction began.
 // The server shows a copy of its list, which may be old while others look at it
 // too; a copy with our own transaction in it was made after that began.
-func (w *Watch) askTransactions(ctx context.Context, c *mysql.Conn) (err error) {
+func (w *Watch) askTransactions(ctx context.Context, c *mysql.Conn, steady bool) (at int64, why string, err error) {
 	if _, err := c.Exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT"); err != nil {
-		return err
+		return 0, "", err
 	}
 	rows, qerr := c.Query(ctx, "SELECT trx_mysql_thread_id, trx_started, trx_rows_modified FROM information_schema.INNODB_TRX")
 	cut, cerr := c.Query(ctx, "SHOW COUNT(*) WARNINGS")
 	if _, err := c.Exec(ctx, "ROLLBACK"); err != nil {
-		return err
+		return 0, "", err
 	}
 	if qerr != nil {
-		return qerr
+		return 0, "", qerr
 	}
 	if cerr != nil {
-		return cerr
+		return 0, "", cerr
 	}
-	e := &w.evidence
 	if len(cut) != 1 || cut[0][0].Text != "0" {
-		e.Why = "the server does not show all open transactions"
-		return nil
+		return 0, "the server does not show all open transactions", nil
 	}
 	rows = slices.DeleteFunc(rows, func(r mysql.Row) bool { return w.harmless[r[0].Text] })
-	e.Horizon, e.Why = horizon(rows, strconv.FormatUint(e.Server.Connection, 10), e.Time)
-	return nil
+	at, why = horizon(rows, strconv.FormatUint(w.evidence.Server.Connection, 10), w.evidence.Time, steady)
+	return at, why, nil
 }
 
 // horizon returns the time, by the server's clock, at or after which every
 // transaction began that is open or still to come, or says why it is not known.
 // rows have the number of the connection, the time of the beginning and the
 // number of modified rows; own is our connection, whose transaction began at
-// now or later.
-func horizon(rows []mysql.Row, own string, now int64) (int64, string) {
+// now or later; steady says that no clock was put forward or back of late.
+func horizon(rows []mysql.Row, own string, now int64, steady bool) (int64, string) {
 	var ownStart time.Time
 	var starts []time.Time
 	for _, r := range rows {
@@ -237,7 +259,10 @@ func horizon(rows []mysql.Row, own string, now int64) (int64, string) {
 	for _, at := range starts {
 		age = max(age, ownStart.Sub(at))
 	}
-	return now - int64((age+othersMargin)/time.Second), ""
+	if !steady || age > steadyFor {
+		age += shiftMargin
+	}
+	return now - int64(age/time.Second), ""
 }
 
 // After gathers what must be known from after the instant, which was taken by
