@@ -17,13 +17,18 @@ import (
 )
 
 // Run carries the plan out. Before anything is changed, everything that will
-// be needed is read back from the repository once.
+// be needed is read back from the repository once; a folder that is empty or
+// missing is filled without that.
 func (r *Restore) Run(ctx context.Context) (_ *Restored, err error) {
 	lock, err := r.e.lockApp(ctx, r.req.Target.App.Name, "restore", r.req.Wait)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, lock.release()) }()
+	out := &Restored{App: r.Plan.App, Backup: r.Plan.Backup, Warnings: []core.Warning{}, Next: []string{}}
+	if r.intoNothing() {
+		return out, r.fillNothing(ctx, out)
+	}
 	if err := r.checkReadable(ctx); err != nil {
 		return nil, err
 	}
@@ -33,7 +38,6 @@ func (r *Restore) Run(ctx context.Context) (_ *Restored, err error) {
 			return nil, err
 		}
 	}
-	out := &Restored{App: r.Plan.App, Backup: r.Plan.Backup, Warnings: []core.Warning{}, Next: []string{}}
 	if !r.changesLive() {
 		return out, r.carryOut(ctx, out)
 	}
@@ -88,34 +92,6 @@ func (r *Restore) carryOut(ctx context.Context, out *Restored) error {
 		out.Next = append(out.Next, r.nextSteps(ctx)...)
 	}
 	return nil
-}
-
-// checkReadable reads what will be restored, so that damage is found while
-// nothing has been changed.
-func (r *Restore) checkReadable(ctx context.Context) error {
-	damages, err := r.e.verifyOpen(ctx, r.open, r.needs)
-	if err != nil || len(damages) == 0 {
-		return err
-	}
-	r.e.noteDamage(ctx, r.open.Record.ID)
-	var names []string
-	for _, d := range damages {
-		name := d.Path
-		if d.Table != "" {
-			name = "table " + d.Table + " (" + d.Path + ")"
-		}
-		names = append(names, name)
-	}
-	more := ""
-	if len(names) > 5 {
-		more = fmt.Sprintf(" and %d more", len(names)-5)
-		names = names[:5]
-	}
-	return &core.Error{
-		Code: core.CodeDamage, Op: "restore backup " + r.open.Record.ID,
-		Message: "nothing was changed, because the backup is damaged: " + strings.Join(names, ", ") + more,
-		Hint:    "restore another backup (backstay list), or only what is whole: --only, --table, --path",
-	}
 }
 
 // needs says whether the restore will read the object at this path of the
