@@ -45,7 +45,7 @@ func run(in io.Reader, out, progress io.Writer, jobs int, timeout string, packag
 	failed := false
 	for _, s := range servers {
 		fmt.Fprintf(progress, "matrix: testing on %s (%s)\n", s.version, s.path)
-		r, err := testOn(s, jobs, timeout, packages)
+		r, err := testOn(s, servers, jobs, timeout, packages)
 		if err != nil {
 			return err
 		}
@@ -104,11 +104,19 @@ func versionOf(text string) (string, error) {
 	return "MySQL " + number[1], nil
 }
 
-func testOn(s server, jobs int, timeout string, packages []string) (*result, error) {
+func testOn(s server, all []server, jobs int, timeout string, packages []string) (*result, error) {
+	var others []string
+	for _, o := range all {
+		if o != s {
+			others = append(others, o.path)
+		}
+	}
 	args := []string{"test", "-json", "-count=1", "-p", strconv.Itoa(jobs), "-timeout", timeout}
 	cmd := exec.Command("go", append(args, packages...)...)
-	// mysqltest.BinaryVariable, and what corpus's slow cases wait for.
-	cmd.Env = append(os.Environ(), "BACKSTAY_TEST_MYSQLD="+s.path, "BACKSTAY_TEST_SLOW=1")
+	// mysqltest.BinaryVariable, what corpus's slow cases wait for, and the
+	// servers that portable's tests restore on.
+	cmd.Env = append(os.Environ(), "BACKSTAY_TEST_MYSQLD="+s.path, "BACKSTAY_TEST_SLOW=1",
+		"BACKSTAY_TEST_OTHER_MYSQLDS="+strings.Join(others, string(os.PathListSeparator)))
 	cmd.Stderr = os.Stderr
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
