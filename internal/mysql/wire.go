@@ -152,10 +152,12 @@ func (c *Conn) watch(ctx context.Context) func(error) error {
 		}
 		return &core.Error{
 			Code: core.CodeDatabase, Message: "the connection to the database was lost", Err: err,
-			Hint: "the server's error log says why: a restart, a crash, or a timeout",
+			Hint: lostHint,
 		}
 	}
 }
+
+const lostHint = "the server's error log says why: a restart, a crash, or a timeout"
 
 // handlerError marks an error of the caller's row handler or reader, which
 // leaves the conversation half-way but is not the server's fault.
@@ -174,7 +176,7 @@ func byHandler(err error) error {
 
 func (c *Conn) send(command byte, text string) error {
 	if c.broken != nil {
-		return &core.Error{Code: core.CodeDatabase, Message: "the connection to the database was lost", Err: c.broken}
+		return &core.Error{Code: core.CodeDatabase, Message: "the connection to the database was lost", Hint: lostHint, Err: c.broken}
 	}
 	c.seq = 0
 	// Header and text in one write where that is cheap; long statements are
@@ -321,6 +323,9 @@ func (c *Conn) exec(statement string) (Result, error) {
 	return Result{}, nil
 }
 
+// LocalPiece is the size in bytes of the packets in which LoadLocal sends a file.
+const LocalPiece = 1 << 18
+
 // LoadLocal runs a LOAD DATA LOCAL statement and sends the bytes of r as its
 // file. When r fails, the session is ended, so that the server does not take
 // half a file for a whole one, and r's error is returned.
@@ -344,7 +349,7 @@ func (c *Conn) loadLocal(statement string, r io.Reader) (Result, error) {
 	case len(p) == 0 || p[0] != headerLocal:
 		return Result{}, errors.New("the server did not ask for the data")
 	}
-	buf := make([]byte, 4+1<<18)
+	buf := make([]byte, 4+LocalPiece)
 	for {
 		n, err := io.ReadFull(r, buf[4:])
 		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {

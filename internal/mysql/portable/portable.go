@@ -309,6 +309,13 @@ func (b *builder) checkRows(t core.Table) {
 		return
 	}
 	object := "table " + t.Name
+	largest := int64(0)
+	for _, c := range t.Chunks {
+		largest = max(largest, min(c.Bytes, mysql.LocalPiece))
+	}
+	if b.target.Server.LocalInfile && largest >= limit {
+		b.refuse(object, ruleSize, fmt.Sprintf("its rows are sent in pieces of %d bytes and the server takes %d (max_allowed_packet)", largest, limit), fmt.Sprintf("SET GLOBAL max_allowed_packet=%d on the server", roundUp(largest)))
+	}
 	if !b.target.Server.LocalInfile && t.LongestRow*insertFactor+statementHead >= limit && t.LongestRow > limit/8 {
 		b.refuse(object, ruleSize, fmt.Sprintf("its longest row has %d bytes and may need an INSERT of %d bytes; the server takes %d (max_allowed_packet) and forbids LOAD DATA LOCAL, which has no such limit",
 			t.LongestRow, t.LongestRow*insertFactor, limit),
