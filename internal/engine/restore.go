@@ -20,6 +20,9 @@ import (
 // be needed is read back from the repository once; a folder that is empty or
 // missing is filled without that.
 func (r *Restore) Run(ctx context.Context) (_ *Restored, err error) {
+	if err := r.Refused(); err != nil {
+		return nil, err
+	}
 	lock, err := r.e.lockApp(ctx, r.req.Target.App.Name, "restore", r.req.Wait)
 	if err != nil {
 		return nil, err
@@ -196,6 +199,9 @@ func (r *Restore) runDatabase(ctx context.Context, out *Restored) error {
 			return &core.Error{Code: core.CodeApplication, Op: "restore database", Message: "the restored configuration names no database"}
 		}
 		r.app, r.db.target = app, app
+		if err := r.carryLate(ctx, out); err != nil {
+			return err
+		}
 		if err := r.claimDatabase(ctx); err != nil {
 			return err
 		}
@@ -203,7 +209,7 @@ func (r *Restore) runDatabase(ctx context.Context, out *Restored) error {
 	cfg := r.targetConfig(r.db.target)
 	got, err := load.Load(ctx, r.open.Index, newSource(r.open), load.Options{
 		Config: cfg, Connections: r.req.Target.Connections, Tables: r.db.tables, Progress: r.e.Progress,
-		DisableEvents: r.req.ToDatabase != "",
+		DisableEvents: r.req.ToDatabase != "", Plan: r.db.carry,
 	})
 	if err != nil {
 		return err
@@ -298,7 +304,10 @@ func (r *Restore) probes(name string) []string {
 // ensureDatabase makes the target database when it is not there, with the
 // character set of the original.
 func (r *Restore) ensureDatabase(ctx context.Context, cfg mysql.Config) (err error) {
-	name, db := cfg.Database, r.open.Manifest.Database
+	name, charset, collation := cfg.Database, r.open.Manifest.Database.Charset, r.open.Manifest.Database.Collation
+	if p := r.db.carry; p != nil && p.Collation != "" {
+		charset, collation = p.Charset, p.Collation
+	}
 	cfg.Database = ""
 	c, err := mysql.Connect(ctx, cfg)
 	if err != nil {
@@ -310,8 +319,8 @@ func (r *Restore) ensureDatabase(ctx context.Context, cfg mysql.Config) (err err
 		return err
 	}
 	create := "CREATE DATABASE IF NOT EXISTS " + mysql.QuoteName(name)
-	if db.Charset != "" && db.Collation != "" {
-		create += " CHARACTER SET " + mysql.QuoteName(db.Charset) + " COLLATE " + mysql.QuoteName(db.Collation)
+	if charset != "" && collation != "" {
+		create += " CHARACTER SET " + mysql.QuoteName(charset) + " COLLATE " + mysql.QuoteName(collation)
 	}
 	if _, err := c.Exec(ctx, create); err != nil {
 		return &core.Error{
