@@ -121,7 +121,7 @@ func (e *Engine) backupLocked(ctx context.Context, p profile.Profile, t Target, 
 // distrust reads the new backup back when damage is known in the repository:
 // what it shares with older backups may be what is damaged.
 func (b *backup) distrust(ctx context.Context, rec repository.Record) error {
-	if !b.e.distrusts() && !slices.ContainsFunc(b.existing, func(r repository.Record) bool { return r.Damaged != nil }) {
+	if !b.knowsDamage() {
 		return nil
 	}
 	b.e.Log.Warn("an earlier verification found damage in the repository, so the new backup is read back")
@@ -137,6 +137,11 @@ func (b *backup) distrust(ctx context.Context, rec repository.Record) error {
 		Message: fmt.Sprintf("%d of its objects are damaged, because it shares them with older backups; first %s", len(v.Damaged), v.Damaged[0].Path),
 		Hint:    "keep this repository for what is still whole, set repository.url to a new folder, run backstay init, and back up again",
 	}
+}
+
+// knowsDamage says whether damage in the repository is known, here or to it.
+func (b *backup) knowsDamage() bool {
+	return b.e.distrusts() || slices.ContainsFunc(b.existing, func(r repository.Record) bool { return r.Damaged != nil })
 }
 
 // backup is one run of Backup.

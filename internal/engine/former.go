@@ -2,14 +2,10 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql/dump"
-	"github.com/backstay/backstay/internal/repository"
 )
 
 // former returns the newest backup of the app's database, from which the rows
@@ -19,8 +15,7 @@ func (b *backup) former(ctx context.Context) (*dump.Former, error) {
 	if b.opt.ReadAll {
 		return nil, nil
 	}
-	if b.e.distrusts() || slices.ContainsFunc(b.existing, func(r repository.Record) bool { return r.Damaged != nil }) {
-		// What is damaged must not be passed on for as long as it can be read anew.
+	if b.knowsDamage() { // which must not be passed on for as long as rows can be read anew
 		b.e.Log.Debug("all tables are read: damage is known in the repository")
 		return nil, nil
 	}
@@ -58,26 +53,19 @@ func (b *backup) readFormer(ctx context.Context) (*dump.Former, error) {
 }
 
 func (e *Engine) loadFormer(ctx context.Context, o *Open) (*dump.Former, error) {
-	text, err := e.readPath(ctx, o, o.Manifest.Database.Evidence)
+	evidence, err := e.readPath(ctx, o, o.Manifest.Database.Evidence)
 	if err != nil {
 		return nil, err
 	}
-	f := &dump.Former{Index: o.Index, Data: map[string]core.Entry{}}
-	if err := json.Unmarshal(text, &f.Evidence); err != nil {
-		return nil, errors.Join(fmt.Errorf("read %s", o.Manifest.Database.Evidence), err)
-	}
-	dir, err := o.Lookup(ctx, "database/data")
+	data, err := o.Lookup(ctx, "database/data")
 	if err != nil {
 		return nil, err
 	}
-	entries, err := e.Store.ReadDir(ctx, dir.Object.ID)
+	folders, err := e.Store.ReadDir(ctx, data.Object.ID)
 	if err != nil {
 		return nil, err
 	}
-	for _, entry := range entries {
-		f.Data[entry.Name] = entry
-	}
-	return f, nil
+	return dump.NewFormer(evidence, o.Index, folders)
 }
 
 // tellRead logs why tables were read.

@@ -22,6 +22,19 @@ type Former struct {
 	Data     map[string]core.Entry // the folders of database/data, by name
 }
 
+// NewFormer makes a Former of what a backup has at the path that its manifest
+// gives for evidence, of its index, and of the entries of database/data.
+func NewFormer(evidence []byte, index core.DatabaseIndex, data []core.Entry) (*Former, error) {
+	f := &Former{Index: index, Data: map[string]core.Entry{}}
+	if err := json.Unmarshal(evidence, &f.Evidence); err != nil {
+		return nil, fmt.Errorf("read evidence: %w", err)
+	}
+	for _, e := range data {
+		f.Data[e.Name] = e
+	}
+	return f, nil
+}
+
 const evidencePath = "database/evidence.json"
 
 // prove compares what is known of this instant with the former backup's. It is
@@ -91,6 +104,15 @@ func (s *Snapshot) takeOver(ctx context.Context, c *mysql.Conn, t *tableWork) (b
 // foreign keys.
 func describe(create string) (sum string, child bool) {
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(nextID.ReplaceAllString(create, "")))), strings.Contains(create, "FOREIGN KEY")
+}
+
+// WhyRead says why the next backup cannot tell which tables changed since this
+// instant, other than that nobody wrote to the server at all; "" when it can.
+func (s *Snapshot) WhyRead() string {
+	if s.Consistency.Method == MethodSingle {
+		return "an instant that is taken without a lock may cut through a commit"
+	}
+	return s.watch.Evidence().Why
 }
 
 // noteDefinition notes the definition that a table is read with.
