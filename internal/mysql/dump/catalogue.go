@@ -52,6 +52,9 @@ func (s *Snapshot) listTables(ctx context.Context) error {
 		if !s.owns(name) || (kind != "BASE TABLE" && kind != "SYSTEM VERSIONED") {
 			continue
 		}
+		if r[2].Null && s.holds != nil { // it could be opened before
+			return changed(name, errors.New(r[4].Text))
+		}
 		if r[2].Null {
 			return &core.Error{
 				Code: core.CodeDatabase, Op: "list tables", Message: fmt.Sprintf("the server cannot open table %q: %s", name, r[4].Text),

@@ -257,9 +257,7 @@ func (s *Snapshot) dumpFree(ctx context.Context, works []*tableWork, w core.Tree
 	for _, t := range works {
 		t.left.Store(int64(len(t.slices)))
 		if len(t.slices) == 0 {
-			if err := s.wasRead(ctx, t.info.name); err != nil {
-				return err
-			}
+			s.wasRead(t.info.name)
 		}
 		for i := range t.slices {
 			jobs = append(jobs, job{t, i})
@@ -270,10 +268,11 @@ func (s *Snapshot) dumpFree(ctx context.Context, works []*tableWork, w core.Tree
 	})
 	return mysql.Share(ctx, s.readers, len(jobs), func(ctx context.Context, c *mysql.Conn, i int) error {
 		t := jobs[i].table
-		if err := s.dumpSlice(ctx, c, t, jobs[i].slice, w, progress); err != nil || t.left.Add(-1) > 0 {
-			return err
+		err := s.dumpSlice(ctx, c, t, jobs[i].slice, w, progress)
+		if err == nil && t.left.Add(-1) == 0 {
+			s.wasRead(t.info.name)
 		}
-		return s.wasRead(ctx, t.info.name)
+		return err
 	})
 }
 
@@ -284,8 +283,12 @@ func (s *Snapshot) dumpFree(ctx context.Context, works []*tableWork, w core.Tree
 func (s *Snapshot) withTable(ctx context.Context, c *mysql.Conn, t *tableWork, do func() error) error {
 	err := s.holdTable(ctx, c, t, do)
 	switch mysql.Number(err) {
-	case mysql.ErTableDefChanged, mysql.ErNoSuchTable, mysql.ErNoSuchTableInEngine:
+	case mysql.ErTableDefChanged, mysql.ErNoSuchTable, mysql.ErNoSuchTableInEngine, mysql.ErDeadlock:
 		return changed(t.info.name, err)
+	case mysql.ErLockWaitTimeout:
+		if s.holds != nil {
+			return changed(t.info.name, err)
+		}
 	}
 	if err != nil && !errors.Is(err, ErrChanged) {
 		return tableError(t.info.name, err)
@@ -307,6 +310,9 @@ func tableError(table string, err error) error {
 func (s *Snapshot) holdTable(ctx context.Context, c *mysql.Conn, t *tableWork, do func() error) error {
 	held := c != s.locker
 	if held {
+		if err := s.release(ctx, c); err != nil {
+			return err
+		}
 		if _, err := c.Exec(ctx, "SAVEPOINT backstay"); err != nil {
 			return err
 		}

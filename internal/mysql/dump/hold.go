@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
 )
@@ -26,8 +28,8 @@ import (
 //     second, of TRUNCATE and of EXCHANGE PARTITION, nor on MySQL of a rename.
 //   - A row that was there, and is not in the same view.
 //   - InnoDB's number of the table, which takes the right PROCESS to see.
-//   - A transaction that has the table open since before the instant: nothing
-//     can alter it until then, and whoever tries waits. For what nothing else tells.
+//   - That the table was open since before the instant: nothing could alter it,
+//     and whoever tried waits. For what nothing else tells.
 
 // settleMargin is by how much a file's time may lag behind the clock.
 const settleMargin = 50 * time.Millisecond
@@ -113,18 +115,22 @@ func (s *Snapshot) young(ctx context.Context) (map[string]bool, time.Duration, e
 }
 
 // unseen names the tables that can change without another CREATE_TIME and
-// without an error: partitioned ones, those of engines that do not know of
-// reading what is gone, and on MySQL those that could be renamed to each other.
+// without an error: partitioned ones and those that could be exchanged with a
+// partition of them, those of engines that do not know of reading what is gone,
+// and on MySQL those that could be renamed to each other.
 func (s *Snapshot) unseen(ctx context.Context) (map[string]bool, error) {
 	unseen := map[string]bool{}
+	partitioned := false
 	byTime := map[string][]string{}
 	for _, t := range s.tables {
+		partitioned = partitioned || t.partitioned
 		if t.partitioned || !strings.EqualFold(t.engine, "InnoDB") {
 			unseen[t.name] = true
 		}
 		byTime[t.created] = append(byTime[t.created], t.name)
 	}
-	if s.Server.MariaDB() || len(byTime) == len(s.tables) {
+	renames := !s.Server.MariaDB() && len(byTime) < len(s.tables)
+	if !partitioned && !renames {
 		return unseen, nil
 	}
 	rows, err := s.control.Query(ctx, "SELECT TABLE_NAME, SHA2(GROUP_CONCAT(CONCAT_WS(' ', COLUMN_NAME, COLUMN_TYPE) ORDER BY ORDINAL_POSITION), 256) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA="+
@@ -135,6 +141,16 @@ func (s *Snapshot) unseen(ctx context.Context) (map[string]bool, error) {
 	columns := map[string]string{}
 	for _, r := range rows {
 		columns[r[0].Text] = r[1].Text
+	}
+	for _, p := range s.tables {
+		for _, t := range s.tables {
+			if p.partitioned && columns[t.name] == columns[p.name] {
+				unseen[t.name] = true
+			}
+		}
+	}
+	if !renames {
+		return unseen, nil
 	}
 	for _, names := range byTime {
 		like := map[string][]string{}
@@ -181,6 +197,7 @@ func (s *Snapshot) hold(ctx context.Context, table string) (err error) {
 // been held until now.
 func (s *Snapshot) letGo(ctx context.Context) error {
 	if s.holder == nil {
+		s.held = nil
 		return nil
 	}
 	_, err := s.holder.Exec(ctx, "ROLLBACK")
@@ -189,16 +206,82 @@ func (s *Snapshot) letGo(ctx context.Context) error {
 	return err
 }
 
-// wasRead notes that a table was read to its end. When none is left that is
-// held, all are let go.
-func (s *Snapshot) wasRead(ctx context.Context, table string) error {
+// handOver has every reader hold what the holder holds, which is not needed
+// then: whoever waits to alter a table makes wait whoever opens it after. It
+// returns false when somebody waits already.
+func (s *Snapshot) handOver(ctx context.Context) (bool, error) {
+	if s.holder == nil {
+		return true, nil
+	}
+	statements := []string{"SET SESSION lock_wait_timeout=1", "SAVEPOINT held"}
+	for name := range s.held {
+		statements = append(statements, "SELECT 1 FROM "+mysql.QuoteName(name)+" LIMIT 0")
+	}
+	// Whoever waits for what they hold may keep from them what they still need.
+	statements = append(statements, waitLess)
+	var g errgroup.Group // a context that ends would end the sessions with it
+	for _, c := range s.readers {
+		g.Go(func() error {
+			for _, statement := range statements {
+				if _, err := c.Exec(ctx, statement); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := g.Wait()
+	switch mysql.Number(err) {
+	case mysql.ErLockWaitTimeout, mysql.ErDeadlock, mysql.ErTableDefChanged, mysql.ErNoSuchTable:
+		for _, c := range s.readers { // what they hold already makes the others wait
+			for _, statement := range []string{"ROLLBACK", "SET SESSION lock_wait_timeout=300"} {
+				if _, err := c.Exec(ctx, statement); err != nil {
+					return false, err
+				}
+			}
+		}
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("hold tables: %w", err)
+	}
+	for _, c := range []*mysql.Conn{s.control, s.raw} {
+		if _, err := c.Exec(ctx, waitLess); err != nil {
+			return false, err
+		}
+	}
+	held := s.held
+	err = s.letGo(ctx)
+	s.held = held
+	s.holds = map[*mysql.Conn]bool{}
+	for _, c := range s.readers {
+		s.holds[c] = true
+	}
+	return true, err
+}
+
+const waitLess = "SET SESSION lock_wait_timeout=1"
+
+// wasRead notes that a table was read to its end.
+func (s *Snapshot) wasRead(table string) {
 	s.holding.Lock()
 	defer s.holding.Unlock()
 	delete(s.held, table)
-	if len(s.held) > 0 {
+}
+
+// release lets a reader let go of what it holds when all of that was read.
+func (s *Snapshot) release(ctx context.Context, c *mysql.Conn) error {
+	s.holding.Lock()
+	due := s.holds[c] && len(s.held) == 0
+	if due {
+		delete(s.holds, c)
+	}
+	s.holding.Unlock()
+	if !due {
 		return nil
 	}
-	return s.letGo(ctx)
+	_, err := c.Exec(ctx, "ROLLBACK TO SAVEPOINT held")
+	return err
 }
 
 // keepIdle tells the server not to end a session that waits within a

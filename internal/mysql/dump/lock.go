@@ -221,7 +221,12 @@ func (s *Snapshot) takeInstant(ctx context.Context) error {
 const lockedIdle = 20
 
 // takeWith takes the instant by one method, or gives up when the lock is busy.
-func (s *Snapshot) takeWith(ctx context.Context, r rung) error {
+func (s *Snapshot) takeWith(ctx context.Context, r rung) (err error) {
+	defer func() {
+		if err == nil || mysql.Number(err) != 0 || errors.Is(err, errBusy) || errors.Is(err, errLongStatement) {
+			err = errors.Join(err, s.execAll(ctx, "SET SESSION lock_wait_timeout=300, SESSION wait_timeout=86400"))
+		}
+	}()
 	if err := s.execAll(ctx, fmt.Sprintf("SET SESSION lock_wait_timeout=%d, SESSION wait_timeout=%d", max(1, int(s.opt.LockWait/time.Second)), lockedIdle)); err != nil {
 		return err
 	}
@@ -235,10 +240,7 @@ func (s *Snapshot) takeWith(ctx context.Context, r rung) error {
 		}
 		tried := s.opt.Clock.Now().Sub(start)
 		if err == nil {
-			if err := s.underLock(ctx, r, start); err != nil {
-				return err
-			}
-			return s.execAll(ctx, "SET SESSION wait_timeout=86400")
+			return s.underLock(ctx, r, start)
 		}
 		if _, uerr := s.control.Exec(ctx, r.unlock); uerr != nil && mysql.Number(uerr) == 0 {
 			return errors.Join(err, uerr)

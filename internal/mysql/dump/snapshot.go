@@ -8,6 +8,7 @@ package dump
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -65,9 +66,10 @@ type Snapshot struct {
 	ids     tableIDs        // before the instant
 	watched map[string]bool // tables that can change without an error
 	objects string          // what objectState gave before the instant
-	holder  *mysql.Conn     // has held tables open since before the instant; nil when there are none
-	holding sync.Mutex      // over holder and held
+	holder  *mysql.Conn     // has held open since before the instant; nil when there are none
+	holding sync.Mutex      // over held and holds
 	held    map[string]bool
+	holds   map[*mysql.Conn]bool // readers that have held open since the instant
 
 	watch  *unchanged.Watch
 	proof  *unchanged.Proof
@@ -165,7 +167,14 @@ func (s *Snapshot) takeSettledInstant(ctx context.Context) (err error) {
 		}
 		name := differs(before, s.tables)
 		if name == "" {
-			return s.prove(ctx)
+			still, err := s.handOver(ctx)
+			if err != nil {
+				return err
+			}
+			if still {
+				return s.prove(ctx)
+			}
+			name = slices.Sorted(maps.Keys(s.held))[0]
 		}
 		if n == s.opt.attempts {
 			return changed(name, errors.New("it was made, dropped or altered while the backup began, and others before it"))
