@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,12 +23,6 @@ func (r *Restore) intoNothing() bool {
 	return errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0
 }
 
-// checkReadable reads what will be restored, so that damage is found while
-// nothing has been changed.
-func (r *Restore) checkReadable(ctx context.Context) error {
-	return r.findDamage(ctx, "nothing was changed")
-}
-
 // fillNothing carries out a restore that intoNothing is true of. When damage
 // breaks it off, its error names all that is damaged.
 func (r *Restore) fillNothing(ctx context.Context, out *Restored) error {
@@ -35,14 +30,11 @@ func (r *Restore) fillNothing(ctx context.Context, out *Restored) error {
 	if core.CodeOf(err) != core.CodeDamage {
 		return err
 	}
-	if all := r.findDamage(ctx, "what is in "+r.req.ToDir+" now is not all"); all != nil {
-		return all
-	}
-	return err
+	return cmp.Or(r.findDamage(ctx, "what is in "+r.req.ToDir+" now is not all"), err)
 }
 
-// findDamage reads what the restore needs. Its error says what has come of the
-// restore and what is damaged.
+// findDamage reads what will be restored, mostly so that damage is found while
+// nothing has been changed. Its error says what has come of the restore so far.
 func (r *Restore) findDamage(ctx context.Context, outcome string) error {
 	damages, err := r.e.verifyOpen(ctx, r.open, r.needs)
 	if err != nil || len(damages) == 0 {
@@ -50,21 +42,20 @@ func (r *Restore) findDamage(ctx context.Context, outcome string) error {
 	}
 	r.e.noteDamage(ctx, r.open.Record.ID)
 	var names []string
-	for _, d := range damages {
+	for _, d := range damages[:min(5, len(damages))] {
 		name := d.Path
 		if d.Table != "" {
 			name = "table " + d.Table + " (" + d.Path + ")"
 		}
 		names = append(names, name)
 	}
-	more := ""
-	if len(names) > 5 {
-		more = fmt.Sprintf(" and %d more", len(names)-5)
-		names = names[:5]
+	list := strings.Join(names, ", ")
+	if n := len(damages) - len(names); n > 0 {
+		list += fmt.Sprintf(" and %d more", n)
 	}
 	return &core.Error{
 		Code: core.CodeDamage, Op: "restore backup " + r.open.Record.ID,
-		Message: outcome + ", because the backup is damaged: " + strings.Join(names, ", ") + more,
+		Message: outcome + ", because the backup is damaged: " + list,
 		Hint:    "restore another backup (backstay list), or only what is whole: --only, --table, --path",
 	}
 }

@@ -32,7 +32,7 @@ func (r *Restore) Run(ctx context.Context) (_ *Restored, err error) {
 	if r.intoNothing() {
 		return out, r.fillNothing(ctx, out)
 	}
-	if err := r.checkReadable(ctx); err != nil {
+	if err := r.findDamage(ctx, "nothing was changed"); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.letGo()) }()
