@@ -102,8 +102,49 @@ type Table struct {
 	Checksum string   `json:"checksum"` // RowSum over all rows, as 32 hex digits
 	Chunks   []Chunk  `json:"chunks,omitempty"`
 
+	// History is all versions of the rows, of a system-versioned table; nil for
+	// other tables and where they could not be carried.
+	History *History `json:"history,omitempty"`
+	// AllVersions says that the rows are all versions of them, as Versions makes it.
+	AllVersions bool `json:"-"`
+
 	LongestRow int64 `json:"longest_row,omitempty"` // bytes of the longest row in a chunk; 0 in backups older than this field
 }
+
+// Versions returns the table with its history in place of its present rows.
+// It must have one.
+func (t Table) Versions() Table {
+	h := t.History
+	t.Columns, t.Rows, t.Bytes, t.Checksum, t.Chunks, t.LongestRow = h.Columns, h.Rows, h.Bytes, h.Checksum, h.Chunks, h.LongestRow
+	if len(t.Key) > 0 {
+		t.Key = append(t.Key[:len(t.Key):len(t.Key)], h.Columns[len(h.Columns)-1].Name)
+	}
+	t.History, t.AllVersions = nil, true
+	return t
+}
+
+// Files returns the chunks of the rows and of the history.
+func (t Table) Files() []Chunk {
+	if t.History == nil {
+		return t.Chunks
+	}
+	return append(t.Chunks[:len(t.Chunks):len(t.Chunks)], t.History.Chunks...)
+}
+
+// History is all versions of a system-versioned table's rows: the present ones
+// too, each with when it became true and when it ceased to be. The last two
+// columns say when.
+type History struct {
+	Columns    []Column `json:"columns"`
+	Rows       int64    `json:"rows"`
+	Bytes      int64    `json:"bytes"`
+	Checksum   string   `json:"checksum"` // RowSum over all of them
+	Chunks     []Chunk  `json:"chunks,omitempty"`
+	LongestRow int64    `json:"longest_row,omitempty"`
+}
+
+// EndOfTime stands for the end of a row that is still true.
+const EndOfTime = "9999-12-31 23:59:59.999999"
 
 // Column is a column whose values are stored; generated columns are not.
 type Column struct {
@@ -118,6 +159,7 @@ type Form string
 const (
 	FormBytes Form = ""      // the stored bytes, whatever the character set; numbers and dates as the server prints them
 	FormFloat Form = "float" // the shortest decimal that reads back to the same double; FLOAT widened to double first
+	FormEnd   Form = "end"   // when a row ceased to be true, in UTC; EndOfTime while it is
 	FormText  Form = "text"  // utf8mb4 text that must be declared as such when it is loaded (MySQL's JSON; UUID, INET4, INET6)
 )
 

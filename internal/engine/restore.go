@@ -113,7 +113,7 @@ func (r *Restore) needs(p string) bool {
 			if !slices.Contains(r.db.tables, t.Name) {
 				continue
 			}
-			if p == t.Schema || slices.ContainsFunc(t.Chunks, func(ch core.Chunk) bool { return ch.File == p || strings.HasPrefix(ch.File, p+"/") }) || strings.HasPrefix(t.Schema, p+"/") {
+			if p == t.Schema || slices.ContainsFunc(t.Files(), func(ch core.Chunk) bool { return ch.File == p || strings.HasPrefix(ch.File, p+"/") }) || strings.HasPrefix(t.Schema, p+"/") {
 				return true
 			}
 		}

@@ -127,7 +127,7 @@ func (v *verifier) expect(o *Open) (paths map[string]bool) {
 	paths = map[string]bool{}
 	for _, t := range o.Index.Tables {
 		paths[t.Schema], v.tables[t.Schema] = true, t.Name
-		for _, c := range t.Chunks {
+		for _, c := range t.Files() {
 			paths[c.File], v.tables[c.File], v.chunks[c.File] = true, t.Name, c
 		}
 	}

@@ -81,7 +81,7 @@ func tables() []Case {
 				"CREATE TABLE gone (id INT PRIMARY KEY) WITH SYSTEM VERSIONING", "INSERT INTO gone VALUES (1)",
 				"CREATE TABLE never (id INT PRIMARY KEY) WITH SYSTEM VERSIONING",
 				"SET SESSION timestamp=1710000000.5", "UPDATE sv SET v='a2' WHERE id=1", "DELETE FROM sv WHERE id=2", "UPDATE ex SET v=NULL WHERE id=1", "UPDATE nk SET a=2", "DELETE FROM gone",
-				"SET SESSION timestamp=1720000000.999999", "UPDATE sv SET v='a3' WHERE id=1", "INSERT INTO sv VALUES (2,'b again')", "DELETE FROM ex WHERE id=2", "UPDATE nk SET a=3 WHERE b=1", "INSERT INTO gone VALUES (1)", "DELETE FROM gone",
+				"SET SESSION timestamp=1720000000.999999", "UPDATE sv SET v='a3' WHERE id=1", "INSERT INTO sv VALUES (2,'b again')", "DELETE FROM ex WHERE id=2", "UPDATE nk SET a=3 WHERE b=1", "INSERT INTO gone VALUES (1)", "SET SESSION timestamp=1720000001", "DELETE FROM gone",
 				"CREATE VIEW svv AS SELECT id, v FROM sv FOR SYSTEM_TIME ALL",
 			},
 			Unfit: only(mysql.MariaDB, 101100, "it has no system-versioned tables, or cannot load their history,"),

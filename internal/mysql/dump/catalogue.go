@@ -11,6 +11,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/ddl"
 )
 
 // owns says whether an object of this name belongs to the app. The prefix is
@@ -179,6 +180,7 @@ type columnInfo struct {
 	dataType   string // lower case
 	columnType string
 	charset    string
+	expression string // of a generated column
 	generated  bool
 }
 
@@ -193,7 +195,7 @@ func readColumns(ctx context.Context, c *mysql.Conn, database, table string) ([]
 	for _, r := range rows {
 		extra := strings.ToUpper(r[3].Text)
 		cols = append(cols, columnInfo{
-			name: r[0].Text, dataType: strings.ToLower(r[1].Text), columnType: r[4].Text, charset: r[5].Text,
+			name: r[0].Text, dataType: strings.ToLower(r[1].Text), columnType: r[4].Text, charset: r[5].Text, expression: r[2].Text,
 			generated: r[2].Text != "" || strings.Contains(extra, "STORED GENERATED") || strings.Contains(extra, "VIRTUAL GENERATED"),
 		})
 	}
@@ -210,7 +212,7 @@ func (c columnInfo) read() (core.Form, string) {
 	case "double":
 		return core.FormFloat, expr
 	case "enum", "set":
-		return core.FormBytes, memberExpression(expr, c.dataType, c.columnType, c.charset)
+		return core.FormBytes, memberExpression(expr, c)
 	case "json", "uuid", "inet4", "inet6":
 		// MariaDB's JSON is longtext and does not come here.
 		return core.FormText, expr
@@ -218,29 +220,14 @@ func (c columnInfo) read() (core.Form, string) {
 	return core.FormBytes, expr
 }
 
-// memberExpression tells no member from a member that is the empty string: both
-// read as ”. The value 0 of an ENUM is what the server writes in place of what it
-// could not take; the empty SET is what ” is taken for. So 0 of an ENUM, and of a
-// SET the empty member alone, are written as a number that is no member's name,
-// which the server takes for the value's index or bits.
-func memberExpression(column, dataType, columnType, charset string) string {
-	list := strings.TrimSuffix(strings.TrimPrefix(columnType, dataType+"("), ")")
-	members := "," + list + ","
-	empty := strings.Index(members, ",'',")
-	if empty < 0 {
+// memberExpression reads an ENUM or SET, with a number where its text would not
+// tell what it is.
+func memberExpression(column string, c columnInfo) string {
+	value, text, ok := ddl.Ambiguous(c.dataType, c.columnType)
+	if !ok {
 		return column
 	}
-	number := "0"
-	if dataType == "set" {
-		// A SET's members have no commas.
-		number = strconv.FormatUint(1<<strings.Count(members[1:empty+1], ","), 10)
-	}
-	for text := number; len(text) < len(number)+6; text = "0" + text {
-		if !strings.Contains(members, ",'"+text+"',") {
-			return "IF(" + column + "+0=" + number + ",CONVERT('" + text + "' USING " + charset + ")," + column + ")"
-		}
-	}
-	return column
+	return "IF(" + column + "+0=" + value + ",CONVERT('" + text + "' USING " + c.charset + ")," + column + ")"
 }
 
 func showCreate(ctx context.Context, c *mysql.Conn, table string) (string, error) {

@@ -67,7 +67,7 @@ func Compare(ctx context.Context, c *mysql.Conn, t core.Table, progress core.Pro
 // CompareRange is Compare for the rows that the SQL condition where selects: t
 // has their chunks, number and checksum.
 func CompareRange(ctx context.Context, c *mysql.Conn, t core.Table, where string, progress core.Progress) error {
-	work := tableWork{info: tableInfo{name: t.Name}, def: &definition{key: t.Key}, slices: []slice{{where: where}}}
+	work := tableWork{info: tableInfo{name: t.Name}, def: &definition{key: t.Key}, slices: []slice{{where: where, versions: t.AllVersions}}}
 	found, err := readColumns(ctx, c, "DATABASE()", t.Name)
 	if err != nil {
 		return err
@@ -79,9 +79,13 @@ func CompareRange(ctx context.Context, c *mysql.Conn, t core.Table, where string
 				_, expr = f.read()
 			}
 		}
+		if col.Form == core.FormEnd {
+			expr = endExpression(expr)
+		}
 		work.def.columns = append(work.def.columns, col)
 		work.def.selects = append(work.def.selects, expr)
 	}
+	work.history = &history{definition: *work.def}
 	cmp := &comparer{table: t, progress: progress}
 	cmp.enc.Sink, cmp.enc.Columns = cmp, len(t.Columns)
 	if err := c.Stream(ctx, work.selectRows(0), len(t.Columns), &cmp.enc); err != nil {

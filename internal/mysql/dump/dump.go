@@ -179,6 +179,8 @@ type tableWork struct {
 	info   tableInfo
 	def    *definition
 	slices []slice
+	// history is how all versions of the rows are read; nil: they are not.
+	history *history
 
 	hasRows atomic.Bool  // in the readers' view
 	left    atomic.Int64 // slices to read
@@ -204,16 +206,9 @@ func (s *Snapshot) dumpTables(ctx context.Context, w core.TreeWriter, progress c
 	if err := g.Wait(); err != nil {
 		return nil, nil, nil, err
 	}
-	for _, t := range s.tables {
-		if t.kind == "SYSTEM VERSIONED" {
-			s.Warnings = append(s.Warnings, core.Warning{
-				Code: "history", Object: "table " + t.name,
-				Message: "it is system-versioned: its present rows are in this backup, its former ones are not",
-			})
-		}
-	}
 	works := append(free, locked...)
 	slices.SortFunc(works, func(a, b *tableWork) int { return strings.Compare(a.info.name, b.info.name) })
+	s.warnOfHistory(works)
 	return collect(ctx, works, w)
 }
 
@@ -363,8 +358,16 @@ func (s *Snapshot) plan(ctx context.Context, c *mysql.Conn, t *tableWork) error 
 		if t.def, err = s.define(ctx, c, t.info.name); err != nil {
 			return err
 		}
+		if t.info.kind == systemVersioned {
+			if t.history, err = s.historyOf(ctx, c, t); err != nil {
+				return err
+			}
+		}
 		s.noteDefinition(t)
 		t.slices, err = s.cutKey(ctx, c, t)
+		if t.history != nil {
+			t.slices = t.history.withVersions(t.slices)
+		}
 		return err
 	})
 }
@@ -379,11 +382,15 @@ func (s *Snapshot) dumpSlice(ctx context.Context, c *mysql.Conn, t *tableWork, i
 		if !SameDefinition(create, t.def.create) {
 			return changed(t.info.name, errors.New("another definition than at the start"))
 		}
-		out := newChunkWriter(ctx, w, "database/data/"+fileName(t.info.name), i, progress)
+		def, folder := t.def, fileName(t.info.name)
+		if t.slices[i].versions {
+			def, folder = &t.history.definition, historyFolder(t.info.name)
+		}
+		out := newChunkWriter(ctx, w, "database/data/"+folder, i, progress)
 		defer out.abandon()
 		ch := newChunker(out)
-		ch.enc.Columns = len(t.def.selects)
-		if err := c.Stream(ctx, t.selectRows(i), len(t.def.selects), &ch.enc); err != nil {
+		ch.enc.Columns = len(def.selects)
+		if err := c.Stream(ctx, t.selectRows(i), len(def.selects), &ch.enc); err != nil {
 			return err
 		}
 		if err := ch.cut(); err != nil {
@@ -396,13 +403,17 @@ func (s *Snapshot) dumpSlice(ctx context.Context, c *mysql.Conn, t *tableWork, i
 }
 
 func (t *tableWork) selectRows(i int) string {
-	q := "SELECT " + strings.Join(t.def.selects, ", ") + " FROM " + mysql.QuoteName(t.info.name)
-	if len(t.def.key) > 0 {
+	def, versions := t.def, ""
+	if t.slices[i].versions {
+		def, versions = &t.history.definition, " FOR SYSTEM_TIME ALL"
+	}
+	q := "SELECT " + strings.Join(def.selects, ", ") + " FROM " + mysql.QuoteName(t.info.name) + versions
+	if len(def.key) > 0 {
 		q += " FORCE INDEX (PRIMARY)"
 	}
 	q += " WHERE " + t.slices[i].where
-	if len(t.def.key) > 0 {
-		q += " ORDER BY " + mysql.QuoteNames(t.def.key)
+	if len(def.key) > 0 {
+		q += " ORDER BY " + mysql.QuoteNames(def.key)
 	}
 	return q
 }
@@ -432,6 +443,9 @@ func collect(ctx context.Context, works []*tableWork, w core.TreeWriter) (*core.
 		var files []core.Entry
 		var sum mysql.RowSum
 		for _, sl := range t.slices {
+			if sl.versions {
+				continue
+			}
 			files = append(files, sl.names...)
 			table.LongestRow = max(table.LongestRow, sl.longest)
 			for _, c := range sl.chunks {
@@ -453,6 +467,12 @@ func collect(ctx context.Context, works []*tableWork, w core.TreeWriter) (*core.
 			}
 			data = append(data, dir)
 		}
+		history, folders, err := collectHistory(ctx, t, w)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		table.History = history
+		data = append(data, folders...)
 		index.Tables = append(index.Tables, table)
 	}
 	folder, err := writeDir(ctx, w, "table", schema)

@@ -14,7 +14,4 @@ func (o Options) WithAttempts(n int) Options {
 	return o
 }
 
-var (
-	FileName    = fileName
-	GrantCovers = grantCovers
-)
+var FileName = fileName

@@ -3,13 +3,13 @@ package dump
 import (
 	"context"
 	"fmt"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/ddl"
+	"github.com/backstay/backstay/internal/mysql/rights"
 )
 
 // objectKind says how one kind of object is listed and shown. The queries
@@ -87,7 +87,7 @@ func (s *Snapshot) dumpObjects(ctx context.Context, w core.TreeWriter) ([]core.S
 			if statement == "" {
 				continue
 			}
-			if statement, err = s.inOneSet(ctx, statement, &o, r[7].Text); err != nil {
+			if statement, err = ddl.InOneSet(statement, o, r[7].Text, s.inSet(ctx)); err != nil {
 				return nil, nil, fmt.Errorf("read %s %s: %w", o.Kind, o.Name, err)
 			}
 			name := fileName(o.Name) + ".sql"
@@ -147,7 +147,7 @@ func (s *Snapshot) statement(ctx context.Context, k objectKind, o *core.SchemaOb
 		if err := s.warnOfInvalid(ctx, o.Name); err != nil {
 			return "", err
 		}
-		if !trailsInASCII(o.Charset) {
+		if !ddl.TrailsInASCII(o.Charset) {
 			return s.unqualified(v.Text), nil
 		}
 	}
@@ -157,6 +157,22 @@ func (s *Snapshot) statement(ctx context.Context, k objectKind, o *core.SchemaOb
 		}
 	}
 	return v.Text, nil
+}
+
+// unqualified makes a definition one of whatever database it is run in.
+func (s *Snapshot) unqualified(statement string) string {
+	return ddl.Unqualified(statement, s.database, s.Server.LowerCaseTableNames != 0)
+}
+
+// inSet converts text by asking the server.
+func (s *Snapshot) inSet(ctx context.Context) ddl.Converter {
+	return func(text, charset string) (string, bool, error) {
+		rows, err := s.raw.Query(ctx, fmt.Sprintf("SELECT CONVERT(_utf8mb4 x'%x' USING %s), CONVERT(CONVERT(_utf8mb4 x'%[1]x' USING %[2]s) USING utf8mb4)", text, charset))
+		if err != nil || len(rows) != 1 || len(rows[0]) != 2 {
+			return "", false, err
+		}
+		return rows[0][0].Text, rows[0][1].Text == text, nil
+	}
 }
 
 // warnOfInvalid warns of a view that reads what is no longer there, which the
@@ -187,16 +203,19 @@ func (s *Snapshot) sequenceValue(ctx context.Context, name string) (string, erro
 	return rows[0][0].Text + "," + rows[0][1].Text, nil
 }
 
-// A grant on everything, on a database, or on parts of it such as one table;
-// the parts' names are quoted as sql_mode has it.
-var grantLine = regexp.MustCompile("(?is)^(GRANT|REVOKE) (.*?) ON (?:TABLE )?(\\*|`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\")\\.\\* (?:TO|FROM) ")
-
 // warnOfHidden warns of the kinds of objects that the account cannot see.
 func (s *Snapshot) warnOfHidden(ctx context.Context) error {
-	seen, err := s.visibleRights(ctx)
+	// Without a right to a kind of object the catalogue shows none of that kind,
+	// as if there were none: only the grants tell the two cases apart.
+	rows, err := s.grants(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("read the account's grants: %w", err)
 	}
+	lines := make([]string, len(rows))
+	for i, r := range rows {
+		lines[i] = r[0].Text
+	}
+	seen := rights.On(s.database, lines)
 	if !seen("SELECT") {
 		s.notVisible("table", "SELECT")
 	}
@@ -206,31 +225,6 @@ func (s *Snapshot) warnOfHidden(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// visibleRights reads the account's grants on the database. Without a right to
-// a kind of object the catalogue shows none of that kind, as if there were
-// none: only the grants tell the two cases apart.
-func (s *Snapshot) visibleRights(ctx context.Context) (func(anyOf ...string) bool, error) {
-	rows, err := s.grants(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read the account's grants: %w", err)
-	}
-	rights := map[string]bool{}
-	for _, r := range rows {
-		m := grantLine.FindStringSubmatch(r[0].Text)
-		if m == nil || m[3] != "*" && !grantCovers(m[3], s.database) {
-			continue
-		}
-		for _, right := range strings.Split(m[2], ",") {
-			// MySQL takes single databases out of a grant on all by a REVOKE,
-			// which SHOW GRANTS lists last.
-			rights[strings.ToUpper(strings.TrimSpace(right))] = !strings.EqualFold(m[1], "REVOKE")
-		}
-	}
-	return func(anyOf ...string) bool {
-		return rights["ALL PRIVILEGES"] || slices.ContainsFunc(anyOf, func(right string) bool { return rights[right] })
-	}, nil
 }
 
 // grants lists the account's grants with those of the roles that are active.
@@ -246,34 +240,4 @@ func (s *Snapshot) grants(ctx context.Context) ([]mysql.Row, error) {
 		}
 	}
 	return s.control.Query(ctx, "SHOW GRANTS")
-}
-
-// grantCovers says whether the pattern of a grant, a quoted name with LIKE
-// wildcards, covers the database.
-func grantCovers(pattern, database string) bool {
-	if len(pattern) < 2 {
-		return false
-	}
-	quote := pattern[:1]
-	pattern = strings.ReplaceAll(pattern[1:len(pattern)-1], quote+quote, quote)
-	var re strings.Builder
-	re.WriteString("(?is)^")
-	for i := 0; i < len(pattern); i++ {
-		switch c := pattern[i]; {
-		case c == '\\' && i+1 < len(pattern):
-			i++
-			re.WriteString(regexp.QuoteMeta(pattern[i : i+1]))
-		case c == '%':
-			re.WriteString(".*")
-		case c == '_':
-			re.WriteString(".")
-		case c < 0x80:
-			re.WriteString(regexp.QuoteMeta(string(c)))
-		default:
-			re.WriteByte(c)
-		}
-	}
-	re.WriteString("$")
-	compiled, err := regexp.Compile(re.String())
-	return err == nil && compiled.MatchString(database)
 }

@@ -105,20 +105,6 @@ func TestWhatTheAccountCannotSee(t *testing.T) {
 	})
 }
 
-func TestGrantCovers(t *testing.T) {
-	for _, c := range []struct {
-		pattern, database string
-		want              bool
-	}{
-		{"`a`", "a", true}, {"`a`", "A", true}, {"`a`", "ab", false}, {"`a%`", "abc", true}, {"`a_c`", "abc", true}, {"`a\\_c`", "abc", false}, {"`a\\_c`", "a_c", true},
-		{"`a``b`", "a`b", true}, {`"a""b"`, `a"b`, true}, {`"a"`, "a", true}, {"`a.b`", "axb", false}, {"`%`", "ünï", true}, {"`ü_`", "üx", true}, {"`(`", "(", true}, {"``", "", true}, {"", "", false}, {"`", "x", false},
-	} {
-		if got := dump.GrantCovers(c.pattern, c.database); got != c.want {
-			t.Errorf("%s covers %q: %v", c.pattern, c.database, got)
-		}
-	}
-}
-
 // TestTablesThatCannotBeRead: a table is whole in the backup, or there is none.
 func TestTablesThatCannotBeRead(t *testing.T) {
 	from := mysqltest.Database(t)

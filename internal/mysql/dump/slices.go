@@ -23,6 +23,8 @@ const maxSlices = 4096
 type slice struct {
 	where string // "TRUE" for all rows
 	bytes int64  // estimate
+	// versions says that all versions of the rows are read, not the present ones.
+	versions bool
 
 	chunks  []core.Chunk
 	names   []core.Entry

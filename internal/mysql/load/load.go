@@ -108,6 +108,9 @@ func Load(ctx context.Context, index core.DatabaseIndex, source Source, opt Opti
 	if err := l.createAll(ctx, objects, "sequence"); err != nil {
 		return nil, err
 	}
+	if tables, err = l.withHistory(ctx, tables); err != nil {
+		return nil, err
+	}
 	works, err := l.createTables(ctx, tables)
 	if err != nil {
 		return nil, err

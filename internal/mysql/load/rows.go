@@ -109,7 +109,7 @@ func (l *loader) sendChunk(ctx context.Context, c *mysql.Conn, t core.Table, chu
 	if l.noLocal.Load() {
 		return l.insertRows(ctx, c, t, r)
 	}
-	res, err := c.LoadLocal(ctx, loadStatement(t), &counting{r: r, progress: l.opt.Progress})
+	res, err := c.LoadLocal(ctx, loadStatement(t, l.lastInstant), &counting{r: r, progress: l.opt.Progress})
 	if mysql.LocalDisabled(err) {
 		l.noLocal.Store(true)
 		return l.insertRows(ctx, c, t, r) // nothing was read from r yet
@@ -151,7 +151,7 @@ func (l *loader) remarks(table string) string {
 	return " (the server said: " + strings.Join(l.hints[table], "; ") + ")"
 }
 
-func loadStatement(t core.Table) string {
+func loadStatement(t core.Table, lastInstant string) string {
 	var cols, sets []string
 	for i, c := range t.Columns {
 		name := mysql.QuoteName(c.Name)
@@ -159,6 +159,11 @@ func loadStatement(t core.Table) string {
 			v := fmt.Sprintf("@backstay_%d", i)
 			cols = append(cols, v)
 			sets = append(sets, name+" = CONVERT("+v+" USING utf8mb4)")
+			continue
+		}
+		if c.Form == core.FormEnd {
+			cols = append(cols, "@backstay_end")
+			sets = append(sets, name+" = LEAST(@backstay_end, '"+lastInstant+"')")
 			continue
 		}
 		cols = append(cols, name)
@@ -185,6 +190,9 @@ func (l *loader) insertRows(ctx context.Context, c *mysql.Conn, t core.Table, r 
 	wrap := func(i int) (string, string) {
 		if i < len(t.Columns) && t.Columns[i].Form == core.FormText {
 			return "CONVERT(", " USING utf8mb4)"
+		}
+		if i < len(t.Columns) && t.Columns[i].Form == core.FormEnd {
+			return "LEAST(", ", '" + l.lastInstant + "')"
 		}
 		return "", ""
 	}

@@ -131,14 +131,18 @@ func readRows(ctx context.Context, conn *mysql.Conn) (map[string][]string, error
 	if err != nil {
 		return nil, fmt.Errorf("list tables: %w", err)
 	}
+	listed, err := conn.Query(ctx, "SELECT COLUMN_NAME, LOWER(DATA_TYPE), GENERATION_EXPRESSION, TABLE_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=DATABASE() ORDER BY TABLE_NAME, ORDINAL_POSITION")
+	if err != nil {
+		return nil, fmt.Errorf("list columns: %w", err)
+	}
+	ofTable := map[string][]mysql.Row{}
+	for _, c := range listed {
+		ofTable[c[3].Text] = append(ofTable[c[3].Text], c)
+	}
 	all := map[string][]string{}
 	for _, table := range tables {
 		name, kind := table[0].Text, table[1].Text
-		columns, err := conn.Query(ctx, "SELECT COLUMN_NAME, LOWER(DATA_TYPE), GENERATION_EXPRESSION FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=DATABASE() AND TABLE_NAME="+
-			mysql.QuoteText(name)+" ORDER BY ORDINAL_POSITION")
-		if err != nil {
-			return nil, fmt.Errorf("list columns of %s: %w", name, err)
-		}
+		columns := ofTable[name]
 		var shown []string
 		for _, c := range columns {
 			shown = append(shown, show(mysql.QuoteName(c[0].Text), c[1].Text))

@@ -23,11 +23,23 @@ const erBadField = 1054 // servers without keys of expressions do not list them
 
 // ChecksumOf is Checksum for the default database of any connection.
 func ChecksumOf(ctx context.Context, config mysql.Config) (map[string]string, error) {
+	conn, err := mysql.Connect(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	sums, err := checksums(ctx, conn)
+	if closeErr := conn.Close(); err == nil {
+		err = closeErr
+	}
+	return sums, err
+}
+
+func checksums(ctx context.Context, conn *mysql.Conn) (map[string]string, error) {
 	const list = "SELECT table_name, %s FROM information_schema.tables t WHERE table_schema = DATABASE() AND table_type NOT LIKE '%%VIEW%%' ORDER BY table_name"
-	tables, err := queryAll(ctx, config, fmt.Sprintf(list, "(SELECT COUNT(*) FROM information_schema.statistics s"+
+	tables, err := conn.Query(ctx, fmt.Sprintf(list, "(SELECT COUNT(*) FROM information_schema.statistics s"+
 		" WHERE s.table_schema = t.table_schema AND s.table_name = t.table_name AND expression LIKE '% array)%')"))
 	if mysql.Number(err) == erBadField {
-		tables, err = queryAll(ctx, config, fmt.Sprintf(list, "'0'"))
+		tables, err = conn.Query(ctx, fmt.Sprintf(list, "'0'"))
 	}
 	if err != nil {
 		return nil, err
@@ -39,7 +51,7 @@ func ChecksumOf(ctx context.Context, config mysql.Config) (map[string]string, er
 			sums[name] = "none: the checksum of a table with a multi-valued key changes from one moment to the next (MySQL 9.7)"
 			continue
 		}
-		rows, err := queryAll(ctx, config, "CHECKSUM TABLE "+mysql.QuoteName(name)+" EXTENDED")
+		rows, err := conn.Query(ctx, "CHECKSUM TABLE "+mysql.QuoteName(name)+" EXTENDED")
 		if err != nil {
 			return nil, err
 		}
@@ -65,7 +77,19 @@ func ShowCreate(t testing.TB, database string) map[string]string {
 
 // ShowCreateOf is ShowCreate for the default database of any connection.
 func ShowCreateOf(ctx context.Context, config mysql.Config) (map[string]string, error) {
-	listed, err := queryAll(ctx, config,
+	conn, err := mysql.Connect(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := definitions(ctx, conn, config.Database)
+	if closeErr := conn.Close(); err == nil {
+		err = closeErr
+	}
+	return objects, err
+}
+
+func definitions(ctx context.Context, conn *mysql.Conn, database string) (map[string]string, error) {
+	listed, err := conn.Query(ctx,
 		"SELECT CASE WHEN table_type LIKE '%VIEW%' THEN 'view' WHEN table_type = 'SEQUENCE' THEN 'sequence' ELSE 'table' END, table_name"+
 			" FROM information_schema.tables WHERE table_schema = DATABASE()"+
 			" UNION ALL SELECT 'trigger', trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE()"+
@@ -77,7 +101,7 @@ func ShowCreateOf(ctx context.Context, config mysql.Config) (map[string]string, 
 	objects := make(map[string]string, len(listed))
 	for _, row := range listed {
 		kind, name := row[0].Text, row[1].Text
-		rows, err := queryAll(ctx, config, "SHOW CREATE "+kind+" "+mysql.QuoteName(name))
+		rows, err := conn.Query(ctx, "SHOW CREATE "+kind+" "+mysql.QuoteName(name))
 		if err != nil {
 			return nil, err
 		}
@@ -85,7 +109,7 @@ func ShowCreateOf(ctx context.Context, config mysql.Config) (map[string]string, 
 		if err != nil {
 			return nil, fmt.Errorf("show create %s %s: %w", kind, name, err)
 		}
-		objects[kind+" "+name] = neutral(text, config.Database)
+		objects[kind+" "+name] = neutral(text, database)
 	}
 	return objects, nil
 }

@@ -1,7 +1,9 @@
-package dump
+// Package ddl mends what SHOW CREATE prints, so that it makes the same object
+// in another database. It is for packages dump and load. It promises to change
+// nothing that need not be changed.
+package ddl
 
 import (
-	"context"
 	"fmt"
 	"regexp"
 	"strings"
@@ -10,14 +12,15 @@ import (
 	"github.com/backstay/backstay/internal/mysql"
 )
 
-// unqualified takes the database's name out of a definition where the server
+// Unqualified takes the database's name out of a definition where the server
 // names it although it is the definition's own: sequences in defaults, and the
 // columns of views that it cannot open, such as those whose definer is gone.
-// Left in, a copy in another database would use what is in this one.
-func (s *Snapshot) unqualified(statement string) string {
-	own := mysql.QuoteName(s.database)
+// Left in, a copy in another database would use what is in this one. anyCase
+// says that the server takes names in any case.
+func Unqualified(statement, database string, anyCase bool) string {
+	own := mysql.QuoteName(database)
 	same := func(name string) bool {
-		return name == own || s.Server.LowerCaseTableNames != 0 && strings.EqualFold(name, own)
+		return name == own || anyCase && strings.EqualFold(name, own)
 	}
 	var out strings.Builder
 	from := 0 // what is before it is in out
@@ -59,9 +62,10 @@ func quotedEnd(text string, i int) int {
 	return len(text)
 }
 
-// trailsInASCII says whether characters of a set may end in bytes that are
-// quotes or backslashes by themselves.
-func trailsInASCII(charset string) bool {
+// TrailsInASCII says whether characters of a set may end in bytes that are
+// quotes or backslashes by themselves. Definitions in such a set must not be
+// read byte by byte, as Unqualified does.
+func TrailsInASCII(charset string) bool {
 	switch charset {
 	case "big5", "cp932", "gb18030", "gbk", "sjis":
 		return true
@@ -71,21 +75,36 @@ func trailsInASCII(charset string) bool {
 
 var objectHead = regexp.MustCompile("^CREATE (?:OR REPLACE )?DEFINER=")
 
-// inOneSet returns an object's statement wholly in its own character set and
+// Converter converts text to a character set. ok is false when the set lacks a
+// character of it.
+type Converter func(text, charset string) (converted string, ok bool, err error)
+
+// InOneSet returns an object's statement wholly in its own character set and
 // quoted as its own sql_mode reads it. The server prints names and comments in
 // front of the body in UTF-8, whatever the body's set, and quotes comments with
 // backslashes, whatever the mode; run as it is, the statement would encode them
-// twice.
-func (s *Snapshot) inOneSet(ctx context.Context, statement string, o *core.SchemaObject, comment string) (string, error) {
+// twice. comment is the object's, "" for none.
+func InOneSet(statement string, o core.SchemaObject, comment string, convert Converter) (string, error) {
 	if o.Kind == "view" || o.Kind == "sequence" || !objectHead.MatchString(statement) {
 		return statement, nil
 	}
 	at := 0
-	replace := func(printed, wanted string) {
+	replace := func(printed, wanted string) error {
+		if !ascii(wanted) && o.Charset != "" && !strings.HasPrefix(o.Charset, "utf8") {
+			converted, ok, err := convert(wanted, o.Charset)
+			if err != nil {
+				return fmt.Errorf("convert %q to %s: %w", wanted, o.Charset, err)
+			}
+			if !ok {
+				return nil
+			}
+			wanted = converted
+		}
 		if i := strings.Index(statement[at:], printed); i >= 0 {
 			statement = statement[:at+i] + wanted + statement[at+i+len(printed):]
 			at += i + len(wanted)
 		}
+		return nil
 	}
 	names := []string{o.Name}
 	if i := strings.LastIndexByte(o.Definer, '@'); i >= 0 {
@@ -98,46 +117,24 @@ func (s *Snapshot) inOneSet(ctx context.Context, statement string, o *core.Schem
 		if ascii(name) {
 			continue
 		}
-		converted, ok, err := s.inSet(ctx, mysql.QuoteName(name), o.Charset)
-		if err != nil {
+		if err := replace(mysql.QuoteName(name), mysql.QuoteName(name)); err != nil {
 			return "", err
 		}
-		if ok {
-			replace(mysql.QuoteName(name), converted)
-		}
 	}
-	literal := quotedComment.Replace(comment)
+	if comment == "" {
+		return statement, nil
+	}
+	printed := quotedComment.Replace(comment)
+	literal := printed
 	if strings.Contains(o.SQLMode, "NO_BACKSLASH_ESCAPES") {
 		literal = strings.ReplaceAll(comment, "'", "''")
 	}
-	converted, ok, err := s.inSet(ctx, literal, o.Charset)
-	if err != nil {
-		return "", err
-	}
-	if ok && comment != "" {
-		replace("COMMENT '"+quotedComment.Replace(comment)+"'", "COMMENT '"+converted+"'")
-	}
-	return statement, nil
+	err := replace("COMMENT '"+printed+"'", "COMMENT '"+literal+"'")
+	return statement, err
 }
 
 // How the server quotes a comment (append_unescaped in its sources).
 var quotedComment = strings.NewReplacer("\x00", `\0`, "\n", `\n`, "\r", `\r`, `\`, `\\`, `'`, `''`)
-
-// inSet converts text to a character set. ok is false when the set lacks a
-// character of it.
-func (s *Snapshot) inSet(ctx context.Context, text, charset string) (converted string, ok bool, err error) {
-	if charset == "" || ascii(text) || strings.HasPrefix(charset, "utf8") {
-		return text, true, nil
-	}
-	rows, err := s.raw.Query(ctx, fmt.Sprintf("SELECT CONVERT(_utf8mb4 x'%x' USING %s), CONVERT(CONVERT(_utf8mb4 x'%[1]x' USING %[2]s) USING utf8mb4)", text, charset))
-	if err != nil {
-		return "", false, fmt.Errorf("convert %q to %s: %w", text, charset, err)
-	}
-	if len(rows) != 1 || len(rows[0]) != 2 {
-		return "", false, fmt.Errorf("convert %q to %s: unexpected answer", text, charset)
-	}
-	return rows[0][0].Text, rows[0][1].Text == text, nil
-}
 
 func ascii(text string) bool {
 	for i := range len(text) {
