@@ -101,7 +101,7 @@ func (b *builder) code(s *statement, object string, from, to int) {
 // read the table or view again.
 func (b *builder) introduced(s *statement, object string, i int) {
 	literal := s.at(i + 1).text
-	if b.body || literal[0] != '\'' && literal[0] != '"' || !strings.ContainsAny(literal[1:len(literal)-1], `'"\`) {
+	if b.body || len(literal) < 2 || literal[0] != '\'' && literal[0] != '"' || !strings.ContainsAny(literal[1:len(literal)-1], `'"\`) {
 		return
 	}
 	charset := b.charsetName(s.at(i).text[1:])
