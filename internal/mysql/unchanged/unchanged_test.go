@@ -149,7 +149,7 @@ func TestProof(t *testing.T) {
 // makes it look, and no list that may be old.
 func TestHorizon(t *testing.T) {
 	row := func(thread, started, modified string) mysql.Row {
-		return mysql.Row{{Text: thread}, {Text: started}, {Text: modified}}
+		return mysql.Row{{Text: thread}, {Text: started}, {Text: modified}, {Text: "SELECT 'mark'"}}
 	}
 	const now = instant
 	own := row("7", "2026-10-25 02:30:00", "0")
@@ -163,6 +163,7 @@ func TestHorizon(t *testing.T) {
 		"alone":                          {[]mysql.Row{own}, false, now, ""},
 		"none":                           {nil, true, 0, oldList},
 		"an old list":                    {[]mysql.Row{row("6", "2026-10-25 02:29:00", "0")}, true, 0, oldList},
+		"an old list with us in it":      {[]mysql.Row{{{Text: "7"}, {Text: "2026-10-25 02:30:00"}, {Text: "0"}, {Text: "SELECT 'other'"}}}, true, 0, oldList},
 		"an older one":                   {[]mysql.Row{row("6", "2026-10-25 02:29:00", "0"), own}, true, now - 60, ""},
 		"one that began later":           {[]mysql.Row{row("8", "2026-10-25 02:30:01", "0"), own}, true, now, ""},
 		"the oldest counts":              {[]mysql.Row{row("6", "2026-10-25 02:29:00", "0"), own, row("5", "2026-10-25 00:30:00", "0")}, true, now - 7200, ""},
@@ -172,7 +173,7 @@ func TestHorizon(t *testing.T) {
 		"prepared and left":              {[]mysql.Row{own, row("0", "2026-10-25 02:29:00", "1")}, true, 0, "a prepared transaction is waiting for its end"},
 		"unreadable":                     {[]mysql.Row{own, row("6", "", "0")}, true, 0, "the beginning of a transaction, , cannot be read"},
 	} {
-		if got, why := horizon(c.rows, "7", now, c.steady); got != c.want || why != c.why {
+		if got, why := horizon(c.rows, "7", "mark", now, c.steady); got != c.want || why != c.why {
 			t.Errorf("%s: %d %q, want %d %q", name, got, why, c.want, c.why)
 		}
 	}

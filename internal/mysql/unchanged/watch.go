@@ -2,6 +2,7 @@ package unchanged
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"strconv"
@@ -202,12 +203,13 @@ func (w *Watch) askSteady(ctx context.Context, c *mysql.Conn) (bool, error) {
 
 // askTransactions finds the horizon: when the oldest open transaction began.
 // The server shows a copy of its list, which may be old while others look at it
-// too; a copy with our own transaction in it was made after that began.
+// too; a copy in which our own transaction runs this very statement is not.
 func (w *Watch) askTransactions(ctx context.Context, c *mysql.Conn, steady bool) (at int64, why string, err error) {
 	if _, err := c.Exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT"); err != nil {
 		return 0, "", err
 	}
-	rows, qerr := c.Query(ctx, "SELECT trx_mysql_thread_id, trx_started, trx_rows_modified FROM information_schema.INNODB_TRX")
+	mark := rand.Text()
+	rows, qerr := c.Query(ctx, "SELECT trx_mysql_thread_id, trx_started, trx_rows_modified, trx_query FROM information_schema.INNODB_TRX WHERE '"+mark+"'<>''")
 	cut, cerr := c.Query(ctx, "SHOW COUNT(*) WARNINGS")
 	if _, err := c.Exec(ctx, "ROLLBACK"); err != nil {
 		return 0, "", err
@@ -222,16 +224,17 @@ func (w *Watch) askTransactions(ctx context.Context, c *mysql.Conn, steady bool)
 		return 0, "the server does not show all open transactions", nil
 	}
 	rows = slices.DeleteFunc(rows, func(r mysql.Row) bool { return w.harmless[r[0].Text] })
-	at, why = horizon(rows, strconv.FormatUint(w.evidence.Server.Connection, 10), w.evidence.Time, steady)
+	at, why = horizon(rows, strconv.FormatUint(w.evidence.Server.Connection, 10), mark, w.evidence.Time, steady)
 	return at, why, nil
 }
 
 // horizon returns the time, by the server's clock, at or after which every
 // transaction began that is open or still to come, or says why it is not known.
-// rows have the number of the connection, the time of the beginning and the
-// number of modified rows; own is our connection, whose transaction began at
-// now or later; steady says that no clock was put forward or back of late.
-func horizon(rows []mysql.Row, own string, now int64, steady bool) (int64, string) {
+// rows have the number of the connection, the time of the beginning, the
+// number of modified rows, and the statement under way; own is our connection,
+// whose transaction began at now or later and whose statement has mark in it;
+// steady says that no clock was put forward or back of late.
+func horizon(rows []mysql.Row, own, mark string, now int64, steady bool) (int64, string) {
 	var ownStart time.Time
 	var starts []time.Time
 	for _, r := range rows {
@@ -240,7 +243,9 @@ func horizon(rows []mysql.Row, own string, now int64, steady bool) (int64, strin
 			return 0, "the beginning of a transaction, " + r[1].Text + ", cannot be read"
 		}
 		if r[0].Text == own {
-			ownStart = at
+			if strings.Contains(r[3].Text, mark) {
+				ownStart = at
+			}
 			continue
 		}
 		if r[0].Text == "0" && r[2].Text != "0" {
