@@ -64,7 +64,8 @@ type loader struct {
 	counterLock bool
 	mu          sync.Mutex
 	result      Loaded
-	hints       map[string][]string // table → what the server remarked while loading it
+	hints       map[string][]string     // table → what the server remarked while loading it
+	changes     map[string]mysql.RowSum // chunk → by how much the server differs from it in ways that are known
 }
 
 // Load replaces the tables and objects of the index in the target database.

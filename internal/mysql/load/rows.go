@@ -63,8 +63,15 @@ func (l *loader) loadChunk(ctx context.Context, c *mysql.Conn, t core.Table, chu
 	l.opt.Progress.Item("table " + t.Name)
 	var err error
 	var rows int64
+	relaxed := false
 	for range tries {
 		rows, err = l.sendChunk(ctx, c, t, chunk, first)
+		if !relaxed && l.opt.Plan.Checked(t.Name) && (mysql.Number(err) == erCheckViolated || err == nil && rows != chunk.Rows) {
+			relaxed = true
+			if err = l.relax(ctx, c, t); err == nil {
+				continue
+			}
+		}
 		// A statement that lost a deadlock was rolled back whole, where there
 		// are transactions; elsewhere there are no deadlocks.
 		if n := mysql.Number(err); n != erDeadlock && n != mysql.ErLockWaitTimeout {
@@ -94,7 +101,7 @@ func (l *loader) loadChunk(ctx context.Context, c *mysql.Conn, t core.Table, chu
 	return nil
 }
 
-func (l *loader) sendChunk(ctx context.Context, c *mysql.Conn, t core.Table, chunk core.Chunk, first *string) (_ int64, err error) {
+func (l *loader) sendChunk(ctx context.Context, c *mysql.Conn, t core.Table, chunk core.Chunk, first *string) (rows int64, err error) {
 	file, err := l.source.Open(ctx, chunk.File)
 	if err != nil {
 		return 0, err
@@ -106,17 +113,33 @@ func (l *loader) sendChunk(ctx context.Context, c *mysql.Conn, t core.Table, chu
 			return 0, err
 		}
 	}
+	var z *zeros
+	if l.foldsZeros(t) {
+		z = newZeros(r, t)
+		r = z
+	}
 	if l.noLocal.Load() {
-		return l.insertRows(ctx, c, t, r)
+		n, err := l.insertRows(ctx, c, t, r)
+		l.noteZeros(t, chunk, z)
+		return n, err
+	}
+	if l.opt.Plan.Checked(t.Name) { // so that rows that were left out can be sent again
+		if _, err := c.Exec(ctx, "START TRANSACTION"); err != nil {
+			return 0, err
+		}
+		defer func() { err = l.endChunk(ctx, c, rows == chunk.Rows, err) }()
 	}
 	res, err := c.LoadLocal(ctx, loadStatement(t, l.lastInstant), &counting{r: r, progress: l.opt.Progress})
 	if mysql.LocalDisabled(err) {
 		l.noLocal.Store(true)
-		return l.insertRows(ctx, c, t, r) // nothing was read from r yet
+		n, err := l.insertRows(ctx, c, t, r) // nothing was read from r yet
+		l.noteZeros(t, chunk, z)
+		return n, err
 	}
 	if err != nil {
 		return 0, err
 	}
+	l.noteZeros(t, chunk, z)
 	if res.Warnings > 0 {
 		if err := l.noteRemarks(ctx, c, t.Name); err != nil {
 			return 0, err
