@@ -36,7 +36,7 @@ type Dumped struct {
 // once. On error what was written belongs to nothing.
 func (s *Snapshot) Write(ctx context.Context, w core.TreeWriter, progress core.Progress) (_ *Dumped, err error) {
 	progress.Stage("database", s.EstimatedBytes())
-	ctx, stop := s.whileAlive(ctx)
+	ctx, stop := mysql.WhileAlive(ctx, s.opt.Config, s.opt.patience)
 	defer func() { err = stop(err) }()
 	// At once, while they are what they were at the instant.
 	objects, folders, err := s.dumpObjects(ctx, w)

@@ -218,7 +218,7 @@ func (s *Snapshot) takeInstant(ctx context.Context) error {
 
 // lockedIdle is after how many seconds of silence the server ends the session
 // that holds up all writers, should the network or this machine be gone.
-const lockedIdle = 20
+const lockedIdle = 10
 
 // takeWith takes the instant by one method, or gives up when the lock is busy.
 func (s *Snapshot) takeWith(ctx context.Context, r rung) (err error) {

@@ -42,7 +42,7 @@ type Options struct {
 
 	sliceBytes int64         // 0: sliceBytes; tests take less
 	attempts   int           // 0: attempts
-	patience   time.Duration // 0: patience
+	patience   time.Duration // 0: mysql.Patience
 }
 
 // Snapshot is a set of connections that all see one instant of a database.
@@ -108,7 +108,7 @@ func Open(ctx context.Context, opt Options) (_ *Snapshot, err error) {
 		opt.attempts = attempts
 	}
 	if opt.patience == 0 {
-		opt.patience = patience
+		opt.patience = mysql.Patience
 	}
 	s := &Snapshot{opt: opt, database: opt.Config.Database}
 	defer func() {
@@ -116,7 +116,7 @@ func Open(ctx context.Context, opt Options) (_ *Snapshot, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	ctx, stop := s.whileAlive(ctx)
+	ctx, stop := mysql.WhileAlive(ctx, opt.Config, opt.patience)
 	defer func() { err = stop(err) }()
 	if s.control, err = mysql.Connect(ctx, opt.Config); err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package dump
+package mysql
 
 import (
 	"context"
@@ -7,19 +7,18 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
-	"github.com/backstay/backstay/internal/mysql"
 )
 
-// patience is how long a server may leave a new connection unanswered before it
+// Patience is how long a server may leave a new connection unanswered before it
 // is taken for hung.
-const patience = 2 * time.Minute
+const Patience = 2 * time.Minute
 
-// whileAlive returns a context that ends when the server gives no sign of life
-// any more: a machine that is frozen, or a network that swallows packets, closes
-// no connection, and a statement may rightly be silent for an hour. The
-// function that it returns ends the watch and says so in place of err.
-func (s *Snapshot) whileAlive(ctx context.Context) (context.Context, func(err error) error) {
-	limit := s.opt.patience
+// WhileAlive returns a context that ends when the server gives no sign of life
+// any more, which is noticed within twice the limit: a machine that is frozen,
+// or a network that swallows packets, closes no connection, and a statement may
+// rightly be silent for an hour. The function that it returns must be called;
+// it ends the watch, and says so in place of err.
+func WhileAlive(ctx context.Context, config Config, limit time.Duration) (context.Context, func(err error) error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -30,10 +29,10 @@ func (s *Snapshot) whileAlive(ctx context.Context) (context.Context, func(err er
 				return
 			case <-time.After(limit / 2):
 			}
-			if !s.answers(ctx, limit) && ctx.Err() == nil {
+			if !answers(ctx, config, limit) && ctx.Err() == nil {
 				cancel(&core.Error{
 					Code: core.CodeDatabase, Op: "ask the database server for a sign of life", Message: fmt.Sprintf("no answer within %s", limit),
-					Hint: "the server hangs, or the network to it is gone; nothing was stored. Back up again when it answers",
+					Hint: "the server hangs, or the network to it is gone; try again when it answers",
 				})
 			}
 		}
@@ -51,12 +50,11 @@ func (s *Snapshot) whileAlive(ctx context.Context) (context.Context, func(err er
 
 // answers says whether the server answers a new connection. A refusal is an
 // answer, and a server that is not there ends the connections that there are.
-func (s *Snapshot) answers(ctx context.Context, limit time.Duration) bool {
+func answers(ctx context.Context, config Config, limit time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	config := s.opt.Config
 	config.Timeout = limit
-	c, err := mysql.Connect(ctx, config)
+	c, err := Connect(ctx, config)
 	if err == nil {
 		err = c.Close()
 	}
