@@ -62,6 +62,14 @@ bench: setup build ## measure backstay beside mydumper, mariadb-dump and restic 
 microbench: setup ## run the Go benchmarks
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(TEST_FLAGS) ./...
 
+.PHONY: bench-freeze
+bench-freeze: setup ## measure how long writers wait at most during a backup
+	go test -run '^$$' -bench Freeze -benchtime 1x -timeout 60m $(TEST_FLAGS) ./test/consistency
+
+.PHONY: test-consistency
+test-consistency: setup ## change schemas at every moment of a backup, and wait for what is rare
+	BACKSTAY_TEST_LONG=1 go test -count=1 -timeout 60m $(TEST_FLAGS) ./test/consistency
+
 .PHONY: setup
 setup:
 	@scripts/setup.sh
