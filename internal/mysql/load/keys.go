@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
-	"github.com/backstay/backstay/internal/mysql/dump"
 )
 
 // largeTable is how many bytes of rows a table has for which it pays to build
@@ -105,7 +105,7 @@ func (l *loader) buildKeys(ctx context.Context, c *mysql.Conn, t *tableLoad) err
 		if err != nil {
 			return err
 		}
-		if dump.SameDefinition(now, t.whole) {
+		if sameKeys(now, t.whole) {
 			return nil
 		}
 		return l.loadAgain(ctx, c, t, errors.New("the server made other keys than the table had"))
@@ -121,6 +121,14 @@ func (l *loader) buildKeys(ctx context.Context, c *mysql.Conn, t *tableLoad) err
 		}
 	}
 	return l.loadAgain(ctx, c, t, err)
+}
+
+// sameKeys says whether two printed definitions have the same keys in the same
+// order. Other things may have changed meanwhile, as the next AUTO_INCREMENT value does.
+func sameKeys(a, b string) bool {
+	x, ok1 := readDefinition(a)
+	y, ok2 := readDefinition(b)
+	return ok1 && ok2 && slices.EqualFunc(x.keys, y.keys, func(k, o key) bool { return k.text == o.text })
 }
 
 func keysError(table string, err error) error {
@@ -162,7 +170,7 @@ func (l *loader) loadAgain(ctx context.Context, c *mysql.Conn, t *tableLoad, cau
 	l.mu.Lock()
 	l.result.Warnings = append(l.result.Warnings, core.Warning{
 		Code: "keys", Object: "table " + t.Name,
-		Message: "its keys could not be built after its rows (" + mysql.ServerText(cause) + "); it was loaded again, with its keys in place, which took longer",
+		Message: "its keys could not be built after its rows (" + mysql.ServerText(cause) + "); it was loaded again, with its keys in place, which took longer. Nothing is missing; more room in the server's tmpdir may spare this",
 	})
 	l.result.Rows -= t.Rows
 	l.result.Bytes -= t.Bytes

@@ -130,6 +130,9 @@ func newSchedule(tables []*tableLoad) *schedule {
 	s.changed = sync.NewCond(&s.mu)
 	for _, t := range tables {
 		t.advance()
+		if t.step == stepDone {
+			continue
+		}
 		t.total = t.remaining()
 		s.tables = append(s.tables, t)
 	}
