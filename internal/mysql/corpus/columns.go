@@ -66,8 +66,8 @@ func columns() []Case {
 			Unfit: only(mysql.MariaDB, 0, "its CHECK lets no such row in"),
 		},
 		{
-			Name:   "AUTO_INCREMENT",
-			Guards: "a row with 0 becomes the next number; the next value after rows were deleted, in empty tables and at the end of the range",
+			Name:   "automatic numbers",
+			Guards: "AUTO_INCREMENT: a row with 0 becomes the next number; the next value after rows were deleted, in empty tables and at the end of the range",
 			SQL: []string{
 				"SET SESSION sql_mode='NO_AUTO_VALUE_ON_ZERO'",
 				"CREATE TABLE ai (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, x INT) AUTO_INCREMENT=5000", "INSERT INTO ai VALUES (0,1),(7,2)",

@@ -23,7 +23,7 @@ const slowVariable = "BACKSTAY_TEST_SLOW"
 func TestMain(m *testing.M) { os.Exit(mysqltest.Main(m)) }
 
 // each runs a test for each case that means something to the server.
-func each(t *testing.T, test func(t *testing.T, c corpus.Case, database string)) {
+func each(t *testing.T, slow bool, test func(t *testing.T, c corpus.Case, database string)) {
 	conn := mysqltest.Connect(t, mysqltest.Config(t, ""))
 	server, err := conn.Server(t.Context())
 	if err != nil {
@@ -36,7 +36,10 @@ func each(t *testing.T, test func(t *testing.T, c corpus.Case, database string))
 					t.Skip(why)
 				}
 			}
-			if c.Slow && os.Getenv(slowVariable) == "" {
+			switch {
+			case c.Slow && !slow:
+				t.Skip("it is slow, and loaded in one way only")
+			case c.Slow && os.Getenv(slowVariable) == "":
 				t.Skipf("it is slow; %s=1 runs it, and so does make test-matrix", slowVariable)
 			}
 			database := mysqltest.Database(t)
@@ -75,7 +78,7 @@ func carry(t *testing.T, c corpus.Case, from, to mysql.Config) {
 	if diff := cmp.Diff(c.Warnings, codes); diff != "" {
 		t.Errorf("warnings of the dump (-want +got):\n%s%v", diff, d.Warnings)
 	}
-	loaded, err := load.Load(t.Context(), d.Index, tree, load.Options{Config: to, Progress: core.NoProgress{}})
+	loaded, err := load.Load(t.Context(), d.Index, tree, load.Options{Config: to, Connections: 2, Progress: core.NoProgress{}})
 	if err != nil {
 		t.Fatalf("%v (hint: %s)", err, core.HintOf(err))
 	}
@@ -101,7 +104,7 @@ func same(t *testing.T, from, to mysql.Config) {
 }
 
 func TestRoundTrip(t *testing.T) {
-	each(t, func(t *testing.T, c corpus.Case, database string) {
+	each(t, true, func(t *testing.T, c corpus.Case, database string) {
 		from, to := mysqltest.Config(t, database), mysqltest.Config(t, mysqltest.Database(t))
 		carry(t, c, from, to)
 		same(t, from, to)
@@ -118,7 +121,7 @@ func TestRoundTripByInsert(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	each(t, func(t *testing.T, c corpus.Case, database string) {
+	each(t, false, func(t *testing.T, c corpus.Case, database string) {
 		if c.Packets {
 			t.Skip("an INSERT must fit into max_allowed_packet")
 		}
@@ -138,7 +141,7 @@ func TestRoundTripElsewhere(t *testing.T) {
 	}
 	elsewhere := mysqltest.Start(t, localserver.Options{Name: "elsewhere", Args: args})
 	mysqltest.ExecOn(t, mysqltest.ConfigOf(elsewhere, ""), "CREATE DATABASE there")
-	each(t, func(t *testing.T, c corpus.Case, database string) {
+	each(t, false, func(t *testing.T, c corpus.Case, database string) {
 		there := mysqltest.ConfigOf(elsewhere, "there")
 		mysqltest.ExecOn(t, mysqltest.ConfigOf(elsewhere, ""), "DROP DATABASE there", "CREATE DATABASE there")
 		from, back := mysqltest.Config(t, database), mysqltest.Config(t, mysqltest.Database(t))

@@ -35,7 +35,7 @@ func ChecksumOf(ctx context.Context, config mysql.Config) (map[string]string, er
 }
 
 func checksums(ctx context.Context, conn *mysql.Conn) (map[string]string, error) {
-	const list = "SELECT table_name, %s FROM information_schema.tables t WHERE table_schema = DATABASE() AND table_type NOT LIKE '%%VIEW%%' ORDER BY table_name"
+	const list = "SELECT table_name, %s, engine FROM information_schema.tables t WHERE table_schema = DATABASE() AND table_type NOT LIKE '%%VIEW%%' ORDER BY table_name"
 	tables, err := conn.Query(ctx, fmt.Sprintf(list, "(SELECT COUNT(*) FROM information_schema.statistics s"+
 		" WHERE s.table_schema = t.table_schema AND s.table_name = t.table_name AND expression LIKE '% array)%')"))
 	if mysql.Number(err) == erBadField {
@@ -50,6 +50,12 @@ func checksums(ctx context.Context, conn *mysql.Conn) (map[string]string, error)
 		if row[1].Text != "0" {
 			sums[name] = "none: the checksum of a table with a multi-valued key changes from one moment to the next (MySQL 9.7)"
 			continue
+		}
+		if row[2].Text == "ARCHIVE" {
+			// Its rows are in a buffer at first, which MySQL's checksum was seen (9.7) to miss.
+			if _, err := conn.Exec(ctx, "FLUSH LOCAL TABLES "+mysql.QuoteName(name)); err != nil {
+				return nil, fmt.Errorf("flush table %s: %w", name, err)
+			}
 		}
 		rows, err := conn.Query(ctx, "CHECKSUM TABLE "+mysql.QuoteName(name)+" EXTENDED")
 		if err != nil {
