@@ -16,6 +16,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/layout"
 	"github.com/backstay/backstay/internal/mysql/unchanged"
 )
 
@@ -88,19 +89,19 @@ func (s *Snapshot) Write(ctx context.Context, w core.TreeWriter, progress core.P
 const indexPath = "database/index.json"
 
 func writeDatabaseDir(ctx context.Context, w core.TreeWriter, index []byte, data, schema []core.Entry, more ...core.Entry) (core.Entry, error) {
-	indexEntry, err := writeFile(ctx, w, indexPath, "index.json", index)
+	indexEntry, err := layout.WriteFile(ctx, w, indexPath, "index.json", index)
 	if err != nil {
 		return core.Entry{}, err
 	}
-	dataDir, err := writeDir(ctx, w, "data", data)
+	dataDir, err := layout.WriteDir(ctx, w, "data", data)
 	if err != nil {
 		return core.Entry{}, err
 	}
-	schemaDir, err := writeDir(ctx, w, "schema", schema)
+	schemaDir, err := layout.WriteDir(ctx, w, "schema", schema)
 	if err != nil {
 		return core.Entry{}, err
 	}
-	return writeDir(ctx, w, "database", append(more, indexEntry, dataDir, schemaDir))
+	return layout.WriteDir(ctx, w, "database", append(more, indexEntry, dataDir, schemaDir))
 }
 
 // describe says of the database what the manifest needs, and completes index.
@@ -382,22 +383,17 @@ func (s *Snapshot) dumpSlice(ctx context.Context, c *mysql.Conn, t *tableWork, i
 		if !SameDefinition(create, t.def.create) {
 			return changed(t.info.name, errors.New("another definition than at the start"))
 		}
-		def, folder := t.def, fileName(t.info.name)
+		def, folder := t.def, layout.FileName(t.info.name)
 		if t.slices[i].versions {
 			def, folder = &t.history.definition, historyFolder(t.info.name)
 		}
-		out := newChunkWriter(ctx, w, "database/data/"+folder, i, progress)
-		defer out.abandon()
-		ch := newChunker(out)
-		ch.enc.Columns = len(def.selects)
-		if err := c.Stream(ctx, t.selectRows(i), len(def.selects), &ch.enc); err != nil {
+		rows := layout.NewRows(ctx, w, "database/data/"+folder, i, progress)
+		defer rows.Abandon()
+		rows.Encoder.Columns = len(def.selects)
+		if err := c.Stream(ctx, t.selectRows(i), len(def.selects), &rows.Encoder); err != nil {
 			return err
 		}
-		if err := ch.cut(); err != nil {
-			return err
-		}
-		t.slices[i].longest = ch.longest
-		t.slices[i].chunks, t.slices[i].names, err = out.finish()
+		t.slices[i].Stored, err = rows.Finish()
 		return err
 	})
 }
@@ -423,12 +419,12 @@ func collect(ctx context.Context, works []*tableWork, w core.TreeWriter) (*core.
 	index := &core.DatabaseIndex{Tables: []core.Table{}}
 	var data, schema []core.Entry
 	for _, t := range works {
-		name := fileName(t.info.name)
+		name := layout.FileName(t.info.name)
 		table := core.Table{
 			Name: t.info.name, Engine: t.info.engine, Schema: "database/schema/table/" + name + ".sql",
 			Columns: t.def.columns, Key: t.def.key,
 		}
-		e, err := writeFile(ctx, w, table.Schema, name+".sql", []byte(t.def.stored))
+		e, err := layout.WriteFile(ctx, w, table.Schema, name+".sql", []byte(t.def.stored))
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -446,9 +442,9 @@ func collect(ctx context.Context, works []*tableWork, w core.TreeWriter) (*core.
 			if sl.versions {
 				continue
 			}
-			files = append(files, sl.names...)
-			table.LongestRow = max(table.LongestRow, sl.longest)
-			for _, c := range sl.chunks {
+			files = append(files, sl.Entries...)
+			table.LongestRow = max(table.LongestRow, sl.Longest)
+			for _, c := range sl.Chunks {
 				part, err := mysql.ParseRowSum(c.Checksum)
 				if err != nil {
 					return nil, nil, nil, err
@@ -461,7 +457,7 @@ func collect(ctx context.Context, works []*tableWork, w core.TreeWriter) (*core.
 		}
 		table.Checksum = sum.String()
 		if len(files) > 0 {
-			dir, err := writeDir(ctx, w, name, files)
+			dir, err := layout.WriteDir(ctx, w, name, files)
 			if err != nil {
 				return nil, nil, nil, err
 			}
@@ -471,11 +467,13 @@ func collect(ctx context.Context, works []*tableWork, w core.TreeWriter) (*core.
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		table.History = history
+		if history != nil {
+			table.History, table.LongestRow = history, max(table.LongestRow, history.LongestRow)
+		}
 		data = append(data, folders...)
 		index.Tables = append(index.Tables, table)
 	}
-	folder, err := writeDir(ctx, w, "table", schema)
+	folder, err := layout.WriteDir(ctx, w, "table", schema)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -1,5 +1,7 @@
 package dump
 
+import "github.com/backstay/backstay/internal/mysql/layout"
+
 // For tests in dump_test, which may load what was dumped.
 
 // WithSliceBytes makes slices of about n bytes.
@@ -14,4 +16,4 @@ func (o Options) WithAttempts(n int) Options {
 	return o
 }
 
-var FileName = fileName
+var FileName = layout.FileName

@@ -7,13 +7,14 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/layout"
 )
 
 const systemVersioned = "SYSTEM VERSIONED"
 
 // historyFolder is the folder of a table's former rows below database/data. No
 // table's own folder has a dot in its name.
-func historyFolder(table string) string { return fileName(table) + ".history" }
+func historyFolder(table string) string { return layout.FileName(table) + ".history" }
 
 // endExpression reads the time at which a row ceased to be true. Rows that are
 // still true have the last instant that the server can hold, which is another
@@ -90,9 +91,9 @@ func collectHistory(ctx context.Context, t *tableWork, w core.TreeWriter) (*core
 		if !s.versions {
 			continue
 		}
-		files = append(files, s.names...)
-		h.LongestRow = max(h.LongestRow, s.longest)
-		for _, c := range s.chunks {
+		files = append(files, s.Entries...)
+		h.LongestRow = max(h.LongestRow, s.Longest)
+		for _, c := range s.Chunks {
 			part, err := mysql.ParseRowSum(c.Checksum)
 			if err != nil {
 				return nil, nil, fmt.Errorf("history of table %s: %w", t.info.name, err)
@@ -107,7 +108,7 @@ func collectHistory(ctx context.Context, t *tableWork, w core.TreeWriter) (*core
 	if len(files) == 0 {
 		return h, nil, nil
 	}
-	dir, err := writeDir(ctx, w, historyFolder(t.info.name), files)
+	dir, err := layout.WriteDir(ctx, w, historyFolder(t.info.name), files)
 	return h, []core.Entry{dir}, err
 }
 

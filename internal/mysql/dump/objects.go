@@ -9,12 +9,14 @@ import (
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/ddl"
+	"github.com/backstay/backstay/internal/mysql/layout"
 	"github.com/backstay/backstay/internal/mysql/rights"
 )
 
 // objectKind says how one kind of object is listed and shown. The queries
 // give: name, table, definer, sql_mode, character_set_client,
-// collation_connection, time_zone, comment.
+// collation_connection, time_zone, comment; of a view, its definition in UTF-8
+// in place of the comment.
 type objectKind struct {
 	kind   string
 	list   string
@@ -35,7 +37,7 @@ func objectKinds(database string, mariaDB bool) []objectKind {
 	kinds := []objectKind{
 		{
 			kind: "view", show: "SHOW CREATE VIEW", column: 1,
-			list: "SELECT TABLE_NAME, '', DEFINER, '', CHARACTER_SET_CLIENT, COLLATION_CONNECTION, '', '' FROM information_schema.VIEWS WHERE TABLE_SCHEMA=" + db + " ORDER BY TABLE_NAME",
+			list: "SELECT TABLE_NAME, '', DEFINER, '', CHARACTER_SET_CLIENT, COLLATION_CONNECTION, '', VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA=" + db + " ORDER BY TABLE_NAME",
 		},
 		routine("FUNCTION", 2),
 		routine("PROCEDURE", 2),
@@ -87,12 +89,14 @@ func (s *Snapshot) dumpObjects(ctx context.Context, w core.TreeWriter) ([]core.S
 			if statement == "" {
 				continue
 			}
-			if statement, err = ddl.InOneSet(statement, o, r[7].Text, s.inSet(ctx)); err != nil {
+			if k.kind == "view" {
+				s.warnOfMisspelt(statement, o, r[7].Text)
+			} else if statement, err = ddl.InOneSet(statement, o, r[7].Text, s.inSet(ctx)); err != nil {
 				return nil, nil, fmt.Errorf("read %s %s: %w", o.Kind, o.Name, err)
 			}
-			name := fileName(o.Name) + ".sql"
+			name := layout.FileName(o.Name) + ".sql"
 			o.File = "database/schema/" + o.Kind + "/" + name
-			e, err := writeFile(ctx, w, o.File, name, []byte(statement))
+			e, err := layout.WriteFile(ctx, w, o.File, name, []byte(statement))
 			if err != nil {
 				return nil, nil, err
 			}
@@ -100,7 +104,7 @@ func (s *Snapshot) dumpObjects(ctx context.Context, w core.TreeWriter) ([]core.S
 			objects = append(objects, o)
 		}
 		if len(files) > 0 {
-			e, err := writeDir(ctx, w, k.kind, files)
+			e, err := layout.WriteDir(ctx, w, k.kind, files)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -173,6 +177,24 @@ func (s *Snapshot) inSet(ctx context.Context) ddl.Converter {
 		}
 		return rows[0][0].Text, rows[0][1].Text == text, nil
 	}
+}
+
+// warnOfMisspelt warns of a view that the server does not print as it is: it
+// prints it in the character set of the client that made it, with ? for each
+// letter of a name that the set lacks.
+func (s *Snapshot) warnOfMisspelt(statement string, o core.SchemaObject, definition string) {
+	if definition == "" || strings.Count(statement, "?") <= strings.Count(definition+o.Name+o.Definer, "?") {
+		return
+	}
+	warning := core.Warning{
+		Code: "invalid-view", Object: "view " + o.Name,
+		Message: "the server does not print it as it is, because it was made in " + o.Charset + ", which lacks letters of names in it; a restore cannot make it again (make the view again in utf8mb4)",
+	}
+	if last := len(s.Warnings) - 1; last >= 0 && s.Warnings[last].Object == warning.Object {
+		s.Warnings[last] = warning // the server cannot read what it printed, and said so
+		return
+	}
+	s.Warnings = append(s.Warnings, warning)
 }
 
 // warnOfInvalid warns of a view that reads what is no longer there, which the

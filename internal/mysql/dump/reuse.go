@@ -11,6 +11,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/layout"
 	"github.com/backstay/backstay/internal/mysql/unchanged"
 )
 
@@ -77,7 +78,7 @@ func (s *Snapshot) takeOver(ctx context.Context, c *mysql.Conn, t *tableWork) (b
 		return false, nil
 	}
 	former, ok := s.former[name]
-	entry, has := s.opt.Former.Data[fileName(name)]
+	entry, has := s.opt.Former.Data[layout.FileName(name)]
 	if !ok || !has && len(former.Chunks) > 0 {
 		known.Why = "the earlier backup has no rows of it"
 		return false, nil
@@ -132,5 +133,5 @@ func (s *Snapshot) writeEvidence(ctx context.Context, w core.TreeWriter) (core.E
 	if err != nil {
 		return core.Entry{}, errors.Join(errors.New("write evidence"), err)
 	}
-	return writeFile(ctx, w, evidencePath, "evidence.json", text)
+	return layout.WriteFile(ctx, w, evidencePath, "evidence.json", text)
 }

@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/layout"
 )
 
 // sliceBytes is about how much of a table one connection reads in one go.
@@ -26,9 +26,7 @@ type slice struct {
 	// versions says that all versions of the rows are read, not the present ones.
 	versions bool
 
-	chunks  []core.Chunk
-	names   []core.Entry
-	longest int64 // bytes of the longest row
+	layout.Stored
 }
 
 // keySpace says how values of a key's first column are told apart by number.

@@ -1,4 +1,4 @@
-package dump
+package layout
 
 import (
 	"bytes"
@@ -84,9 +84,8 @@ func TestBlocksKeepTheirEnds(t *testing.T) {
 func cutRows(t *testing.T, rows [][]byte) [][]byte {
 	t.Helper()
 	w := &blocks{}
-	out := newChunkWriter(t.Context(), w, "table", 0, core.NoProgress{})
-	defer out.abandon()
-	c := newChunker(out)
+	c := NewRows(t.Context(), w, "table", 0, core.NoProgress{})
+	defer c.Abandon()
 	var whole []byte
 	for _, row := range rows {
 		payload := binary.LittleEndian.AppendUint64([]byte{0xfe}, uint64(len(row)))
@@ -100,21 +99,18 @@ func cutRows(t *testing.T, rows [][]byte) [][]byte {
 				}
 				piece = piece[n:]
 			}
-			c.enc.Rows++
-			c.enc.Last = binary.LittleEndian.Uint64(row)
+			c.Encoder.Rows++
+			c.Encoder.Last = binary.LittleEndian.Uint64(row)
 			if err := c.WriteRow([]byte("\n"), true); err != nil {
 				t.Fatal(err)
 			}
 			continue
 		}
-		if err := c.enc.Row(payload); err != nil {
+		if err := c.Encoder.Row(payload); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := c.cut(); err != nil {
-		t.Fatal(err)
-	}
-	chunks, _, err := out.finish()
+	got, err := c.Finish()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +122,7 @@ func cutRows(t *testing.T, rows [][]byte) [][]byte {
 		size += int64(len(b))
 		whole = append(whole, b...)
 	}
-	for _, chunk := range chunks {
+	for _, chunk := range got.Chunks {
 		stored += chunk.Bytes
 	}
 	if size != stored || bytes.Count(whole, []byte("\n")) < len(rows) {

@@ -1,4 +1,4 @@
-package dump
+package layout
 
 import (
 	"context"
@@ -86,7 +86,7 @@ func (c *chunkWriter) do(j chunkJob) (err error) {
 	if err != nil {
 		return err
 	}
-	c.names = append(c.names, fileEntry(path[len(c.folder)+1:], obj))
+	c.names = append(c.names, FileEntry(path[len(c.folder)+1:], obj))
 	j.end.File = path
 	c.chunks = append(c.chunks, *j.end)
 	return nil
