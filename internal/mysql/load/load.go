@@ -90,6 +90,9 @@ func Load(ctx context.Context, index core.DatabaseIndex, source Source, opt Opti
 	if err != nil {
 		return nil, err
 	}
+	if tables, err = l.withHistory(ctx, tables); err != nil {
+		return nil, err
+	}
 	var total int64
 	for _, t := range tables {
 		total += t.Bytes
@@ -107,9 +110,6 @@ func Load(ctx context.Context, index core.DatabaseIndex, source Source, opt Opti
 		return nil, err
 	}
 	if err := l.createAll(ctx, objects, "sequence"); err != nil {
-		return nil, err
-	}
-	if tables, err = l.withHistory(ctx, tables); err != nil {
 		return nil, err
 	}
 	works, err := l.createTables(ctx, tables)
