@@ -33,6 +33,8 @@ prepare_apt() {
 	# shellcheck disable=SC1091
 	site="$(. /etc/os-release && apt-get indextargets --format '$(SITE)' \
 		'Identifier: Packages' 'Component: main' "Release: ${VERSION_CODENAME:-none}" | head -n 1)"
+	# Testing and unstable call themselves by no codename.
+	[ -n "$site" ] || site="$(apt-get indextargets --format '$(SITE)' 'Identifier: Packages' 'Component: main' 'Origin: Debian' | head -n 1)"
 	[ -n "$site" ] && [ -e "$keyring" ] ||
 		refuse "apt knows no Debian mirror here (a Debian with debian-archive-keyring is needed)"
 	mkdir -p "$dir/lists/partial" "$dir/archives/partial"
@@ -115,6 +117,10 @@ server() {
 mkdir -p "$cache"
 exec 9>"$cache/.lock" # two at once: the second finds the work done
 flock 9
+for work in "$cache"/.new-*; do # left by a run that was killed
+	if [ -d "$work" ]; then rm -r -- "$work"; fi
+done
+work=
 installed="$(command -v mariadbd || command -v mysqld)" || refuse "no server is installed; scripts/setup.sh installs one"
 printf 'installed\t%s\n' "$installed"
 # mariadb-install-db uses a program of the clients.
