@@ -275,7 +275,7 @@ func (r *Restore) prepareDatabase(ctx context.Context, cfg mysql.Config) (err er
 			}
 		}
 	}
-	return nil
+	return r.db.carry.Rehearse(ctx, c, "backstay_probe_"+newID())
 }
 
 // probes are statements that use every right that the restore will need, on an

@@ -162,6 +162,12 @@ func carried(t *testing.T, d dumped, to mysql.Config) {
 	}
 	refused := p.Objects()
 	if len(refused) == 0 {
+		if err := p.Rehearse(t.Context(), mysqltest.Connect(t, to), "rehearsal"); err != nil {
+			t.Fatalf("what the rules let through: %v", err)
+		}
+		if n := len(tablesOf(t, to)); n > 0 {
+			t.Errorf("the rehearsal left %d tables", n)
+		}
 		loaded, err := d.load(t, to, p, nil)
 		if err != nil {
 			t.Fatalf("%v (hint: %s)", err, core.HintOf(err))
@@ -222,6 +228,36 @@ func wantRefusal(t *testing.T, err error, parts ...string) {
 	for _, part := range parts {
 		if !strings.Contains(err.Error()+"\n"+core.HintOf(err), part) {
 			t.Errorf("%q (hint %q) has no %q", err, core.HintOf(err), part)
+		}
+	}
+}
+
+// TestRehearsal: what no rule knows and the server does not take is found by
+// trying it, under another name, and nothing of it stays.
+func TestRehearsal(t *testing.T) {
+	body := "BEGIN FOR i IN 1..3 DO SELECT i; END FOR; END"
+	if !mysqltest.OnMariaDB(t) {
+		body = "SELECT a FROM t FOR SHARE OF t"
+	}
+	database := mysqltest.Database(t)
+	mysqltest.ExecIn(t, database, "CREATE TABLE t (a INT PRIMARY KEY, CONSTRAINT mine CHECK (a > 0))", "CREATE TABLE u (a INT, CONSTRAINT fk FOREIGN KEY (a) REFERENCES t (a))",
+		"CREATE FUNCTION known() RETURNS INT DETERMINISTIC RETURN 1", "CREATE PROCEDURE unknown() "+body)
+	d := dumpOf(t, database)
+	for _, target := range others(t) {
+		if target.Vendor == mysqltest.Server(t).Vendor {
+			continue
+		}
+		mysqltest.ExecOn(t, mysqltest.ConfigOf(target, ""), "CREATE DATABASE copy")
+		to := mysqltest.ConfigOf(target, "copy")
+		// What is there already is in no one's way and stays.
+		mysqltest.ExecOn(t, to, "CREATE TABLE t (a INT PRIMARY KEY, b INT, CONSTRAINT mine CHECK (a > 0))")
+		p := d.plan(t, to, nil)
+		if len(p.Refusals) > 0 {
+			t.Fatalf("a rule knows it: %+v", p.Refusals)
+		}
+		wantRefusal(t, p.Rehearse(t.Context(), mysqltest.Connect(t, to), "rehearsal"), "procedure unknown", "nothing was restored")
+		if rows := tablesOf(t, to); len(rows) != 1 || rows[0][0].Text != "t" {
+			t.Errorf("the rehearsal left %v", rows)
 		}
 	}
 }

@@ -64,6 +64,7 @@ func (b *builder) object(ctx context.Context, o core.SchemaObject) error {
 	if changed != o {
 		b.plan.objects[o.File] = changed
 	}
+	b.probeRoutine(s, changed)
 	return nil
 }
 

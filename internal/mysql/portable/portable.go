@@ -53,6 +53,7 @@ type Plan struct {
 	// the origin's are not known.
 	Charset, Collation string
 
+	probes     []probe
 	noZeros    bool
 	checked    map[string]bool              // tables with a CHECK that came from MariaDB to MySQL
 	statements map[string]string            // path in the backup → what takes its place

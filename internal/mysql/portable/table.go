@@ -76,6 +76,7 @@ func (b *builder) table(ctx context.Context, t core.Table) error {
 	if out := x.String(); out != string(sql) {
 		b.plan.statements[t.Schema] = out
 	}
+	x.probe()
 	return nil
 }
 
