@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -28,7 +30,7 @@ type Source interface {
 // Options of a load.
 type Options struct {
 	Config      mysql.Config // Database is where everything goes; it exists
-	Connections int          // 0: 4
+	Connections int          // 0: as many as serve the server best
 	Tables      []string     // only these, without other objects; empty: everything
 	Progress    core.Progress
 	// DisableEvents creates events without letting them run: for a copy beside
@@ -76,7 +78,7 @@ func Load(ctx context.Context, index core.DatabaseIndex, source Source, opt Opti
 		return nil, err
 	}
 	if opt.Connections <= 0 {
-		opt.Connections = 4
+		opt.Connections = connections(opt.Config)
 	}
 	if opt.largeTable == 0 {
 		opt.largeTable = largeTable
@@ -126,6 +128,18 @@ func Load(ctx context.Context, index core.DatabaseIndex, source Source, opt Opti
 		}
 	}
 	return &l.result, nil
+}
+
+// connections is how many load at once when nobody says. Loading is the
+// server's work: on this machine more connections than processors only have it
+// switch between them and leave the largest table to the end, and fewer leave
+// a processor idle. Of another machine nothing is known.
+func connections(c mysql.Config) int {
+	host, _, err := net.SplitHostPort(c.Address())
+	if socket := err != nil; socket || host == "localhost" || net.ParseIP(host).IsLoopback() {
+		return min(max(runtime.NumCPU(), 2), 8)
+	}
+	return 4
 }
 
 func (l *loader) connect(ctx context.Context) (err error) {

@@ -101,3 +101,14 @@ func TestScheduleBeginsWithTheLargest(t *testing.T) {
 		t.Errorf("order %v", order)
 	}
 }
+
+func TestConnections(t *testing.T) {
+	for _, c := range []mysql.Config{{}, {Host: "localhost"}, {Socket: "/run/server.sock"}, {Host: "127.0.0.1"}, {Host: "::1"}} {
+		if n := connections(c); n < 2 || n > 8 {
+			t.Errorf("%d connections to %s", n, c.Address())
+		}
+	}
+	if n := connections(mysql.Config{Host: "db.example.org"}); n != 4 {
+		t.Errorf("%d connections to another machine", n)
+	}
+}
