@@ -37,8 +37,9 @@ func (s *session) restoreCommand() *cobra.Command {
 	cmd.Long = `Restore an app, or a part of it, from a backup.
 
 The plan is printed first, and nothing is changed before you agree to it. Everything that will be
-needed is then read back from the repository once, before the first change. Configuration, database
-and files are restored; code too when the app's folder is empty or --only names it.
+needed is then read back from the repository once, before the first change; files that go into a new
+or empty folder (--to-dir) are checked while they are written there. Configuration, database and files
+are restored; code too when the app's folder is empty or --only names it.
 
 On a bare machine, without a configuration:
 
