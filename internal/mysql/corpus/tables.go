@@ -84,7 +84,7 @@ func tables() []Case {
 				"SET SESSION timestamp=1720000000.999999", "UPDATE sv SET v='a3' WHERE id=1", "INSERT INTO sv VALUES (2,'b again')", "DELETE FROM ex WHERE id=2", "UPDATE nk SET a=3 WHERE b=1", "INSERT INTO gone VALUES (1)", "SET SESSION timestamp=1720000001", "DELETE FROM gone",
 				"CREATE VIEW svv AS SELECT id, v FROM sv FOR SYSTEM_TIME ALL",
 			},
-			Unfit: only(mysql.MariaDB, 101100, "it has no system-versioned tables, or cannot load their history,"),
+			Unfit: only(mysql.MariaDB, 101100, "it has no system-versioned tables whose history can be loaded"),
 		},
 		{
 			Name:   "system-versioned tables by partitions",
@@ -96,7 +96,7 @@ func tables() []Case {
 				"SET SESSION timestamp=1706000000", "UPDATE pt SET v=3", "UPDATE pi SET v=3",
 				"SET SESSION timestamp=1712000000", "UPDATE pt SET v=4 WHERE id=1", "DELETE FROM pi WHERE id=2",
 			},
-			Unfit: only(mysql.MariaDB, 101100, "it has no system-versioned tables, or cannot load their history,"),
+			Unfit: only(mysql.MariaDB, 101100, "it has no system-versioned tables whose history can be loaded"),
 		},
 		{
 			Name:   "tables versioned by transaction",
