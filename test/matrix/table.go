@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -101,6 +102,9 @@ func shorten(pkg string) string {
 	return pkg
 }
 
+// again is what go test adds to the name of a second subtest of one name.
+var again = regexp.MustCompile(`#\d\d$`)
+
 // cases returns the cases of the corpus by name. A case is tested in several
 // ways; what went worst counts.
 func (r *result) cases() map[string]*test {
@@ -111,6 +115,7 @@ func (r *result) cases() map[string]*test {
 		if !ok || !strings.HasPrefix(way, "TestRoundTrip") || !strings.HasSuffix(id.pkg, corpusPackage) {
 			continue
 		}
+		name = again.ReplaceAllString(name, "")
 		t := r.tests[id]
 		if have := worst[name]; have == nil || rank[t.outcome] > rank[have.outcome] {
 			worst[name] = t

@@ -22,29 +22,35 @@ const slowVariable = "BACKSTAY_TEST_SLOW"
 
 func TestMain(m *testing.M) { os.Exit(mysqltest.Main(m)) }
 
-// each runs a test for each case that means something to the server.
+// each runs a test for each case that means something to the server. All
+// databases are made before the first test: a dump waits for tables that are
+// younger than a second.
 func each(t *testing.T, slow bool, test func(t *testing.T, c corpus.Case, database string)) {
 	conn := mysqltest.Connect(t, mysqltest.Config(t, ""))
 	server, err := conn.Server(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	unfit, databases := map[string]string{}, map[string]string{}
+	for _, c := range corpus.Cases() {
+		switch {
+		case c.Unfit != nil && c.Unfit(server) != "":
+			unfit[c.Name] = c.Unfit(server)
+		case c.Slow && !slow:
+			unfit[c.Name] = "it is slow, and loaded in one way only"
+		case c.Slow && os.Getenv(slowVariable) == "":
+			unfit[c.Name] = "it is slow; " + slowVariable + "=1 runs it, and so does make test-matrix"
+		default:
+			databases[c.Name] = mysqltest.Database(t)
+			mysqltest.ExecIn(t, databases[c.Name], c.Statements(server)...)
+		}
+	}
 	for _, c := range corpus.Cases() {
 		t.Run(c.Name, func(t *testing.T) {
-			if c.Unfit != nil {
-				if why := c.Unfit(server); why != "" {
-					t.Skip(why)
-				}
+			if why := unfit[c.Name]; why != "" {
+				t.Skip(why)
 			}
-			switch {
-			case c.Slow && !slow:
-				t.Skip("it is slow, and loaded in one way only")
-			case c.Slow && os.Getenv(slowVariable) == "":
-				t.Skipf("it is slow; %s=1 runs it, and so does make test-matrix", slowVariable)
-			}
-			database := mysqltest.Database(t)
-			mysqltest.ExecIn(t, database, c.Statements(server)...)
-			test(t, c, database)
+			test(t, c, databases[c.Name])
 		})
 	}
 }
@@ -140,19 +146,28 @@ func TestRoundTripElsewhere(t *testing.T) {
 		"--init-connect=SET NAMES sjis", "--default-time-zone=SYSTEM", "--event-scheduler=ON",
 	}
 	elsewhere := mysqltest.Start(t, localserver.Options{Name: "elsewhere", Args: args})
-	mysqltest.ExecOn(t, mysqltest.ConfigOf(elsewhere, ""), "CREATE DATABASE there")
+	type way struct {
+		c           corpus.Case
+		from, there mysql.Config
+	}
+	var ways []way
 	each(t, false, func(t *testing.T, c corpus.Case, database string) {
-		there := mysqltest.ConfigOf(elsewhere, "there")
-		mysqltest.ExecOn(t, mysqltest.ConfigOf(elsewhere, ""), "DROP DATABASE there", "CREATE DATABASE there")
-		from, back := mysqltest.Config(t, database), mysqltest.Config(t, mysqltest.Database(t))
-		carry(t, c, from, there)
-		same(t, from, there)
+		mysqltest.ExecOn(t, mysqltest.ConfigOf(elsewhere, ""), "CREATE DATABASE "+database)
+		w := way{c, mysqltest.Config(t, database), mysqltest.ConfigOf(elsewhere, database)}
+		carry(t, c, w.from, w.there)
+		same(t, w.from, w.there)
 		if c.Lost != nil {
-			c.Lost, c.Warnings = nil, nil // they are lost already
+			w.c.Lost, w.c.Warnings = nil, nil // they are lost already
 		}
-		carry(t, c, there, back)
-		same(t, from, back)
+		ways = append(ways, w)
 	})
+	for _, w := range ways {
+		t.Run(w.c.Name, func(t *testing.T) {
+			back := mysqltest.Config(t, mysqltest.Database(t))
+			carry(t, w.c, w.there, back)
+			same(t, w.from, back)
+		})
+	}
 }
 
 // TestVersionsOfNoInstant: a row that was changed twice within a microsecond

@@ -3,6 +3,7 @@ package load_test
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,15 +74,17 @@ func TestCorpusWithKeysAfterRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range corpus.Cases() {
-		if c.Slow || len(c.Warnings) > 0 || c.Unfit != nil && c.Unfit(server) != "" {
-			continue
-		}
-		t.Run(c.Name, func(t *testing.T) {
-			from := mysqltest.Database(t)
-			mysqltest.ExecIn(t, from, c.Statements(server)...)
-			roundTrip(t, from, true)
-		})
+	cases := slices.DeleteFunc(corpus.Cases(), func(c corpus.Case) bool {
+		return c.Slow || len(c.Warnings) > 0 || c.Unfit != nil && c.Unfit(server) != ""
+	})
+	// All are made first: a dump waits for tables that are younger than a second.
+	origins := make([]string, len(cases))
+	for i, c := range cases {
+		origins[i] = mysqltest.Database(t)
+		mysqltest.ExecIn(t, origins[i], c.Statements(server)...)
+	}
+	for i, c := range cases {
+		t.Run(c.Name, func(t *testing.T) { roundTrip(t, origins[i], true) })
 	}
 }
 
