@@ -308,7 +308,7 @@ func TestBackupEndsInTheMiddle(t *testing.T) {
 				}
 				g := newGate(t, p.target(), pass)
 				p.config(g.port())
-				r := p.start("backup", "--verbose")
+				r := p.start("backup", "--verbose", "--no-reuse") // which reads as much each time
 				r.reach(g)
 				r.end(signal)
 				g.close()
