@@ -58,8 +58,8 @@ func (s *Snapshot) listTables(ctx context.Context) error {
 		}
 		if r[2].Null {
 			return &core.Error{
-				Code: core.CodeDatabase, Op: "list tables", Message: fmt.Sprintf("the server cannot open table %q: %s", name, r[4].Text),
-				Hint: "repair or drop the table, then back up again",
+				Code: core.CodeDatabase, Op: "list tables", Message: fmt.Sprintf("the server cannot open table %q", name),
+				Hint: "repair or drop the table, then back up again", Err: &closedError{name, r[4].Text},
 			}
 		}
 		t := tableInfo{name: name, kind: kind, engine: r[2].Text, created: r[5].Text, partitioned: strings.Contains(r[6].Text, "partitioned")}

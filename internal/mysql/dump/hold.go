@@ -71,11 +71,10 @@ func (s *Snapshot) listSettled(ctx context.Context) error {
 		if s.holder == nil {
 			return nil
 		}
-		before := s.tables // which may have changed before they were held
-		if err := s.listTables(ctx); err != nil {
+		name, err := s.listAgain(ctx, s.tables) // which may have changed before they were held
+		if err != nil {
 			return err
 		}
-		name := differs(before, s.tables)
 		if name == "" {
 			return nil
 		}
@@ -83,6 +82,24 @@ func (s *Snapshot) listSettled(ctx context.Context) error {
 			return changed(name, errors.New("it was made, dropped or altered while the backup began, and others before it"))
 		}
 	}
+}
+
+// listAgain lists the tables while some may be held, and names one that is not
+// as before. It does not wait for one whose change waits for the holder: that
+// would be for each other.
+func (s *Snapshot) listAgain(ctx context.Context, before []tableInfo) (string, error) {
+	if _, err := s.control.Exec(ctx, waitLess); err != nil {
+		return "", err
+	}
+	err := s.listTables(ctx)
+	if _, werr := s.control.Exec(ctx, waitLong); werr != nil {
+		return "", errors.Join(err, werr)
+	}
+	var closed *closedError
+	if s.holder != nil && errors.As(err, &closed) { // a table that is broken was told of before any was held
+		return closed.table, nil
+	}
+	return differs(before, s.tables), err
 }
 
 // young names the tables that were made or altered so lately that another
@@ -241,7 +258,7 @@ func (s *Snapshot) handOver(ctx context.Context) (bool, error) {
 	switch mysql.Number(err) {
 	case mysql.ErLockWaitTimeout, mysql.ErDeadlock, mysql.ErTableDefChanged, mysql.ErNoSuchTable:
 		for _, c := range s.readers { // what they hold already makes the others wait
-			for _, statement := range []string{"ROLLBACK", "SET SESSION lock_wait_timeout=300"} {
+			for _, statement := range []string{"ROLLBACK", waitLong} {
 				if _, err := c.Exec(ctx, statement); err != nil {
 					return false, err
 				}
@@ -267,7 +284,15 @@ func (s *Snapshot) handOver(ctx context.Context) (bool, error) {
 	return true, err
 }
 
-const waitLess = "SET SESSION lock_wait_timeout=1"
+const (
+	waitLess = "SET SESSION lock_wait_timeout=1"
+	waitLong = "SET SESSION lock_wait_timeout=300"
+)
+
+// closedError says that the server could not open a table to describe it.
+type closedError struct{ table, why string }
+
+func (e *closedError) Error() string { return e.why }
 
 // wasRead notes that a table was read to its end.
 func (s *Snapshot) wasRead(table string) {

@@ -149,23 +149,27 @@ func Open(ctx context.Context, opt Options) (_ *Snapshot, err error) {
 func (s *Snapshot) takeSettledInstant(ctx context.Context) (err error) {
 	hidden := s.Warnings
 	for n := 1; ; n++ {
+		if err := s.letGo(ctx); err != nil {
+			return err
+		}
+		// Before tables are held: it may have to wait for whoever waits for them.
+		if s.objects, err = s.objectState(ctx); err != nil {
+			return err
+		}
 		if err := s.listSettled(ctx); err != nil {
 			return err
 		}
 		before := s.tables
-		if s.objects, err = s.objectState(ctx); err != nil {
-			return err
-		}
 		if s.watch, err = unchanged.Before(ctx, s.control, s.Server.MariaDB(), s.opt.Clock, s.holder); err != nil {
 			return err
 		}
 		if err := s.takeInstant(ctx); err != nil {
 			return err
 		}
-		if err := s.listTables(ctx); err != nil {
+		name, err := s.listAgain(ctx, before)
+		if err != nil {
 			return err
 		}
-		name := differs(before, s.tables)
 		if name == "" {
 			still, err := s.handOver(ctx)
 			if err != nil {
