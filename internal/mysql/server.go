@@ -125,14 +125,20 @@ const (
 // whatever the server's defaults are.
 func (c *Conn) prepareSession(ctx context.Context) error {
 	if _, err := c.Exec(ctx, "SET NAMES utf8mb4, SESSION sql_mode='', SESSION time_zone='+00:00', SESSION autocommit=1,"+
-		" SESSION wait_timeout=86400, SESSION net_read_timeout=3600, SESSION net_write_timeout=3600, SESSION sql_select_limit=DEFAULT,"+
+		" SESSION wait_timeout=86400, SESSION net_read_timeout=3600, SESSION net_write_timeout=3600,"+
+		// Not DEFAULT, which is the global value: a limit there would cut every table short.
+		" SESSION sql_select_limit=18446744073709551615, SESSION sql_big_selects=1,"+
 		// By default a session waits a day for a table that somebody alters.
 		" SESSION sql_quote_show_create=1, SESSION lock_wait_timeout=300"); err != nil {
 		return fmt.Errorf("prepare database session: %w", err)
 	}
-	// A limit on statements would cut a long table short. Each vendor has its own.
-	for _, limit := range []string{"max_statement_time", "max_execution_time"} {
-		if _, err := c.Exec(ctx, "SET SESSION "+limit+"=0"); err != nil && !NotUnderstood(err) {
+	for _, set := range []string{
+		// A limit on statements would cut a long table short. Each vendor has its own.
+		"max_statement_time=0", "max_execution_time=0",
+		// MySQL can hide the primary keys that it made by itself.
+		"show_gipk_in_create_table_and_information_schema=1",
+	} {
+		if _, err := c.Exec(ctx, "SET SESSION "+set); err != nil && !NotUnderstood(err) {
 			return fmt.Errorf("prepare database session: %w", err)
 		}
 	}
