@@ -87,6 +87,7 @@ func Connect(ctx context.Context, c Config) (*Conn, error) {
 	if err != nil {
 		return nil, c.explain(ctx, limited, err)
 	}
+	conn.address = c.Address()
 	if err := conn.prepareSession(ctx); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}

@@ -50,6 +50,7 @@ type Conn struct {
 	seq     byte
 	id      uint32
 	version string
+	address string // as configured
 	broken  error
 	header  [4]byte
 }
@@ -60,6 +61,9 @@ func newConn(c net.Conn) *Conn {
 
 // ID returns the server's number for this session.
 func (c *Conn) ID() uint32 { return c.id }
+
+// Address returns where the session was led to, as Config.Address gives it.
+func (c *Conn) Address() string { return c.address }
 
 // Result is the outcome of a statement that gave no rows.
 type Result struct {

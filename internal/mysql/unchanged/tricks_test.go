@@ -323,6 +323,23 @@ func execute(t *testing.T, r *rig, statement string) error {
 	return err
 }
 
+// TestAddress: what is reached at another address may be a clone.
+func TestAddress(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.exec(t, plain("x")...)
+	r.settle(t)
+	a := r.try(t, r.config, nil)
+	other := r.config
+	other.Socket = filepath.Join(t.TempDir(), "s")
+	if err := os.Symlink(r.config.Socket, other.Socket); err != nil {
+		t.Fatal(err)
+	}
+	b := r.nextAs(t, other, a)
+	b.mustRead(t, "x")
+	r.nextAs(t, other, b).mustReuse(t, "x")
+}
+
 // TestRights backs up with accounts that may see less.
 func TestRights(t *testing.T) {
 	t.Parallel()

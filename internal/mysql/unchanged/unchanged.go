@@ -14,7 +14,7 @@ import (
 
 // Version is that of the evidence and of how rows are read: rows that another
 // version stored are read again.
-const Version = 1
+const Version = 2
 
 const (
 	// margin is how much older than the horizon a change must be. The server
@@ -64,6 +64,9 @@ type Server struct {
 	ID      string `json:"id"`      // server_id
 	UID     string `json:"uid"`     // server_uuid or server_uid, where there is one
 	Started int64  `json:"started"` // seconds since 1970, by its clock
+	// Address is where it was reached, as configured: a clone that was started
+	// in the same second is the same in all else.
+	Address string `json:"address"`
 
 	// Connection is the number of the connection that asked; a server counts
 	// them up. It is no part of the server's identity.
@@ -191,7 +194,8 @@ func (p *Proof) Of(name, created string, at time.Time) string {
 		return "another table's change may change it, which table locks do not surely hold off"
 	}
 	// A machine that was put back to an earlier state may count up to the same
-	// number again, but not at the same time.
+	// number again, but not at the same time. A time that is unknown at both
+	// instants counts, because both saw one run of one server at one address.
 	if p.still && a.Updated == b.Updated {
 		return ""
 	}

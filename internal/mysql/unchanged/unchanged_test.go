@@ -18,7 +18,7 @@ func instants() (former, now *Evidence, after *Counters) {
 	at := func(n int64) *Evidence {
 		return &Evidence{
 			Version: Version, Method: BackupStage, Time: n, Clock: n + 7, Horizon: n, Counters: &Counters{Transactions: uint64(n), Log: uint64(n)},
-			Server: Server{Version: "10.11", Host: "db", Port: "3306", Folder: "/data/", ID: "1", UID: "u", Started: instant - day, Connection: uint64(n)},
+			Server: Server{Version: "10.11", Host: "db", Port: "3306", Folder: "/data/", ID: "1", UID: "u", Started: instant - day, Address: "db:3306", Connection: uint64(n)},
 			Tables: []Table{{
 				Name: "t", Engine: "InnoDB", Kind: "BASE TABLE", Created: "2026-09-01 10:00:00", Updated: "2026-09-20 10:00:00",
 				ID: "18 shop/t 33 5", Stats: "3 100", Read: instant - 10,
@@ -43,6 +43,18 @@ func TestProof(t *testing.T) {
 	if why := Prove(a, b, after).Of("t", created, later); why != "" {
 		t.Fatalf("not proven though no transaction ended: %s", why)
 	}
+	unknown := func(change func(a, b *Evidence)) func(a, b *Evidence) {
+		return func(a, b *Evidence) {
+			a.Tables[0].Updated, b.Tables[0].Updated = "", ""
+			change(a, b)
+		}
+	}
+	a, b, after = instants()
+	still(a, b, after)
+	unknown(func(_, _ *Evidence) {})(a, b)
+	if why := Prove(a, b, after).Of("t", created, later); why != "" {
+		t.Fatalf("not proven though no transaction ended and no update is known: %s", why)
+	}
 	either := map[string]func(a, b *Evidence){
 		"another version":            func(a, _ *Evidence) { a.Version++ },
 		"taken without a lock":       func(a, _ *Evidence) { a.Method = "single-transaction" },
@@ -53,6 +65,8 @@ func TestProof(t *testing.T) {
 		"another server, or i":       func(_, b *Evidence) { b.Server.Folder += "x" },
 		"another server, or it":      func(_, b *Evidence) { b.Server.ID += "x" },
 		"server, or it was":          func(_, b *Evidence) { b.Server.UID += "x" },
+		"is another server":          func(_, b *Evidence) { b.Server.Address = "db2:3306" },
+		"is another server, or":      unknown(func(_, b *Evidence) { b.Server.Address = "db2:3306" }), // a clone
 		"it was restarted":           func(_, b *Evidence) { b.Server.Started++ },
 		"or it was restarted":        func(a, b *Evidence) { a.Server.Started, b.Server.Started = 0, 0 },
 		"counted its connections on": func(a, b *Evidence) { b.Server.Connection = a.Server.Connection },

@@ -97,7 +97,7 @@ func (w *Watch) askServer(ctx context.Context, c *mysql.Conn) error {
 	}
 	e.Server = Server{
 		Version: r[0].Text, Host: r[1].Text, Port: r[2].Text, Folder: r[3].Text, ID: r[4].Text, UID: uid,
-		Started: now - uptime, Connection: connection,
+		Started: now - uptime, Address: c.Address(), Connection: connection,
 	}
 	return nil
 }
