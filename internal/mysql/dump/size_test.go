@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/dump"
@@ -292,5 +294,23 @@ func TestServerGoesAway(t *testing.T) {
 			}})
 			wantHint(t, err)
 		})
+	}
+}
+
+// TestLimitsOfTheServer: a limit that the server's administrator set for all
+// sessions leaves no row out.
+func TestLimitsOfTheServer(t *testing.T) {
+	from := mysqltest.Database(t)
+	mysqltest.ExecIn(t, from, "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(100))", "INSERT INTO t VALUES (1,'a'),(2,'b'),(3,'c'),(4,'d')",
+		"INSERT INTO t SELECT a.id*100+b.id*10+c.id, c.v FROM t a, t b, t c", "CREATE TABLE u LIKE t", "INSERT INTO u SELECT * FROM t")
+	defer mysqltest.Exec(t, "SET GLOBAL sql_select_limit=DEFAULT, GLOBAL max_join_size=DEFAULT, GLOBAL sql_big_selects=1")
+	mysqltest.Exec(t, "SET GLOBAL sql_select_limit=3, GLOBAL max_join_size=5, GLOBAL sql_big_selects=0")
+	tree, d := write(t, open(t, options(mysqltest.Config(t, from))))
+	if d.Database.Tables != 2 || d.Database.Rows != 2*(4+64) {
+		t.Errorf("%d tables with %d rows", d.Database.Tables, d.Database.Rows)
+	}
+	to := restore(t, tree, d)
+	if diff := cmp.Diff(mysqltest.Checksum(t, from), mysqltest.Checksum(t, to)); diff != "" {
+		t.Error(diff)
 	}
 }
