@@ -2,6 +2,7 @@ package portable
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -32,6 +33,13 @@ var notInMySQL = lists(map[string]lacking{
 	"sformat kdf crc32c chr to_char to_date to_number trunc add_months months_between lengthb sys_guid uuid_v4 uuid_v7 decode_oracle rownum "+
 	"trim_oracle ltrim_oracle rtrim_oracle lpad_oracle rpad_oracle substr_oracle replace_oracle regexp_replace_oracle concat_operator_oracle "+
 	"binlog_gtid_pos master_gtid_wait st_relate st_boundary st_pointonsurface st_isring inet6_is_v4_compat wsrep_last_seen_gtid wsrep_last_written_gtid wsrep_sync_wait_upto_gtid")
+
+// What both have, and each in its own way.
+var differing = map[string]string{
+	"regexp_replace": "whose back references are \\1 on MariaDB and $1 on MySQL",
+	"regexp_substr":  "which gives an empty text on MariaDB and NULL on MySQL where nothing matches",
+	"json_extract":   "whose result is compared as text on MariaDB and as JSON on MySQL",
+}
 
 func lists(known map[string]lacking, names string) map[string]lacking {
 	for _, n := range strings.Fields(names) {
@@ -119,6 +127,12 @@ func (b *builder) call(s *statement, object string, i int, vendor string) {
 	called := strings.ToLower(s.at(i).text)
 	if b.functions[called] {
 		return // the backup's own
+	}
+	if what, ok := differing[called]; ok {
+		n := Notice{object, ruleFunction, fmt.Sprintf("uses %s, %s", strings.ToUpper(called), what)}
+		if !slices.Contains(b.plan.Notices, n) {
+			b.plan.Notices = append(b.plan.Notices, n)
+		}
 	}
 	known := notInMySQL
 	if b.toMariaDB {

@@ -40,12 +40,15 @@ var (
 const (
 	newer      = "the target orders by another version of Unicode; both treat the same characters as equal, but for rare ones"
 	noLanguage = "the target has no order for this language"
+	noAccents  = "the target has no order that lets accents count but neither case nor trailing spaces"
 	padded     = "the target lets trailing spaces not count"
 	binary     = "the target has no such order for this character set; the binary one tells more apart"
 	renamed    = "another name of the same"
 )
 
-// nearest returns what may stand in for a collation, best first.
+// nearest returns what may stand in for a collation, best first. Whether
+// trailing spaces count comes before all else: keys and foreign keys rest on it.
+// Equal collations give way to equal ones, which foreign keys demand.
 func nearest(collation string) []choice {
 	c := strings.ToLower(collation)
 	switch {
@@ -61,6 +64,9 @@ func nearest(collation string) []choice {
 			// A name without a character set takes that of what it stands by,
 			// which is utf8mb4 nearly always.
 			m[1] = "utf8mb4"
+		}
+		if m[2] == "nopad" { // which is no language
+			m[2], m[3] = "", "nopad_"
 		}
 		return nearest1400(m[1], m[2], m[3] != "", m[4], m[5])
 	case noPad.MatchString(c):
@@ -100,17 +106,17 @@ func nearest0900(code, rest string) []choice {
 	if rest == "as_cs" {
 		return append(out, choice{name: "utf8mb4_nopad_bin", why: binary}, choice{"utf8mb4_bin", binary, true})
 	}
+	out = append(out, choice{"utf8mb4_unicode_520_nopad_ci", why, rest == "as_ci" || language != ""})
 	if language != "" {
-		out = append(out, choice{"utf8mb4_" + language + "_ci", newer, true})
+		out = append(out, choice{"utf8mb4_" + language + "_ci", padded, true})
 	}
-	return append(out, choice{"utf8mb4_unicode_520_nopad_ci", why, rest == "as_ci" || language != ""},
-		choice{"utf8mb4_unicode_520_ci", padded, true}, choice{"utf8mb4_unicode_ci", padded, true})
+	return append(out, choice{"utf8mb4_unicode_520_ci", padded, true}, choice{"utf8mb4_unicode_ci", padded, true})
 }
 
 func nearest1400(charset, language string, nopad bool, accents, letters string) []choice {
 	var out []choice
 	exact := accents + "_" + letters
-	if charset == "utf8mb4" {
+	if charset == "utf8mb4" && nopad { // MySQL's 0900 let trailing spaces count
 		code := languageCode(language)
 		finer := exact
 		if exact == "ai_cs" || exact == "as_ci" && code != "" {
@@ -133,16 +139,17 @@ func nearest1400(charset, language string, nopad bool, accents, letters string) 
 		}
 		return append(out, choice{charset + "_bin", binary, true})
 	}
-	if language != "" {
-		out = append(out, choice{charset + "_" + language + "_ci", newer, true})
-	}
 	coarser := accents == "as" || language != ""
-	if nopad {
-		out = append(out, choice{charset + "_unicode_520_nopad_ci", newer, coarser})
-	}
 	why := newer
-	if nopad {
+	switch {
+	case nopad:
+		out = append(out, choice{charset + "_unicode_520_nopad_ci", newer, coarser})
 		why = padded
+	case accents == "as":
+		why = noAccents
+	}
+	if language != "" {
+		out = append(out, choice{charset + "_" + language + "_ci", why, true})
 	}
 	return append(out, choice{charset + "_unicode_520_ci", why, coarser || nopad}, choice{charset + "_unicode_ci", why, true})
 }

@@ -143,7 +143,7 @@ func (x *table) columnType(p part, c *column) int {
 	colName := x.nameAt(p.from)
 	c.kind = x.upper(at)
 	end := x.skipBrackets(at + 1)
-	to, why := "", "the target does not have the type; the text is the same"
+	to, why := "", "the target does not have the type; the text is the same, but HEX, LENGTH and the order of values are those of the text"
 	mariaBefore := func(version int) bool { return x.toMySQL() || x.toVersion < version }
 	switch c.kind {
 	case "UUID":

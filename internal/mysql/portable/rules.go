@@ -45,7 +45,7 @@ const (
 func Rules() []Rule {
 	return []Rule{
 		{ruleCharset, "any", "utf8 is written utf8mb3; a character set that the target lacks (gb18030 on MariaDB) is refused."},
-		{ruleCollation, "any", "A collation that the target lacks gives way to the nearest that it has: 0900 to uca1400_nopad or, before MariaDB 10.10, unicode_520_nopad; uca1400 to 0900. Refused where none is near, or where a unique key stands on the column and the nearest could take values for equal that were different."},
+		{ruleCollation, "any", "A collation that the target lacks gives way to the nearest that it has: 0900 to uca1400_nopad or, before MariaDB 10.10, unicode_520_nopad; uca1400_nopad to 0900; uca1400, which lets trailing spaces not count, to one that does so too: unicode_520, that of the language, or bin where case counts. Refused where none is near, or where a unique key stands on the column and the nearest could take values for equal that were different."},
 		{ruleEngine, "any", "Aria and MyISAM, and other engines that hold rows of their own, become InnoDB where the target lacks them, and MyISAM where it is partitioned and the target is MySQL. Engines that show the rows of others are refused."},
 		{ruleOption, "any", "Options of storage that the target does not know (PAGE_COMPRESSED, TRANSACTIONAL, PAGE_CHECKSUM, ENCRYPTED, COMPRESSION, TABLESPACE, ENGINE_ATTRIBUTE, DATA DIRECTORY, ...) are left out."},
 		{rulePartition, "MySQL", "Partitions by system time and DEFAULT partitions are refused."},
@@ -62,7 +62,7 @@ func Rules() []Rule {
 		{rulePeriod, "MySQL", "Tables with an application-time period are refused."},
 		{ruleSequence, "any", "Sequences, and what takes values from them, are refused on MySQL. Before MariaDB 11.5 the type of a sequence is left out, or refused where it is BIGINT UNSIGNED."},
 		{rulePackage, "MySQL", "Packages, aggregate functions and what was made in sql_mode ORACLE are refused."},
-		{ruleFunction, "any", "Built-in functions that the target lacks are refused with their name, but for those that have an equal one there, which takes their place."},
+		{ruleFunction, "any", "Built-in functions that the target lacks are refused with their name, but for those that have an equal one there, which takes their place. It is noted where REGEXP_REPLACE, REGEXP_SUBSTR or JSON_EXTRACT is called, which both have and each in its own way."},
 		{ruleSyntax, "any", "Operators and clauses that only one vendor knows (->, ->>, MEMBER OF, CAST AS JSON, defaults of parameters, ...) are refused. Strings in expressions that name their character set and hold quotes or backslashes do not name it on MariaDB, which would lose those."},
 		{ruleDefiner, "any", "From another vendor's server: a definer that the target does not have, or that the account may not set, gives way to the restoring account."},
 		{ruleMode, "any", "Modes that the target does not know are left out; TIME_ROUND_FRACTIONAL and TIME_TRUNCATE_FRACTIONAL are translated, because MySQL rounds where MariaDB cuts. Modes that change the language (EMPTY_STRING_IS_NULL, SIMULTANEOUS_ASSIGNMENT) are refused."},

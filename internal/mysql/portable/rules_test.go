@@ -96,6 +96,10 @@ func TestTables(t *testing.T) {
 		{"0900 with a language", onMySQL, toMariaDB, "`a` char(1) COLLATE utf8mb4_sv_0900_ai_ci|", "`a` char(1) COLLATE utf8mb4_uca1400_swedish_nopad_ai_ci|", ruleCollation},
 		{"0900 to an old server", onMySQL, old, "`a` char(1) COLLATE utf8mb4_0900_ai_ci|", "`a` char(1) COLLATE utf8mb4_unicode_520_nopad_ci|", ruleCollation},
 		{"uca1400", onMariaDB, toMySQL, "`a` char(1) CHARACTER SET utf8mb3 COLLATE utf8mb3_uca1400_ai_ci, `b` char(1) COLLATE utf8mb4_uca1400_swedish_nopad_ai_ci|", "`a` char(1) CHARACTER SET utf8mb3 COLLATE utf8mb3_unicode_520_ci, `b` char(1) COLLATE utf8mb4_sv_0900_ai_ci|", ruleCollation},
+		{"uca1400 that pads", onMariaDB, toMySQL, "`a` char(1) COLLATE utf8mb4_uca1400_ai_ci, `b` char(1) COLLATE utf8mb4_uca1400_as_cs, UNIQUE KEY `a` (`a`), UNIQUE KEY `b` (`b`)|DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_uca1400_ai_ci", "`a` char(1) COLLATE utf8mb4_unicode_520_ci, `b` char(1) COLLATE utf8mb4_bin, UNIQUE KEY `a` (`a`), UNIQUE KEY `b` (`b`)|DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_520_ci", ruleCollation},
+		{"accents that pad", onMariaDB, toMySQL, "`a` char(1) COLLATE utf8mb4_uca1400_as_ci, UNIQUE KEY `a` (`a`)|", "", "lets accents count"},
+		{"uca1400 that does not pad", onMariaDB, toMySQL, "`a` char(1) COLLATE utf8mb4_uca1400_nopad_ai_ci, UNIQUE KEY `a` (`a`)|", "`a` char(1) COLLATE utf8mb4_0900_ai_ci, UNIQUE KEY `a` (`a`)|", ruleCollation},
+		{"a language to an old server", onMySQL, old, "`a` char(1) COLLATE utf8mb4_sv_0900_ai_ci|", "`a` char(1) COLLATE utf8mb4_unicode_520_nopad_ci|", ruleCollation},
 		{"a default collation that differs", onMySQL, toMariaDB, "`a` char(1) CHARACTER SET utf8mb4|", "`a` char(1) CHARACTER SET utf8mb4 COLLATE utf8mb4_uca1400_nopad_ai_ci|", ruleCollation},
 		{"a coarser collation", onMariaDB, toMySQL, "`a` char(1) COLLATE latin1_nopad_bin|", "`a` char(1) COLLATE latin1_bin|", ruleCollation},
 		{"a coarser collation in a unique key", onMariaDB, toMySQL, "`a` char(1) COLLATE latin1_nopad_bin, UNIQUE KEY `u` (`a`)|", "", "column a is in a unique key"},
@@ -204,6 +208,47 @@ func TestObjects(t *testing.T) {
 				t.Errorf("refused: %+v", p.Refusals)
 			}
 		})
+	}
+}
+
+// TestPadding: whether trailing spaces count stays as it is, wherever the
+// target has a collation for that.
+func TestPadding(t *testing.T) {
+	pads := func(collation string) bool {
+		return !strings.Contains(collation, "nopad") && !strings.Contains(collation, "0900")
+	}
+	for _, end := range []string{"ai_ci", "as_ci", "as_cs", "ai_cs"} {
+		for _, c := range []string{"utf8mb4_0900_" + end, "utf8mb4_sv_0900_" + end, "utf8mb4_uca1400_" + end, "uca1400_swedish_" + end, "utf8mb4_uca1400_nopad_" + end, "utf8mb3_uca1400_" + end} {
+			choices := nearest(c)
+			if strings.Contains(c, "0900_ai_cs") {
+				continue // there is none
+			}
+			if len(choices) == 0 || pads(choices[0].name) != pads(c) {
+				t.Errorf("%s gives way to %+v", c, choices)
+			}
+			for _, n := range choices {
+				if pads(n.name) != pads(c) && !n.coarser {
+					t.Errorf("%s may give way to %s in a unique key", c, n.name)
+				}
+			}
+		}
+	}
+}
+
+// TestDiffering: functions that each vendor has in its own way are noted, and
+// names and texts that look like them are not.
+func TestDiffering(t *testing.T) {
+	p, _ := translate(t, onMariaDB, targetMySQL(), "CREATE TABLE `t` (`a` char(9), `b` char(9) GENERATED ALWAYS AS (regexp_replace(regexp_replace(`a`,'x','y'),'x','json_extract(1)')) VIRTUAL, CHECK (json_extract(`a`,'$') > 1))", "table")
+	want := []Notice{
+		{"table t", ruleFunction, `uses REGEXP_REPLACE, whose back references are \1 on MariaDB and $1 on MySQL`},
+		{"table t", ruleFunction, "uses JSON_EXTRACT, whose result is compared as text on MariaDB and as JSON on MySQL"},
+	}
+	if diff := cmp.Diff(want, p.Notices); diff != "" {
+		t.Error(diff)
+	}
+	p, _ = translate(t, onMySQL, targetMariaDB(), "CREATE PROCEDURE `o`() select regexp_substr('a','b'), t.json_extract from t", "procedure")
+	if len(p.Notices) != 1 || p.Notices[0].Object != "procedure o" {
+		t.Errorf("notices %+v", p.Notices)
 	}
 }
 
