@@ -258,6 +258,9 @@ func (r *reader) entriesWithin(n ast.Node, what string, depth int) ([]entry, boo
 		if what != "" {
 			hint = "write it as " + what + ": {key: value}, or the keys on lines of their own below it"
 		}
+		if what == "files" { // whose entries look like the plain paths of config
+			hint = "write it as files: [{path: /path}]"
+		}
 		r.problem(at, hint, "%s must hold keys and values, not %s", sectionName(what), describe(n))
 		return nil, false
 	}
@@ -304,7 +307,11 @@ func (r *reader) items(n ast.Node, key string) []ast.Node {
 	case *ast.SequenceNode:
 		return v.Values
 	default:
-		r.problem(at, fmt.Sprintf("write it as %s: [one, two], or with a dash before each", key),
+		hint := fmt.Sprintf("write it as %s: [one, two], or with a dash before each", key)
+		if key == "files" {
+			hint = "write it as files: [{path: /path}]"
+		}
+		r.problem(at, hint,
 			"%q must be a list, not %s", key, describe(v))
 		return nil
 	}
