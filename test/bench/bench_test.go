@@ -84,12 +84,17 @@ func TestTables(t *testing.T) {
 	ours := &series{"ours", true, []sample{{wall: 6, cpu: 7, memory: 150e6, stored: 9.1e3}, {wall: 5}, {wall: 8}}}
 	theirs := &series{"a | b", true, []sample{{wall: 10}, {wall: 10}, {wall: 10}}}
 	slow := &series{"slow", true, []sample{{wall: 1}, {wall: 2}, {wall: 3}}}
-	b.printRatios(compare([]*series{ours, theirs, slow}, 1, map[int]float64{1: 0.67, 2: 1}))
+	b.printRatios(compare([]*series{ours, theirs, slow}, 1, map[int]float64{1: 0.67, 2: 1}), false)
+	b.printRatios(compare([]*series{ours, slow}, 1, map[int]float64{1: 1}), true)
 	const want = `
 | ratio | median of the rounds | goal |  |
 |---|---:|---:|---:|
 | ours ÷ a \| b | 0.60 (0.50–0.80) | ≤ 0.67 | met |
 | ours ÷ slow | 2.67 (2.50–6.00) | ≤ 1.00 | missed |
+
+| ratio | median of the rounds | goal |  |
+|---|---:|---:|---:|
+| ours ÷ slow | 2.67 (2.50–6.00) | ≤ 1.00 | too small to tell |
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Error(diff)
@@ -146,6 +151,26 @@ func TestOptions(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"old", "sh"}, []string{o.builds[0].name, o.builds[1].name}); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestSizesFollowASmallDatabase(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want []float64
+	}{
+		{nil, []float64{0.5, 2, 8}},
+		{[]string{"-gb", "0.5"}, []float64{0.5, 2, 8}},
+		{[]string{"-gb", "0.01"}, []float64{0.01}},
+		{[]string{"-gb", "0.01", "-sizes", "1,2"}, []float64{1, 2}},
+	} {
+		o, err := parseOptions(append(c.args, "-backstay", "/bin/sh"), io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, o.sizes); diff != "" {
+			t.Errorf("%v: %s", c.args, diff)
+		}
 	}
 }
 

@@ -67,7 +67,7 @@ func (b *bench) backup(ctx context.Context) error {
 		return err
 	}
 	b.printSeries(fmt.Sprintf("First backup of a database (rounds: %d)", b.rounds), all, append(databaseColumns(), storedColumn()))
-	b.printRatios(compare(all, ours, goals))
+	b.printRatios(compare(all, ours, goals), b.gb < tellingGB)
 	return b.clearAll(append(b.placeNames(), "mydumper", "dump.sql.zst"))
 }
 
@@ -169,7 +169,7 @@ func (b *bench) repeat(ctx context.Context) error {
 			ratio{of: all[i+3], to: all[i], metric: wall, format: factor},
 			ratio{of: all[i+3], to: all[i], metric: stored, what: "stored", goal: goalStored, format: percent})
 	}
-	b.printRatios(ratios)
+	b.printRatios(ratios, b.gb < tellingGB)
 	return b.clearAll(b.placeNames())
 }
 
@@ -260,7 +260,7 @@ func (b *bench) restore(ctx context.Context) error {
 		return err
 	}
 	b.printSeries(fmt.Sprintf("Restore of a database (rounds: %d)", b.rounds), all, databaseColumns())
-	b.printRatios(compare(all, ours, goals))
+	b.printRatios(compare(all, ours, goals), b.gb < tellingGB)
 	return errors.Join(b.lab.drop(ctx, restored), b.clearAll(append(b.placeNames(), "mydumper", "dump.sql.zst")))
 }
 

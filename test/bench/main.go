@@ -64,6 +64,18 @@ type options struct {
 	groups      []string
 }
 
+// defaultSizes are the sizes of group memory, in GB, smallestSize is the least of them.
+const (
+	defaultSizes = "0.5,2,8"
+	smallestSize = 0.5
+)
+
+// What is smaller tells nothing of a goal: a process spends its time on starting.
+const (
+	tellingGB    = 1.0
+	tellingFiles = 10_000
+)
+
 func groupNames() []string { return []string{"backup", "repeat", "restore", "files", "memory"} }
 
 func parseOptions(args []string, usage io.Writer) (options, error) {
@@ -86,7 +98,7 @@ func parseOptions(args []string, usage io.Writer) (options, error) {
 	flags.IntVar(&o.files, "files", 100_000, "number of files in the tree")
 	flags.IntVar(&o.rounds, "rounds", 3, "rounds, in each of which every contender runs once")
 	flags.IntVar(&o.connections, "connections", 2, "connections of mydumper and of the read limit")
-	flags.StringVar(&sizes, "sizes", "0.5,2,8", "sizes of the databases of group memory in `GB`")
+	flags.StringVar(&sizes, "sizes", "", "sizes of the databases of group memory in `GB` (default "+defaultSizes+", or the one of -gb when that is smaller than all of them)")
 	flags.BoolVar(&o.million, "million", false, "in group memory, a million files too")
 	flags.StringVar(&only, "only", "", "`groups` to run, of "+strings.Join(groupNames(), ",")+" (default all)")
 	if err := flags.Parse(args); err != nil {
@@ -94,6 +106,12 @@ func parseOptions(args []string, usage io.Writer) (options, error) {
 	}
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("what is %q for? see -help", flags.Arg(0))
+	}
+	if sizes == "" {
+		sizes = defaultSizes
+		if o.gb > 0 && o.gb < smallestSize {
+			sizes = strconv.FormatFloat(o.gb, 'g', -1, 64)
+		}
 	}
 	for text := range strings.SplitSeq(sizes, ",") {
 		size, err := strconv.ParseFloat(text, 64)

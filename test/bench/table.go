@@ -71,10 +71,14 @@ func (r ratio) values() []float64 {
 	return all
 }
 
-func verdict(value, goal float64) string {
+// verdict judges a value that should be at most the goal; 0 is no goal. small
+// says that too little was measured to judge.
+func verdict(value, goal float64, small bool) string {
 	switch {
 	case goal == 0:
 		return ""
+	case small:
+		return "too small to tell"
 	case value <= goal:
 		return "met"
 	}
@@ -121,8 +125,8 @@ func (b *bench) printSeries(title string, all []*series, columns []quantity) {
 	b.printTable(head, rows)
 }
 
-// printRatios prints ratios beside their goals.
-func (b *bench) printRatios(ratios []ratio) {
+// printRatios prints ratios beside their goals, which are not judged on a small set.
+func (b *bench) printRatios(ratios []ratio, small bool) {
 	var rows [][]string
 	for _, r := range ratios {
 		name := r.of.name + " ÷ " + r.to.name
@@ -133,7 +137,7 @@ func (b *bench) printRatios(ratios []ratio) {
 		if r.goal > 0 {
 			goal = "≤ " + r.format(r.goal)
 		}
-		rows = append(rows, []string{name, spread(r.values(), r.format), goal, verdict(median(r.values()), r.goal)})
+		rows = append(rows, []string{name, spread(r.values(), r.format), goal, verdict(median(r.values()), r.goal, small)})
 	}
 	fmt.Fprintln(b.out)
 	b.printTable([]string{"ratio", "median of the rounds", "goal", ""}, rows)
