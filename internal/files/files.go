@@ -15,6 +15,7 @@
 package files
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -68,15 +69,18 @@ func walkStored(ctx context.Context, r core.TreeReader, at string, dir core.Entr
 // Lookup returns the entry at path, relative to the stored folder dir and as
 // stored; "" is dir itself. The error has core.CodeNotFound when there is none.
 func Lookup(ctx context.Context, r core.TreeReader, dir core.Entry, path string) (core.Entry, error) {
+	return LookupIn(ctx, r, dir, path, "")
+}
+
+// LookupIn is Lookup, with errors that name the backup that dir is of, when it
+// is not "".
+func LookupIn(ctx context.Context, r core.TreeReader, dir core.Entry, path, backup string) (core.Entry, error) {
 	e, at := dir, ""
 	for _, name := range strings.Split(path, "/") {
 		if name == "" {
 			continue
 		}
-		missing := &core.Error{
-			Code: core.CodeNotFound, Op: "look up " + Quote(path), Message: fmt.Sprintf("there is no %s in %s", Quote(name), Quote(filepath.Join(dir.Name, at))),
-			Hint: "see what there is with `backstay ls BACKUP " + Quote(filepath.Join(dir.Name, at)) + "`",
-		}
+		missing := notThere(path, name, filepath.Join(dir.Name, at), backup)
 		if e.Type != core.TypeDir {
 			return core.Entry{}, missing
 		}
@@ -91,6 +95,25 @@ func Lookup(ctx context.Context, r core.TreeReader, dir core.Entry, path string)
 		e, at = entries[i], filepath.Join(at, name)
 	}
 	return e, nil
+}
+
+// notThere is the error of looking up path, of which name is not in a folder.
+func notThere(path, name, folder, backup string) error {
+	var in []string
+	if folder != "" {
+		in = append(in, Quote(folder))
+	}
+	if backup != "" || folder == "" {
+		in = append(in, strings.TrimSpace("backup "+backup))
+	}
+	see := cmp.Or(backup, "BACKUP")
+	if folder != "" {
+		see += " " + Quote(folder)
+	}
+	return &core.Error{
+		Code: core.CodeNotFound, Op: "look up " + Quote(path), Message: fmt.Sprintf("there is no %s in %s", Quote(name), strings.Join(in, " of ")),
+		Hint: "see what there is with `backstay ls " + see + "`",
+	}
 }
 
 // ReadDir returns the entries of a stored folder in byte order. What

@@ -96,6 +96,7 @@ func Files(ctx context.Context, sets []core.FileSet, w core.TreeWriter, opt Opti
 	close(c.jobs)
 	pool.Wait()
 	c.done(top)
+	c.warnOfLeftovers()
 	err = c.closeExtra()
 	if c.ctx.Err() != nil {
 		return nil, context.Cause(c.ctx)
@@ -130,6 +131,8 @@ type capture struct {
 	log       *slog.Logger
 	jobs      chan job
 	links     map[openat.ID]*linkGroup // used by the walk only
+	leftovers int                      // temporary files of a restore; used by the walk only
+	leftover  visit                    // the first of them
 	warnings  files.Warnings
 
 	mu          sync.Mutex // for all below

@@ -122,15 +122,30 @@ func (c *capture) visit(v visit) error {
 	if !v.scope.Whole() {
 		return nil
 	}
-	switch openat.Kind(&st) {
+	kind := openat.Kind(&st)
+	if files.IsTempName(v.name) && (kind == unix.S_IFREG || kind == unix.S_IFLNK) {
+		if c.leftovers++; c.leftovers == 1 {
+			c.leftover = v
+		}
+		return nil
+	}
+	switch kind {
 	case unix.S_IFREG:
 		return c.visitFile(v, st, false)
 	case unix.S_IFLNK:
 		c.submit(job{in: v.in, name: v.name, stored: v.stored, st: st})
 		return nil
 	}
-	c.warn("skipped", v.real(), "not stored: it is a "+kindName(openat.Kind(&st)))
+	c.warn("skipped", v.real(), "not stored: it is a "+kindName(kind))
 	return nil
+}
+
+// warnOfLeftovers says that temporary files of a restore were left out.
+func (c *capture) warnOfLeftovers() {
+	if c.leftovers > 0 {
+		c.warn(files.CodeLeftover, c.leftover.in.real, fmt.Sprintf("not stored: temporary files that an interrupted restore left, %d in all, the first of them here: %s; a full restore or rm removes them",
+			c.leftovers, c.leftover.name))
+	}
 }
 
 // absent deals with a name that cannot be looked at.

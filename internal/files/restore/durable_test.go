@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files"
 	"github.com/backstay/backstay/internal/files/capture"
 	"github.com/backstay/backstay/internal/files/treetest"
 )
@@ -81,7 +82,7 @@ func TestNothingTakesItsPlaceUnsynced(t *testing.T) {
 			target := t.TempDir()
 			var mu sync.Mutex
 			synced := map[string]bool{}
-			disks, files, folders, last := 0, 0, 0, ""
+			disks, alone, folders, last := 0, 0, 0, ""
 			h.all = func(int) error {
 				mu.Lock()
 				defer mu.Unlock()
@@ -96,7 +97,7 @@ func TestNothingTakesItsPlaceUnsynced(t *testing.T) {
 			h.onFile = func(fd int) error {
 				mu.Lock()
 				defer mu.Unlock()
-				files++
+				alone++
 				last = "file"
 				path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
 				synced[filepath.Base(path)] = true
@@ -116,7 +117,7 @@ func TestNothingTakesItsPlaceUnsynced(t *testing.T) {
 			}
 			for i := range n {
 				name := fmt.Sprintf("file%04d", i)
-				if !synced[tempName(name)] {
+				if !synced[files.TempName(name)] {
 					t.Fatalf("%s took its place before it was on disk", name)
 				}
 				if b, err := os.ReadFile(target + "/flat/" + name); err != nil || string(b) != fmt.Sprintf("new %d", i) {
@@ -126,11 +127,11 @@ func TestNothingTakesItsPlaceUnsynced(t *testing.T) {
 			if last != "folder" {
 				t.Errorf("the last thing that was synced was a %s: what was renamed before may not be on disk", last)
 			}
-			if untrusted && (disks > 0 || files != n+2*singly || folders != 2*singly+2) {
-				t.Errorf("file by file: synced the disk %d times, %d files, %d folders", disks, files, folders)
+			if untrusted && (disks > 0 || alone != n+2*singly || folders != 2*singly+2) {
+				t.Errorf("file by file: synced the disk %d times, %d files, %d folders", disks, alone, folders)
 			}
-			if !untrusted && (disks < 2 || files > singly || folders > 2*singly) {
-				t.Errorf("as a whole: synced the disk %d times, %d files, %d folders", disks, files, folders)
+			if !untrusted && (disks < 2 || alone > singly || folders > 2*singly) {
+				t.Errorf("as a whole: synced the disk %d times, %d files, %d folders", disks, alone, folders)
 			}
 			noTempFiles(t, target)
 		})
@@ -208,7 +209,7 @@ func TestVerifyNoticesWhatTheDiskDid(t *testing.T) {
 			target := t.TempDir()
 			treetest.Write(t, target+"/flat/file0007", "old")
 			spoil := func(int) error {
-				path := target + "/flat/" + tempName("file0007")
+				path := target + "/flat/" + files.TempName("file0007")
 				b, err := os.ReadFile(path)
 				if errors.Is(err, fs.ErrNotExist) {
 					return nil

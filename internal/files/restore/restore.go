@@ -60,6 +60,10 @@ type Options struct {
 	Follow []string
 	// Verify reads each file again from the disk before it takes its place.
 	Verify bool
+	// Damaged, when it is given, collects what is damaged in the backup and is
+	// left out; everything else is restored. nil: damage ends the restore. It
+	// excludes Delete.
+	Damaged *Damaged
 
 	Progress core.Progress // nil: none
 	Workers  int           // files written at the same time; 0: 4
@@ -95,15 +99,20 @@ func restoreFiles(ctx context.Context, r core.TreeReader, entry core.Entry, extr
 	if opt.Delete && len(opt.Trees) == 0 {
 		return nil, errors.New("restore files: Delete without Trees")
 	}
+	if opt.Delete && opt.Damaged != nil {
+		return nil, errors.New("restore files: Delete past damage")
+	}
 	o := &restore{
-		reader: r, opt: opt, progress: opt.Progress, links: map[string]*linkTarget{}, sync: disks,
+		component: entry.Name, reader: r, opt: opt, progress: opt.Progress, links: map[string]*linkTarget{}, sync: disks,
 		disks: map[uint64]*disk{}, seed: maphash.MakeSeed(), kept: map[string]bool{}, owners: newOwnerMap(opt.Owners), denied: map[[2]uint32]int{},
 	}
 	if o.progress == nil {
 		o.progress = core.NoProgress{}
 	}
 	for _, w := range opt.Kept {
-		o.kept[w.Object] = true
+		if w.Code != files.CodeLeftover {
+			o.kept[w.Object] = true
+		}
 	}
 	workers := opt.Workers
 	if workers <= 0 {
@@ -113,13 +122,18 @@ func restoreFiles(ctx context.Context, r core.TreeReader, entry core.Entry, extr
 		o.batchFiles = batchLimit(workers)
 	}
 	places, err := files.ReadDir(ctx, r, entry.Name, entry)
+	if o.leaveOut(err, entry.Name, max(1, entry.Files)) {
+		return &o.result, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	if err := o.prepare(ctx, entry); err != nil {
 		return nil, err
 	}
-	if o.extras, err = files.ReadExtra(ctx, r, extra); err != nil {
+	if o.extras, err = files.ReadExtra(ctx, r, extra); o.leaveOut(err, files.ExtraName(core.Component(entry.Name)), 0) {
+		o.extras = nil
+	} else if err != nil {
 		return nil, err
 	}
 	for _, x := range o.extras {
@@ -163,22 +177,23 @@ func restoreFiles(ctx context.Context, r core.TreeReader, entry core.Entry, extr
 
 // restore is the state of one call of Files.
 type restore struct {
-	ctx      context.Context
-	cancel   context.CancelCauseFunc
-	reader   core.TreeReader
-	opt      Options
-	paths    []string
-	extras   map[string]files.Extra
-	kept     map[string]bool
-	progress core.Progress
-	jobs     chan writeJob
-	roots    []int                  // the targets, open until the end for links
-	links    map[string]*linkTarget // keys: all that links point to; used by the walk only
-	disks    map[uint64]*disk       // by device; used by the walk only
-	sync     syncer
-	seed     maphash.Seed
-	owners   *ownerMap
-	warnings files.Warnings
+	ctx       context.Context
+	cancel    context.CancelCauseFunc
+	reader    core.TreeReader
+	component string
+	opt       Options
+	paths     []string
+	extras    map[string]files.Extra
+	kept      map[string]bool
+	progress  core.Progress
+	jobs      chan writeJob
+	roots     []int                  // the targets, open until the end for links
+	links     map[string]*linkTarget // keys: all that links point to; used by the walk only
+	disks     map[uint64]*disk       // by device; used by the walk only
+	sync      syncer
+	seed      maphash.Seed
+	owners    *ownerMap
+	warnings  files.Warnings
 
 	batchFiles int // how many files a batch takes
 
@@ -361,6 +376,9 @@ func (o *restore) fill(f *openFolder) error {
 	}
 	o.progress.Item(f.real + "/")
 	entries, err := files.ReadDir(o.ctx, o.reader, f.path, f.entry)
+	if o.leaveOut(err, filepath.Join(o.component, f.path), max(1, f.entry.Files)) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

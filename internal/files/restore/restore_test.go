@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files"
 	"github.com/backstay/backstay/internal/files/capture"
 	"github.com/backstay/backstay/internal/files/treetest"
 )
@@ -89,7 +90,7 @@ func TestRestoreOverDamagedTree(t *testing.T) {
 	treetest.OK(t, os.Chmod(root+"/closed", 0o555))
 	treetest.OK(t, os.Remove(root+"/secret"))
 	treetest.OK(t, unix.Mkfifo(root+"/secret", 0o600))
-	treetest.Write(t, root+"/"+tempName("plain.txt"), "left by a restore that was killed")
+	treetest.Write(t, root+"/"+files.TempName("plain.txt"), "left by a restore that was killed")
 	treetest.OK(t, os.RemoveAll(root+"/acl"))
 	if err := unix.Setxattr(root+"/another", "user.new", []byte("x"), 0); err != nil && err != unix.ENOTSUP {
 		t.Fatal(err)
@@ -262,7 +263,7 @@ func TestDelete(t *testing.T) {
 	treetest.Symlink(t, outside, root+"/data/newlink")
 	treetest.Write(t, root+"/data/unread", "could not be captured")
 	treetest.Write(t, root+"/conf/other", "not the backup's")
-	treetest.Write(t, root+"/data/"+tempName("gone"), "left by a restore that was killed")
+	treetest.Write(t, root+"/data/"+files.TempName("gone"), "left by a restore that was killed")
 
 	got, err := restoreTo(t, m, c, root)
 	treetest.OK(t, err)

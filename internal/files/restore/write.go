@@ -2,8 +2,6 @@ package restore
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -54,14 +52,6 @@ func unlockDir(dir int, name string) error {
 	return errors.Join(err, unix.Close(fd))
 }
 
-// tempName returns the name under which a file is written before it takes its
-// place. It depends on the name only, so that what a killed restore left is
-// overwritten by the next one.
-func tempName(name string) string {
-	sum := sha256.Sum256([]byte(name))
-	return ".backstay-" + hex.EncodeToString(sum[:12]) + ".tmp"
-}
-
 // fileWriter is one worker's means of writing.
 type fileWriter struct {
 	o   *restore
@@ -73,7 +63,7 @@ type fileWriter struct {
 func (w *fileWriter) write(j writeJob) {
 	real := j.in.real + "/" + j.name
 	w.o.progress.Item(real)
-	f := written{job: j, real: real, temp: tempName(j.name), fd: -1}
+	f := written{job: j, real: real, temp: files.TempName(j.name), fd: -1}
 	var err error
 	if j.entry.Type == core.TypeSymlink {
 		err = w.makeLink(f)
@@ -87,9 +77,14 @@ func (w *fileWriter) write(j writeJob) {
 			return
 		}
 	}
-	if err != nil {
+	switch {
+	case w.o.leaveOut(err, filepath.Join(w.o.component, j.path), 1):
+		if err := discard(j.in, f.temp, nil); err != nil {
+			w.o.fail(err)
+		}
+	case err != nil:
 		w.o.fail(discard(j.in, f.temp, err))
-	} else {
+	default:
 		w.o.mu.Lock()
 		w.o.result.Symlinks++
 		w.o.mu.Unlock()
@@ -330,7 +325,7 @@ func (o *restore) link(t *linkTarget, j writeJob) (bool, error) {
 	if err != nil {
 		return false, nil
 	}
-	temp := tempName(j.name)
+	temp := files.TempName(j.name)
 	err = clearTemp(j.in.fd, temp)
 	if err == nil {
 		err = unix.Linkat(dir, t.name, j.in.fd, temp, 0)
