@@ -40,7 +40,7 @@ type Environment struct {
 	Version string
 }
 
-const exitCodes = `Exit codes: 0 ok, 1 failed, 3 finished with warnings or in part, 4 damage or an implausible
+const exitCodes = `Exit codes: 0 ok, 1 failed, 3 finished with warnings or in part, 4 damage, or an implausible
 backup, 10 no repository, 11 locked, 12 wrong key, 64 usage, 130 cancelled.`
 
 // Main runs the command line and returns the exit code.

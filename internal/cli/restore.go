@@ -38,8 +38,9 @@ func (s *session) restoreCommand() *cobra.Command {
 
 The plan is printed first, and nothing is changed before you agree to it. Everything that will be
 needed is then read back from the repository once, before the first change; files that go into a new
-or empty folder (--to-dir) are checked while they are written there. Configuration, database and files
-are restored; code too when the app's folder is empty or --only names it.
+or empty folder (--to-dir) are checked while they are written there, and those that are damaged are
+left out and named. Configuration, database and files are restored; code too when the app's folder is
+empty or --only names it.
 
 On a bare machine, without a configuration:
 

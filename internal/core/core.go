@@ -7,6 +7,7 @@ package core
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -26,6 +27,15 @@ const (
 // Components lists the components that a backup can hold, in restore order.
 func Components() []Component {
 	return []Component{ComponentCode, ComponentConfig, ComponentDatabase, ComponentFiles}
+}
+
+// Some lists the first n of names, and says how many more there are.
+func Some(names []string, n int) string {
+	list := strings.Join(names[:min(n, len(names))], ", ")
+	if more := len(names) - n; more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	return list
 }
 
 // ParseComponent returns the component called s. The error is a usage error.

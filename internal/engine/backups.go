@@ -134,7 +134,7 @@ func (e *Engine) readPath(ctx context.Context, o *Open, p string) ([]byte, error
 // Lookup returns the entry at a path of the backup; "" is its root.
 func (o *Open) Lookup(ctx context.Context, p string) (core.Entry, error) {
 	p = strings.Trim(path.Clean("/"+p), "/")
-	return files.Lookup(ctx, o.store, o.root, p)
+	return files.LookupIn(ctx, o.store, o.root, p, o.Record.ID)
 }
 
 // ReadDir lists a folder of the backup, by name.

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -139,6 +140,17 @@ func TestDeleteAndPin(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantError(t, e.Delete(t.Context(), rec), core.CodeNotFound, "a1")
+}
+
+// TestNotInTheBackup names the backup in which something was looked for.
+func TestNotInTheBackup(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t, memory.New())
+	a := newApp(t)
+	id := mustBackup(t, e, a.files()).ID
+	o := mustOpen(t, e, id)
+	wantError(t, o.Cat(t.Context(), "database/evidence.json", io.Discard), core.CodeNotFound, "there is no database in backup "+id, "`backstay ls "+id+"`")
+	wantError(t, o.Cat(t.Context(), "files/nothing", io.Discard), core.CodeNotFound, "there is no nothing in files of backup "+id, "`backstay ls "+id+" files`")
 }
 
 func mustOpen(t *testing.T, e *engine.Engine, id string) *engine.Open {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
@@ -84,11 +83,6 @@ func describeRewrites(rewrites []portable.Rewrite) []string {
 	}
 	var out []string
 	for _, w := range order {
-		names := objects[w]
-		more := ""
-		if n := len(names) - objectsShown; n > 0 {
-			names, more = names[:objectsShown], fmt.Sprintf(" and %d more", n)
-		}
 		change := w.From + " -> " + w.To
 		switch {
 		case w.To == "":
@@ -96,7 +90,7 @@ func describeRewrites(rewrites []portable.Rewrite) []string {
 		case w.From == "":
 			change = w.To + " is added"
 		}
-		out = append(out, fmt.Sprintf("%s%s: %s %s (%s)", strings.Join(names, ", "), more, w.Rule, change, w.Why))
+		out = append(out, fmt.Sprintf("%s: %s %s (%s)", core.Some(objects[w], objectsShown), w.Rule, change, w.Why))
 	}
 	return out
 }

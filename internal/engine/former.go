@@ -13,11 +13,11 @@ import (
 // time, not data, so that only a cancellation is an error.
 func (b *backup) former(ctx context.Context) (*dump.Former, error) {
 	if b.opt.ReadAll {
-		return nil, nil
+		return &dump.Former{Unused: "--no-reuse was given"}, nil
 	}
 	if b.knowsDamage() { // which must not be passed on for as long as rows can be read anew
 		b.e.Log.Debug("all tables are read: damage is known in the repository")
-		return nil, nil
+		return &dump.Former{Unused: "damage is known in the repository"}, nil
 	}
 	f, err := b.readFormer(ctx)
 	if err != nil && ctx.Err() != nil {

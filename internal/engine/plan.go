@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files/restore"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/portable"
 	"github.com/backstay/backstay/internal/profile"
@@ -67,7 +68,8 @@ type Restore struct {
 	trees   map[core.Component]*treePlan // what to restore of each
 	missing []core.Component             // what would be restored and is not in the backup
 	db      *databasePlan
-	guard   *mysql.Conn // holds the locks on the live database while Run runs
+	guard   *mysql.Conn      // holds the locks on the live database while Run runs
+	lost    *restore.Damaged // what is left out as damaged; nil: damage ends the restore
 }
 
 type treePlan struct {
@@ -463,6 +465,6 @@ func countTables(ctx context.Context, cfg mysql.Config) (n int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	rows, err := c.Query(ctx, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+mysql.QuoteText(name))
+	rows, err := c.Query(ctx, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND TABLE_SCHEMA="+mysql.QuoteText(name))
 	return len(rows), err
 }

@@ -1,15 +1,14 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files/restore"
 )
 
 // intoNothing says whether the restore fills a folder that is missing or empty,
@@ -23,39 +22,40 @@ func (r *Restore) intoNothing() bool {
 	return errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0
 }
 
-// fillNothing carries out a restore that intoNothing is true of. When damage
-// breaks it off, its error names all that is damaged.
+// fillNothing carries out a restore that intoNothing is true of. What is
+// damaged is left out, and its error says so.
 func (r *Restore) fillNothing(ctx context.Context, out *Restored) error {
-	err := r.carryOut(ctx, out)
-	if core.CodeOf(err) != core.CodeDamage {
+	r.lost = &restore.Damaged{}
+	if err := r.carryOut(ctx, out); err != nil || len(r.lost.Paths) == 0 {
 		return err
 	}
-	return cmp.Or(r.findDamage(ctx, "what is in "+r.req.ToDir+" now is not all"), err)
+	return r.damaged(ctx, fmt.Sprintf("%d files were written to %s and %d are missing", out.Files, r.req.ToDir, r.lost.Files), r.lost.Paths)
 }
 
-// findDamage reads what will be restored, mostly so that damage is found while
-// nothing has been changed. Its error says what has come of the restore so far.
-func (r *Restore) findDamage(ctx context.Context, outcome string) error {
+// findDamage reads what will be restored, so that damage is found while nothing
+// has been changed.
+func (r *Restore) findDamage(ctx context.Context) error {
 	damages, err := r.e.verifyOpen(ctx, r.open, r.needs)
 	if err != nil || len(damages) == 0 {
 		return err
 	}
-	r.e.noteDamage(ctx, r.open.Record.ID)
 	var names []string
-	for _, d := range damages[:min(5, len(damages))] {
+	for _, d := range damages {
 		name := d.Path
 		if d.Table != "" {
 			name = "table " + d.Table + " (" + d.Path + ")"
 		}
 		names = append(names, name)
 	}
-	list := strings.Join(names, ", ")
-	if n := len(damages) - len(names); n > 0 {
-		list += fmt.Sprintf(" and %d more", n)
-	}
+	return r.damaged(ctx, "nothing was changed", names)
+}
+
+// damaged says what has come of a restore because these names are damaged.
+func (r *Restore) damaged(ctx context.Context, outcome string, names []string) error {
+	r.e.noteDamage(ctx, r.open.Record.ID)
 	return &core.Error{
 		Code: core.CodeDamage, Op: "restore backup " + r.open.Record.ID,
-		Message: outcome + ", because the backup is damaged: " + list,
-		Hint:    "restore another backup (backstay list), or only what is whole: --only, --table, --path",
+		Message: outcome + ", because the backup is damaged: " + core.Some(names, 5),
+		Hint:    "restore another backup (backstay list), or only what is whole: --only, --table, --path; backstay verify names all that is damaged",
 	}
 }

@@ -29,8 +29,8 @@ func (l lost) Open(ctx context.Context, id core.ObjectID) (io.ReadSeekCloser, er
 	return l.Store.Open(ctx, id)
 }
 
-// TestDamageWhereThereIsNothing: an empty folder is filled without reading
-// everything before, and all that is damaged is named all the same.
+// TestDamageWhereThereIsNothing: an empty folder is filled with all that is
+// whole, and what is damaged is named.
 func TestDamageWhereThereIsNothing(t *testing.T) {
 	a := newApp(t)
 	store := memory.New()
@@ -56,7 +56,10 @@ func TestDamageWhereThereIsNothing(t *testing.T) {
 		return err
 	}
 	for _, dir := range []string{t.TempDir(), filepath.Join(t.TempDir(), "missing")} {
-		wantError(t, restoreTo(dir), core.CodeDamage, "what is in "+dir+" now is not all", "uploads/a.txt", "uploads/deep/b.txt", "restore another backup")
+		wantError(t, restoreTo(dir), core.CodeDamage, "1 files were written to "+dir+" and 2 are missing", "uploads/a.txt", "uploads/deep/b.txt", "restore another backup")
+		if got, err := filepath.Glob(dir + "/uploads/*.txt"); err != nil || len(got) != 1 || filepath.Base(got[0]) != "c.txt" {
+			t.Errorf("restored: %v, %v", got, err)
+		}
 	}
 	used := t.TempDir()
 	if err := os.WriteFile(filepath.Join(used, "precious"), nil, 0o600); err != nil {

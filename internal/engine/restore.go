@@ -32,7 +32,7 @@ func (r *Restore) Run(ctx context.Context) (_ *Restored, err error) {
 	if r.intoNothing() {
 		return out, r.fillNothing(ctx, out)
 	}
-	if err := r.findDamage(ctx, "nothing was changed"); err != nil {
+	if err := r.findDamage(ctx); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.letGo()) }()
@@ -153,7 +153,7 @@ func (r *Restore) runTree(ctx context.Context, c core.Component, out *Restored) 
 	r.e.Progress.Stage("restore "+string(c), r.stepBytes(c))
 	got, err := restore.Files(ctx, r.e.Store, entry, extra, restore.Options{
 		Targets: p.targets, Paths: p.paths, Owners: r.open.Manifest.Owners, Trees: trees,
-		Kept: r.open.Manifest.Warnings, Verify: true, Progress: quietStage{r.e.Progress}, Follow: r.follow(trees),
+		Kept: r.open.Manifest.Warnings, Verify: true, Progress: quietStage{r.e.Progress}, Follow: r.follow(trees), Damaged: r.lost,
 	})
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", c, err)

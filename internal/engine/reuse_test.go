@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -81,6 +82,12 @@ func TestUnchangedTablesAreNotRead(t *testing.T) {
 	all := back(engine.BackupOptions{ReadAll: true})
 	if n := all.Components[core.ComponentFiles].FilesReused; reused(all) != 0 || n != 0 {
 		t.Errorf("%d tables and %d files not read though all should be", reused(all), n)
+	}
+	for b, why := range map[string]string{first.ID: "there is no earlier backup", all.ID: "--no-reuse was given"} {
+		var evidence strings.Builder
+		if err := mustOpen(t, e, b).Cat(t.Context(), "database/evidence.json", &evidence); err != nil || strings.Count(evidence.String(), why) != 3 {
+			t.Errorf("%v: evidence does not say that %s: %s", err, why, evidence.String())
+		}
 	}
 	if list := changes(third, all); len(list) > 0 {
 		t.Errorf("with everything read, other things are in the backup: %v", list)

@@ -21,6 +21,9 @@ type Former struct {
 	Evidence unchanged.Evidence
 	Index    core.DatabaseIndex
 	Data     map[string]core.Entry // the folders of database/data, by name
+	// Unused says why nothing is taken over, whatever did not change; the rest
+	// is empty then. "" otherwise.
+	Unused string
 }
 
 // NewFormer makes a Former of what a backup has at the path that its manifest
@@ -46,7 +49,7 @@ func (s *Snapshot) prove(ctx context.Context) error {
 	}
 	var former *unchanged.Evidence
 	s.former = map[string]core.Table{}
-	if f := s.opt.Former; f != nil {
+	if f := s.opt.Former; f != nil && f.Unused == "" {
 		former = &f.Evidence
 		for _, t := range f.Index.Tables {
 			s.former[t.Name] = t
@@ -74,6 +77,9 @@ func (s *Snapshot) takeOver(ctx context.Context, c *mysql.Conn, t *tableWork) (b
 	}
 	known.Read = s.Time.Unix()
 	known.Why = s.proof.Of(name, t.info.created, s.Time)
+	if f := s.opt.Former; f != nil && f.Unused != "" {
+		known.Why = f.Unused
+	}
 	if known.Why != "" {
 		return false, nil
 	}
