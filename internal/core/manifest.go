@@ -109,6 +109,18 @@ type Table struct {
 	AllVersions bool `json:"-"`
 
 	LongestRow int64 `json:"longest_row,omitempty"` // bytes of the longest row in a chunk; 0 in backups older than this field
+
+	// Generated is what the stored generated columns held; nil where there are
+	// none, and in backups older than this field.
+	Generated *Generated `json:"generated,omitempty"`
+}
+
+// Generated tells whether another server computes what the origin's stored
+// generated columns held. Their values are not in the chunks.
+type Generated struct {
+	Columns  []Column `json:"columns"`  // the table's key, then the stored generated columns
+	Rows     int64    `json:"rows"`     // the present ones
+	Checksum string   `json:"checksum"` // RowSum over the lines that these columns' values make
 }
 
 // Versions returns the table with its history in place of its present rows.

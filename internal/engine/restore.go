@@ -209,7 +209,7 @@ func (r *Restore) runDatabase(ctx context.Context, out *Restored) error {
 	cfg := r.targetConfig(r.db.target)
 	got, err := load.Load(ctx, r.open.Index, newSource(r.open), load.Options{
 		Config: cfg, Connections: r.req.Target.Connections, Tables: r.db.tables, Progress: r.e.Progress,
-		DisableEvents: r.req.ToDatabase != "", Plan: r.db.carry,
+		DisableEvents: r.req.ToDatabase != "", Plan: r.db.carry, Origin: r.open.Manifest.Database.Server,
 	})
 	if err != nil {
 		return err

@@ -112,6 +112,8 @@ type definition struct {
 	// keySpace tells the values of the key's first column apart; its zero value
 	// where that cannot be.
 	keySpace keySpace
+
+	generated *generated // nil where no generated column is stored
 }
 
 // floatAsDouble widens FLOAT, whose text form is rounded to 6 digits, to a
@@ -171,6 +173,7 @@ func describeTable(ctx context.Context, c *mysql.Conn, database, table string) (
 	if len(d.key) > 0 {
 		d.keySpace = keySpaceOf(types[d.key[0]])
 	}
+	d.generated = generatedOf(cols, d.key)
 	return d, nil
 }
 
@@ -182,6 +185,7 @@ type columnInfo struct {
 	charset    string
 	expression string // of a generated column
 	generated  bool
+	stored     bool // a generated column whose values the server computed when the row came in
 }
 
 // readColumns lists a table's columns. database is an expression.
@@ -193,10 +197,11 @@ func readColumns(ctx context.Context, c *mysql.Conn, database, table string) ([]
 	}
 	var cols []columnInfo
 	for _, r := range rows {
-		extra := strings.ToUpper(r[3].Text)
+		extra, period := strings.ToUpper(r[3].Text), strings.HasPrefix(strings.ToUpper(r[2].Text), "ROW ")
 		cols = append(cols, columnInfo{
 			name: r[0].Text, dataType: strings.ToLower(r[1].Text), columnType: r[4].Text, charset: r[5].Text, expression: r[2].Text,
 			generated: r[2].Text != "" || strings.Contains(extra, "STORED GENERATED") || strings.Contains(extra, "VIRTUAL GENERATED"),
+			stored:    (strings.Contains(extra, "STORED GENERATED") || strings.Contains(extra, "PERSISTENT")) && !period,
 		})
 	}
 	return cols, nil

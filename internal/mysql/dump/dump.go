@@ -393,8 +393,10 @@ func (s *Snapshot) dumpSlice(ctx context.Context, c *mysql.Conn, t *tableWork, i
 		if err := c.Stream(ctx, t.selectRows(i), len(def.selects), &rows.Encoder); err != nil {
 			return err
 		}
-		t.slices[i].Stored, err = rows.Finish()
-		return err
+		if t.slices[i].Stored, err = rows.Finish(); err != nil {
+			return err
+		}
+		return t.sumGenerated(ctx, c, i)
 	})
 }
 
@@ -455,7 +457,7 @@ func collect(ctx context.Context, works []*tableWork, w core.TreeWriter) (*core.
 				table.Chunks = append(table.Chunks, c)
 			}
 		}
-		table.Checksum = sum.String()
+		table.Checksum, table.Generated = sum.String(), t.sums(table.Rows)
 		if len(files) > 0 {
 			dir, err := layout.WriteDir(ctx, w, name, files)
 			if err != nil {

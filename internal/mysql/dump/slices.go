@@ -25,6 +25,8 @@ type slice struct {
 	bytes int64  // estimate
 	// versions says that all versions of the rows are read, not the present ones.
 	versions bool
+	// generated sums the stored generated columns, where there are any.
+	generated mysql.RowSum
 
 	layout.Stored
 }

@@ -188,6 +188,9 @@ func (l *loader) loadAgain(ctx context.Context, c *mysql.Conn, t *tableLoad, cau
 
 // do does a part of a step of a table.
 func (l *loader) do(ctx context.Context, c *mysql.Conn, t *tableLoad, at step, part int) error {
+	if err := l.enterMode(ctx, c, at); err != nil {
+		return err
+	}
 	switch at {
 	case stepRows:
 		return l.loadSlice(ctx, c, t, &t.slices[part])

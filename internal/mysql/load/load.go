@@ -39,6 +39,9 @@ type Options struct {
 	// Plan says what to run in place of the origin's statements; nil: those as
 	// they are. A plan that refuses something is an error.
 	Plan *portable.Plan
+	// Origin is the server that the backup was taken from, by whose settings
+	// generated columns are computed; its zero value: by the defaults.
+	Origin core.DatabaseServer
 
 	largeTable int64 // for tests; 0: largeTable
 }
@@ -60,6 +63,7 @@ type loader struct {
 	control *mysql.Conn
 	workers []*mysql.Conn
 
+	sqlMode     string      // under which rows come in
 	lastInstant string      // that the server can hold, in UTC; asked for where history is loaded
 	noLocal     atomic.Bool // the server refused LOAD DATA LOCAL: use INSERT
 	// counterLock says that LOAD DATA into a table with AUTO_INCREMENT keeps others out.
@@ -151,6 +155,9 @@ func (l *loader) connect(ctx context.Context) (err error) {
 	}
 	l.noLocal.Store(!l.server.LocalInfile)
 	if err := l.askCounterLock(ctx); err != nil {
+		return err
+	}
+	if l.sqlMode, err = l.originMode(ctx); err != nil {
 		return err
 	}
 	l.workers = make([]*mysql.Conn, l.opt.Connections)
@@ -297,6 +304,10 @@ func (l *loader) clearNames(ctx context.Context, tables []core.Table, objects []
 // createTables makes all tables, the large ones without the keys that are
 // built after the rows.
 func (l *loader) createTables(ctx context.Context, tables []core.Table) ([]*tableLoad, error) {
+	// MariaDB refuses expressions that only other modes allow.
+	if err := l.enterMode(ctx, l.control, stepRows); err != nil {
+		return nil, err
+	}
 	works := make([]*tableLoad, len(tables))
 	for i, t := range tables {
 		works[i] = newTableLoad(t)
@@ -308,7 +319,7 @@ func (l *loader) createTables(ctx context.Context, tables []core.Table) ([]*tabl
 			return nil, err
 		}
 	}
-	return works, nil
+	return works, l.enterMode(ctx, l.control, stepCheck)
 }
 
 func (l *loader) createTable(ctx context.Context, c *mysql.Conn, t core.Table) error {

@@ -40,6 +40,12 @@ func (l *loader) verify(ctx context.Context, c *mysql.Conn, t *tableLoad, part i
 	if err != nil {
 		return fmt.Errorf("verify restored table %s: %w", t.Name, err)
 	}
+	if part > 0 {
+		return nil
+	}
+	if err := l.compareGenerated(ctx, c, t); err != nil {
+		return fmt.Errorf("verify generated columns of table %s: %w", t.Name, err)
+	}
 	return nil
 }
 

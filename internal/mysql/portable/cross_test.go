@@ -106,7 +106,7 @@ func (d dumped) read(ctx context.Context, path string) ([]byte, error) {
 
 func (d dumped) load(t *testing.T, config mysql.Config, p *portable.Plan, tables []string) (*load.Loaded, error) {
 	t.Helper()
-	return load.Load(t.Context(), d.index, d.tree, load.Options{Config: config, Tables: tables, Plan: p, Progress: core.NoProgress{}})
+	return load.Load(t.Context(), d.index, d.tree, load.Options{Config: config, Tables: tables, Plan: p, Origin: d.origin, Progress: core.NoProgress{}})
 }
 
 // names lists the objects of the backup as plans name them.
