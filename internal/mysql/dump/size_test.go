@@ -314,3 +314,20 @@ func TestLimitsOfTheServer(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestServerThatShowsThePast is refused: its tables would not be of the instant.
+func TestServerThatShowsThePast(t *testing.T) {
+	if !mysqltest.OnMariaDB(t) {
+		t.Skip("only MariaDB has system-versioned tables")
+	}
+	config := mysqltest.Config(t, mysqltest.Database(t))
+	defer mysqltest.Exec(t, "SET GLOBAL system_versioning_asof=DEFAULT")
+	mysqltest.Exec(t, "SET GLOBAL system_versioning_asof='2020-01-01 00:00:00'")
+	s, err := dump.Open(t.Context(), options(config))
+	if err == nil {
+		t.Fatal("it was taken for the present", s.Close())
+	}
+	if core.HintOf(err) == "" || !strings.Contains(err.Error(), "2020-01-01") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -8,6 +8,7 @@ package dump
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -130,6 +131,9 @@ func Open(ctx context.Context, opt Options) (_ *Snapshot, err error) {
 	if s.Server, err = s.control.Server(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.mustShowPresent(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.warnOfHidden(ctx); err != nil {
 		return nil, err
 	}
@@ -140,6 +144,26 @@ func Open(ctx context.Context, opt Options) (_ *Snapshot, err error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// mustShowPresent refuses a MariaDB that shows system-versioned tables as they
+// were at another time: a session cannot undo that for itself.
+func (s *Snapshot) mustShowPresent(ctx context.Context) error {
+	rows, err := s.control.Query(ctx, "SELECT @@system_versioning_asof")
+	if mysql.NotUnderstood(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("ask for system_versioning_asof: %w", err)
+	}
+	if len(rows) == 1 && len(rows[0]) == 1 && rows[0][0].Text != "DEFAULT" {
+		return &core.Error{
+			Code: core.CodeDatabase, Op: "back up database " + s.database,
+			Message: "the server shows system-versioned tables as they were at " + rows[0][0].Text,
+			Hint:    "as the server's administrator: SET GLOBAL system_versioning_asof=DEFAULT, and take it out of the server's configuration",
+		}
+	}
+	return nil
 }
 
 // takeSettledInstant takes an instant at which the list of tables holds: a
