@@ -335,7 +335,7 @@ func (s *Snapshot) readIDs(ctx context.Context, c *mysql.Conn) (tableIDs, error)
 	if s.Server.MariaDB() {
 		table = "INNODB_SYS_TABLES"
 	}
-	rows, err := c.Query(ctx, "SELECT NAME, TABLE_ID FROM information_schema."+table+" WHERE SUBSTRING_INDEX(NAME,'/',1)="+mysql.QuoteText(diskName(s.database)))
+	rows, err := c.Query(ctx, "SELECT NAME, TABLE_ID FROM information_schema."+table+" WHERE SUBSTRING_INDEX(NAME,'/',1)="+mysql.QuoteText(mysql.DiskName(s.database)))
 	if mysql.Number(err) != 0 {
 		return nil, nil
 	}
@@ -351,7 +351,7 @@ func (s *Snapshot) readIDs(ctx context.Context, c *mysql.Conn) (tableIDs, error)
 
 // of returns what identifies a table with its partitions; "" when it is not known.
 func (ids tableIDs) of(database, table string) string {
-	path := diskName(database) + "/" + diskName(table)
+	path := mysql.DiskName(database) + "/" + mysql.DiskName(table)
 	if id, ok := ids[path]; ok {
 		return id
 	}
@@ -362,20 +362,6 @@ func (ids tableIDs) of(database, table string) string {
 		}
 	}
 	return strings.Join(parts, " ")
-}
-
-// diskName writes a name in the server's file-name encoding, as far as it is
-// ASCII. A name that comes out otherwise is not found.
-func diskName(name string) string {
-	var out strings.Builder
-	for _, r := range name {
-		if r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
-			out.WriteRune(r)
-		} else {
-			fmt.Fprintf(&out, "@%04x", r)
-		}
-	}
-	return out.String()
 }
 
 // same says whether a table that c holds open is the one of the instant, as far

@@ -309,7 +309,7 @@ func (w *Watch) askInnoDB(ctx context.Context, c *mysql.Conn, database string) e
 	if w.mariaDB {
 		tables, stats = "INNODB_SYS_TABLES", "INNODB_SYS_TABLESTATS"
 	}
-	folder := mysql.QuoteText(fileName(database))
+	folder := mysql.QuoteText(mysql.DiskName(database))
 	ids, err := c.Query(ctx, "SELECT NAME, t.* FROM information_schema."+tables+" t WHERE SUBSTRING_INDEX(NAME,'/',1)="+folder)
 	if err != nil {
 		return err
@@ -332,25 +332,10 @@ func (w *Watch) askInnoDB(ctx context.Context, c *mysql.Conn, database string) e
 	idOf, countOf := byName(ids), byName(counts)
 	for i := range w.evidence.Tables {
 		t := &w.evidence.Tables[i]
-		name := fileName(database) + "/" + fileName(t.Name)
+		name := mysql.DiskName(database) + "/" + mysql.DiskName(t.Name)
 		t.ID, t.Stats = idOf[name], countOf[name]
 	}
 	return nil
-}
-
-// fileName writes a name as InnoDB does, in the server's file-name encoding, as
-// far as it is ASCII. A name that comes out otherwise is not found, and its
-// table is read.
-func fileName(name string) string {
-	var out strings.Builder
-	for _, r := range name {
-		if r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
-			out.WriteRune(r)
-		} else {
-			fmt.Fprintf(&out, "@%04x", r)
-		}
-	}
-	return out.String()
 }
 
 // Evidence returns the evidence, to be completed by Read and Reused.
