@@ -336,7 +336,7 @@ func (s *session) target(app *config.App) (engine.Target, error) {
 		App: profile.App{
 			Name: app.Name, Root: app.Root, Environment: app.Environment, Config: app.Config, Exclude: app.Exclude,
 			Database: profile.Database{Host: d.Host, Port: d.Port, Socket: d.Socket, User: d.User, Password: password, Name: d.Name, Prefix: d.Prefix, TLS: d.TLS},
-			Hooks:    profile.Hooks(app.Hooks),
+			Hooks:    profile.Hooks(app.Hooks), URL: app.URL,
 		},
 	}
 	for _, f := range app.Files {

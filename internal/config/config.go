@@ -8,6 +8,8 @@
 package config
 
 import (
+	"time"
+
 	"github.com/backstay/backstay/internal/core"
 )
 
@@ -80,6 +82,8 @@ type App struct {
 	Exclude     []string // globs relative to Root
 	Consistency string   // "online" or "readonly"
 	Hooks       Hooks
+	URL         string  // where the application answers; "": what the profile finds
+	Restore     Restore // filled in by Load: DefaultRestore where the file says nothing
 	// Later holds the keys that this version reads and does not act on:
 	// schedule, retention, check, notify. Load warns of each.
 	Later map[string]any
@@ -114,7 +118,20 @@ type Hooks struct {
 	After       []string // after it, whatever its outcome
 	ReadonlyOn  []string // makes the application read-only
 	ReadonlyOff []string // undoes ReadonlyOn
+
+	MaintenanceOn  []string // keeps users out during the switch of a restore
+	MaintenanceOff []string // undoes MaintenanceOn
+	AfterRestore   []string // makes the application work after a restore
 }
+
+// Restore says how a restore of the app goes about it.
+type Restore struct {
+	Keep         time.Duration // how long what was replaced is kept; 0: it is dropped at once
+	SafetyBackup bool          // back the app up before its data is replaced
+}
+
+// DefaultRestore is what holds where the file says nothing.
+func DefaultRestore() Restore { return Restore{Keep: 7 * 24 * time.Hour, SafetyBackup: true} }
 
 // Consistency modes.
 const (

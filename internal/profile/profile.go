@@ -2,7 +2,7 @@
 // finds an installation, reads its configuration, says which files belong to
 // which component and how to reach the database, and knows the application's
 // own modes and locks. It is for the engine and for detect. Profiles promise to
-// change nothing but in ReadOnly, to treat what they read as hostile, and that
+// change nothing but in ReadOnly and Maintenance, to treat what they read as hostile, and that
 // a path belongs to one component at most.
 package profile
 
@@ -46,10 +46,7 @@ type Profile interface {
 	// without such a mode returns an error with core.CodeUnsupported. q may be
 	// nil.
 	ReadOnly(ctx context.Context, q Querier, app App, found *core.Application) (leave func() error, err error)
-	// AfterRestore says what a person still has to do, in this order, for the
-	// application to work as it did; none: it does. Commands in it MUST be
-	// whole, to be typed as they are by the user of this process.
-	AfterRestore(r Restored) []string
+	Restorer
 }
 
 // Querier asks the application's database. Names in statements are already
@@ -68,6 +65,7 @@ type App struct {
 	Config      []string // for the config component: paths, absolute or relative to Root
 	Exclude     []string // globs relative to Root
 	Hooks       Hooks
+	URL         string // where the application answers; "": what the profile finds
 }
 
 // Database is what is given about the database. Fields that are "" or 0 are not
@@ -95,6 +93,10 @@ type Hooks struct {
 	After       []string
 	ReadonlyOn  []string
 	ReadonlyOff []string
+
+	MaintenanceOn  []string // keeps users out during the switch of a restore
+	MaintenanceOff []string // undoes MaintenanceOn; must be harmless when there is nothing to undo
+	AfterRestore   []string // makes the application work after a restore
 }
 
 // Installation is an application that was found on this machine.
