@@ -14,20 +14,21 @@ func rooms() map[string]room {
 		return room{[]string{"core"}, why + "; what needs two leaves belongs in engine"}
 	}
 	return map[string]room{
-		"core":          {nil, "it is what all others speak in"},
-		"config":        leaf("it reads a file and knows of no server"),
-		"files":         leaf("it walks trees and knows of no application"),
-		"files/capture": {[]string{"core", "files"}, "it stores trees and knows nothing of how they are put back; what both need belongs in files"},
-		"files/restore": {[]string{"core", "files"}, "it puts trees back and knows nothing of how they were stored; what both need belongs in files"},
-		"mysql":         leaf("it speaks to servers and knows of no repository"),
-		"phpconf":       leaf("it reads PHP and knows of no application"),
-		"repository":    leaf("it stores what it is given"),
-		"profile":       {[]string{"core", "phpconf"}, "it says what an application consists of, and leaves it to the engine to fetch it; phpconf reads the applications' configuration for it"},
-		"engine":        {[]string{"core", "files", "files/capture", "files/restore", "mysql", "phpconf", "profile", "repository"}, "it composes the leaves; configuration and output are the commands' business"},
-		"demo":          {[]string{"config", "core", "engine", "files", "files/capture", "files/restore", "mysql", "phpconf", "profile", "repository"}, "it is a customer of the engine as the commands are"},
-		"cli/ui":        {[]string{"core"}, "it knows how things look, not what they are"},
-		"cli":           {[]string{"*"}, "it wires the program together"},
-		"archtest":      {nil, "it reads source text"},
+		"core":           {nil, "it is what all others speak in"},
+		"config":         leaf("it reads a file and knows of no server"),
+		"files":          leaf("it walks trees and knows of no application"),
+		"files/capture":  {[]string{"core", "files"}, "it stores trees and knows nothing of how they are put back; what both need belongs in files"},
+		"files/restore":  {[]string{"core", "files"}, "it puts trees back and knows nothing of how they were stored; what both need belongs in files"},
+		"files/exchange": {[]string{"core", "files", "files/restore"}, "it puts trees into the place of live ones, which restore writes for it"},
+		"mysql":          leaf("it speaks to servers and knows of no repository"),
+		"phpconf":        leaf("it reads PHP and knows of no application"),
+		"repository":     leaf("it stores what it is given"),
+		"profile":        {[]string{"core", "phpconf"}, "it says what an application consists of, and leaves it to the engine to fetch it; phpconf reads the applications' configuration for it"},
+		"engine":         {[]string{"core", "files", "files/capture", "files/exchange", "files/restore", "mysql", "phpconf", "profile", "repository"}, "it composes the leaves; configuration and output are the commands' business"},
+		"demo":           {[]string{"config", "core", "engine", "files", "files/capture", "files/restore", "mysql", "phpconf", "profile", "repository"}, "it is a customer of the engine as the commands are"},
+		"cli/ui":         {[]string{"core"}, "it knows how things look, not what they are"},
+		"cli":            {[]string{"*"}, "it wires the program together"},
+		"archtest":       {nil, "it reads source text"},
 	}
 }
 

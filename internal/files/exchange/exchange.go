@@ -1,0 +1,226 @@
+// Package exchange puts captured file trees into the place of live ones. It is
+// for the engine's restore of an application that is in use.
+//
+// Build compares the backup with the live tree and writes only what differs,
+// into a staging folder on the same file system; nothing live has changed then.
+// Switch makes staged and live change places, each path by one atomic rename;
+// Revert makes them change places again. What was replaced, and what Revert
+// takes away again, lies in the staging folder until Drop.
+//
+// It promises that each path is the old one or the new one at any moment, that
+// nothing is ever overwritten or renamed across file systems, that no symbolic
+// link leads it out of its targets, and that after a kill or a power cut at any
+// point Switch and Revert can be called again, by another process, and go on from
+// what they find.
+package exchange
+
+import (
+	"context"
+	"errors"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files/restore"
+)
+
+// Options says what to put where. The fields that restore.Options has too mean
+// the same.
+type Options struct {
+	// Targets gives the absolute folder for each place: "app" → /var/www/itop,
+	// "system" → "/". Build makes it when it is missing. Places without one are left out.
+	Targets map[string]string
+	// Paths are the only paths to restore, in the component and as stored
+	// ("app/uploads/x"), folders with all that is in them. Empty: everything.
+	Paths []string
+	// Owners are the manifest's; names that this machine knows by another number
+	// get that number.
+	Owners core.Owners
+	// Trees are the manifest's trees of the component: what the backup owns.
+	// Without Trees everything in the entry counts as owned.
+	Trees []core.Tree
+	// Kept are the manifest's warnings: what could not be captured is not in
+	// the backup and yet not superfluous.
+	Kept []core.Warning
+	// Follow are paths in the component at which the target may have a link to a folder,
+	// which is then filled, or to a file, which stays when the file is the same.
+	Follow []string
+	// Clean takes what the backup does not have out of owned folders, except what
+	// Trees exclude and what Kept names. It needs Trees. Without it such
+	// paths are listed as extra and stay.
+	Clean bool
+	// Transform changes files on the way: keys are paths in the component, as stored
+	// ("app/conf/production/config-itop.php"). What a function returns is what
+	// is compared with the live file and put in its place. Such files are held in memory.
+	Transform map[string]func(content []byte) ([]byte, error)
+	// Damaged, when it is given, collects what is damaged in the backup and is left as
+	// it is on the live side. nil: damage ends Compare or Build. It excludes Clean.
+	Damaged *restore.Damaged
+
+	// Name makes the names of staging folders: ".backstay-NAME-COMPONENT". It is the app's
+	// name or that of the run: lower-case letters, digits and dashes. Only Build needs it.
+	Name string
+	// MovesFile is the absolute path of a file that Build writes and Switch and
+	// Revert go by; a second one beside it, with ".pass" at the end, says how far they
+	// are. The folder must be there, and not in a target. One for each component.
+	MovesFile string
+
+	Progress core.Progress // nil: none. Add counts bytes of the backup that were read
+	Workers  int           // files read or written at the same time; 0: 4
+}
+
+// MaxListed is how many paths a List holds.
+const MaxListed = 200
+
+// List counts paths, and names the first of them.
+type List struct {
+	Files   int64 `json:"files"`   // files and symbolic links, those in whole folders too
+	Folders int64 `json:"folders"` // folders that are wholly so, each counted once with all below it
+	// Paths are absolute, at most MaxListed, and quoted where they are not
+	// printable; a folder that is wholly so stands for all that is in it, and ends with "/".
+	Paths []string `json:"paths,omitempty"`
+}
+
+// Space is what a file system must have room for.
+type Space struct {
+	Path       string `json:"path"`        // a folder on it
+	Bytes      int64  `json:"bytes"`       // needed for what is staged, in whole blocks
+	Free       int64  `json:"free"`        // for this user
+	Inodes     int64  `json:"inodes"`      // files, links and folders needed
+	FreeInodes int64  `json:"free_inodes"` // -1: the file system does not say, or has no limit
+}
+
+// Enough says whether it fits.
+func (s Space) Enough() bool {
+	return s.Bytes <= s.Free && (s.FreeInodes < 0 || s.Inodes <= s.FreeInodes)
+}
+
+// Difference is what a restore would do to the live tree.
+type Difference struct {
+	Added   List `json:"added"`   // in the backup only
+	Changed List `json:"changed"` // in both, and not the same
+	Removed List `json:"removed"` // on the live side only, and taken away: with Clean
+	Extra   List `json:"extra"`   // on the live side only, and staying: without Clean
+	// Metadata counts folders that are in both and whose owner, mode, time or attributes differ.
+	Metadata  int64 `json:"metadata"`
+	Unchanged int64 `json:"unchanged"` // files and symbolic links
+	Bytes     int64 `json:"bytes"`     // of the files to be staged
+	Space     []Space
+	// Obstacles keep Build from succeeding; code "mounted", "immutable", "denied",
+	// "not_owned" or "no_folder"; the message has what to do.
+	Obstacles []core.Warning `json:"obstacles,omitempty"`
+}
+
+// Compare compares the backup with the live tree without reading contents: by
+// type, size, modification time, mode and owner. It changes nothing. extra is the
+// object of the component's extra.jsonl, "" when it has none.
+func Compare(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.ObjectID, opt Options) (*Difference, error) {
+	return nil, errors.New("compare: not built yet")
+}
+
+// Stage is a staging folder.
+type Stage struct {
+	Path string `json:"path"` // absolute
+}
+
+// Built is a tree that is ready to be switched to. It can be kept as JSON; all
+// that Switch, Revert and Drop need beside it is in MovesFile, from which Load reads it
+// again. Its fields are not to be changed.
+type Built struct {
+	Component string            `json:"component"`
+	Targets   map[string]string `json:"targets"`
+	Stages    []Stage           `json:"stages,omitempty"` // none when nothing differs
+	MovesFile string            `json:"moves_file"`
+	Made      []string          `json:"made,omitempty"` // target folders that were missing, and those above them; Drop removes them when they are empty
+
+	Added     List  `json:"added"`
+	Changed   List  `json:"changed"`
+	Removed   List  `json:"removed"`
+	Extra     List  `json:"extra"`
+	Metadata  int64 `json:"metadata"`
+	Unchanged int64 `json:"unchanged"`
+	Bytes     int64 `json:"bytes"` // of staged files
+
+	Warnings []core.Warning `json:"warnings,omitempty"`
+	// Commands are lines for a shell, to be run by root after the switch and in this
+	// order, that set owners and modes which could not be set. Each may be
+	// up to 16 kB long.
+	Commands []string `json:"commands,omitempty"`
+}
+
+// Build compares the backup with the live tree, contents too, which reads all that is
+// wanted of the backup, and stages what differs. When it returns nil, all of it
+// is on disk and verified. On an error nothing is left behind and nothing live has
+// changed. After a kill, Build with the same MovesFile begins anew, and Abandon removes
+// what there is.
+//
+// Errors have core.CodeDamage when the backup is damaged, core.CodeDisk when there is
+// no room; both name the path.
+func Build(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.ObjectID, opt Options) (*Built, error) {
+	return nil, errors.New("build: not built yet")
+}
+
+// Load reads what a Build that succeeded returned. The error has
+// core.CodeNotFound when there is no such file, or the Build did not finish.
+func Load(movesFile string) (*Built, error) {
+	return nil, errors.New("load: not built yet")
+}
+
+// Abandon removes what a Build that was killed left, and does nothing when there is
+// nothing. A finished one it drops when nothing of it was switched.
+func Abandon(movesFile string) error {
+	return errors.New("abandon: not built yet")
+}
+
+// Changed looks whether files that were the same as in the backup when Build read them
+// have changed since. Switch leaves them as they are: they are newer than
+// the backup. One warning names each, with code "newer". It can be called before the switch or
+// after it, and changes nothing.
+func Changed(ctx context.Context, b *Built) ([]core.Warning, error) {
+	return nil, errors.New("look for changes: not built yet")
+}
+
+// Switch puts what was staged into place. What it meets there goes to the
+// staging folder, also where nothing was when Build looked. It can be called again after
+// it was interrupted, or when it had already finished. Folders on the disk are
+// synced before it returns. Warnings say what was not as Build found it.
+//
+// An error leaves some paths switched and some not, unless State says otherwise: call it
+// again, or Revert. ctx is for values only: it is not interrupted half-way.
+func Switch(ctx context.Context, b *Built) ([]core.Warning, error) {
+	return nil, errors.New("switch: not built yet")
+}
+
+// Revert makes the live tree what it was before Switch, except what others changed or
+// added since: files added to restored folders stay where they are. What it takes away
+// goes to the staging folder, so that Switch can be called again. It can be called after a
+// Switch that was interrupted, and does nothing when nothing was switched.
+func Revert(ctx context.Context, b *Built) ([]core.Warning, error) {
+	return nil, errors.New("revert: not built yet")
+}
+
+// Side says which tree is live.
+type Side string
+
+// The sides.
+const (
+	Old   Side = "old"   // as before Switch
+	New   Side = "new"   // as in the backup
+	Mixed Side = "mixed" // a Switch or Revert did not finish; call either
+)
+
+// State looks which tree is live.
+func State(b *Built) (Side, error) {
+	return "", errors.New("look at the state: not built yet")
+}
+
+// Drop removes the staging folders with all that is in them, and the moves
+// file: after a switch that is what was replaced, without one what was staged. It
+// refuses, with core.CodeLocked, while State is Mixed. What is gone already is
+// no error.
+func Drop(b *Built) error {
+	return errors.New("drop: not built yet")
+}
+
+// KeptBytes returns how much disk space the staging folders take.
+func KeptBytes(b *Built) (int64, error) {
+	return 0, errors.New("measure: not built yet")
+}
