@@ -15,6 +15,7 @@ import (
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/demo"
 	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/restore"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/localserver"
 	"github.com/backstay/backstay/internal/profile"
@@ -65,7 +66,7 @@ type demonstration struct {
 type demoReport struct {
 	Backups     []core.Backup    `json:"backups"`
 	Damage      []string         `json:"damage"`
-	Restored    *engine.Restored `json:"restored"`
+	Restored    *restore.Restored `json:"restored"`
 	Tables      int              `json:"tables_compared"`
 	Rows        int              `json:"rows_compared"`
 	Files       int              `json:"files_compared"`
@@ -247,7 +248,7 @@ func (d *demonstration) restore(ctx context.Context) error {
 	start := d.s.env.Clock.Now()
 	progress := d.s.printer.Progress()
 	d.engine.Progress = progress
-	r, err := d.engine.PlanRestore(ctx, engine.RestoreRequest{Target: d.target, Record: rec})
+	r, err := restore.Make(ctx, d.engine, restore.Request{Target: d.target, Record: rec})
 	if err == nil {
 		d.report.Restored, err = r.Run(ctx)
 	}

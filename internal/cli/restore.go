@@ -14,6 +14,7 @@ import (
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/restore"
 	"github.com/backstay/backstay/internal/profile"
 )
 
@@ -114,7 +115,7 @@ func (s *session) restore(ctx context.Context, app, ref string, f restoreFlags) 
 		if err != nil {
 			return err
 		}
-		r, err := e.PlanRestore(ctx, engine.RestoreRequest{
+		r, err := restore.Make(ctx, e, restore.Request{
 			Target: t, Record: rec, Only: only, Tables: f.tables, Paths: f.paths, ToDir: f.toDir, ToDatabase: f.toDatabase, Wait: !f.noWait,
 		})
 		if err != nil {
@@ -158,7 +159,7 @@ func (s *session) restore(ctx context.Context, app, ref string, f restoreFlags) 
 	})
 }
 
-func confirmation(p engine.Plan, app string) string {
+func confirmation(p restore.Plan, app string) string {
 	if p.Live {
 		return "the live app " + app + " will be changed as listed"
 	}
@@ -206,7 +207,7 @@ func (s *session) restoreTarget(cfg *config.Config, name, profileName string, f 
 	return t, nil
 }
 
-func (s *session) printPlan(r *engine.Restore, b core.Backup) {
+func (s *session) printPlan(r *restore.Restore, b core.Backup) {
 	p := s.printer
 	p.Printf("restore app %s from backup %s of %s:\n", r.Plan.App, shortID(b.ID), p.Time(b.Time))
 	for _, st := range r.Plan.Steps {
@@ -220,7 +221,7 @@ func (s *session) printPlan(r *engine.Restore, b core.Backup) {
 	}
 }
 
-func (s *session) printRestored(r *engine.Restored) {
+func (s *session) printRestored(r *restore.Restored) {
 	var parts []string
 	if r.Tables > 0 {
 		parts = append(parts, fmt.Sprintf("%d tables with %s rows", r.Tables, ui.Count(r.Rows)))

@@ -50,11 +50,11 @@ func (e *Engine) Backup(ctx context.Context, t Target, opt BackupOptions) (_ cor
 	if err != nil {
 		return core.Backup{}, err
 	}
-	lock, err := e.lockApp(ctx, t.App.Name, "backup", opt.Wait)
+	lock, err := e.LockApp(ctx, t.App.Name, "backup", opt.Wait)
 	if err != nil {
 		return core.Backup{}, err
 	}
-	defer func() { err = errors.Join(err, lock.release()) }()
+	defer func() { err = errors.Join(err, lock.Release()) }()
 	unfinished := e.refuseUnfinished(t.App.Name)
 	if unfinished != nil && !opt.IgnoreUnfinished {
 		return core.Backup{}, unfinished
@@ -173,14 +173,14 @@ func (b *backup) openGuard(ctx context.Context) (_ *mysql.Conn, err error) {
 			err = errors.Join(err, c.Close())
 		}
 	}()
-	wait := lockGrace
+	wait := LockGrace
 	if b.opt.Wait {
 		wait = 600
 	}
-	if err := takeOurLock(ctx, c, b.app.Database.Name, wait); err != nil {
+	if err := TakeDatabaseLock(ctx, c, b.app.Database.Name, wait); err != nil {
 		return nil, err
 	}
-	if err := takeNamedLocks(ctx, c, b.app.Database.Locks, wait); err != nil {
+	if err := TakeNamedLocks(ctx, c, b.app.Database.Locks, wait); err != nil {
 		return nil, err
 	}
 	if err := b.profile.Busy(ctx, querier{c}, b.app); err != nil {
@@ -249,7 +249,7 @@ func (b *backup) begin() {
 	now := b.e.Clock.Now()
 	b.caches = map[core.Component]*capture.Cache{}
 	b.manifest = core.Manifest{
-		Schema: core.ManifestSchema, ID: newID(), App: b.target.App.Name, Profile: b.profile.Name(), Host: b.e.Host,
+		Schema: core.ManifestSchema, ID: NewID(), App: b.target.App.Name, Profile: b.profile.Name(), Host: b.e.Host,
 		Root: b.app.Root, Time: now, Started: b.started, Trigger: b.opt.Trigger, Note: b.opt.Note,
 		BackstayVersion: b.e.Version, Versions: b.app.Versions, Modules: b.app.Modules, Settings: b.app.Settings,
 		Consistency: core.Consistency{Mode: b.target.Consistency, Method: "none"},
@@ -258,7 +258,8 @@ func (b *backup) begin() {
 	}
 }
 
-func newID() string {
+// NewID returns a new id of 16 hex digits.
+func NewID() string {
 	var id [8]byte
 	rand.Read(id[:]) // never fails: crypto/rand
 	return hex.EncodeToString(id[:])
@@ -279,7 +280,7 @@ func (b *backup) captureAll(ctx context.Context, w core.TreeWriter, snapshot *du
 		captured[c] = nil
 	}
 	b.e.Progress.Stage("backup "+b.target.App.Name, b.expectedBytes(snapshot))
-	quiet := quietStage{b.e.Progress}
+	quiet := QuietStage(b.e.Progress)
 	g, gctx := errgroup.WithContext(ctx)
 	if snapshot != nil {
 		g.Go(func() (err error) {

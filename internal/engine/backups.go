@@ -172,7 +172,9 @@ type source struct {
 	dirs map[string]map[string]core.Entry // folder → name → entry
 }
 
-func newSource(o *Open) *source { return &source{o: o, dirs: map[string]map[string]core.Entry{}} }
+// NewSource returns the files of an opened backup for package load. Safe for
+// concurrent use.
+func NewSource(o *Open) *source { return &source{o: o, dirs: map[string]map[string]core.Entry{}} }
 
 func (s *source) Open(ctx context.Context, p string) (io.ReadCloser, error) {
 	entry, err := s.lookup(ctx, p)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/enginetest"
 	"github.com/backstay/backstay/internal/mysql/mysqltest"
 	"github.com/backstay/backstay/internal/repository/memory"
 )
@@ -37,7 +38,7 @@ func record(t *testing.T, s *memory.Store, id, app string, at time.Time) {
 func TestFind(t *testing.T) {
 	t.Parallel()
 	store := memory.New()
-	e := newEngine(t, store)
+	e := enginetest.New(t, store)
 	day := time.Date(2026, 3, 14, 9, 30, 0, 0, time.Local)
 	record(t, store, "aaaa000000000001", "shop", day)
 	record(t, store, "aaab000000000002", "shop", day.Add(2*time.Hour))
@@ -86,16 +87,16 @@ func TestFind(t *testing.T) {
 			t.Errorf("Find(%q) found one", c.ref)
 			continue
 		}
-		wantError(t, err, c.code, c.parts...)
+		enginetest.WantError(t, err, c.code, c.parts...)
 	}
 }
 
 func TestChoose(t *testing.T) {
 	t.Parallel()
 	store := memory.New()
-	e := newEngine(t, store)
+	e := enginetest.New(t, store)
 	_, err := e.Choose(t.Context(), "", true)
-	wantError(t, err, core.CodeNotFound, "there is no backup yet", "backstay backup")
+	enginetest.WantError(t, err, core.CodeNotFound, "there is no backup yet", "backstay backup")
 	day := time.Date(2026, 3, 14, 9, 30, 0, 0, time.UTC)
 	record(t, store, "a1", "shop", day)
 	record(t, store, "b2", "wiki", day.Add(time.Hour))
@@ -126,36 +127,36 @@ func TestChoose(t *testing.T) {
 func TestDeleteAndPin(t *testing.T) {
 	t.Parallel()
 	store := memory.New()
-	e := newEngine(t, store)
+	e := enginetest.New(t, store)
 	record(t, store, "a1", "shop", time.Now())
-	if err := e.Pin(t.Context(), mustFind(t, e, "a1"), true); err != nil {
+	if err := e.Pin(t.Context(), enginetest.Find(t, e, "a1"), true); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, e.Delete(t.Context(), mustFind(t, e, "a1")), core.CodeUsage, "it is pinned", "backstay unpin a1")
-	if err := e.Pin(t.Context(), mustFind(t, e, "a1"), false); err != nil {
+	enginetest.WantError(t, e.Delete(t.Context(), enginetest.Find(t, e, "a1")), core.CodeUsage, "it is pinned", "backstay unpin a1")
+	if err := e.Pin(t.Context(), enginetest.Find(t, e, "a1"), false); err != nil {
 		t.Fatal(err)
 	}
-	rec := mustFind(t, e, "a1")
+	rec := enginetest.Find(t, e, "a1")
 	if err := e.Delete(t.Context(), rec); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, e.Delete(t.Context(), rec), core.CodeNotFound, "a1")
+	enginetest.WantError(t, e.Delete(t.Context(), rec), core.CodeNotFound, "a1")
 }
 
 // TestNotInTheBackup names the backup in which something was looked for.
 func TestNotInTheBackup(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, memory.New())
-	a := newApp(t)
-	id := mustBackup(t, e, a.files()).ID
+	e := enginetest.New(t, memory.New())
+	a := enginetest.NewApp(t)
+	id := enginetest.Backup(t, e, a.FilesOnly()).ID
 	o := mustOpen(t, e, id)
-	wantError(t, o.Cat(t.Context(), "database/evidence.json", io.Discard), core.CodeNotFound, "there is no database in backup "+id, "`backstay ls "+id+"`")
-	wantError(t, o.Cat(t.Context(), "files/nothing", io.Discard), core.CodeNotFound, "there is no nothing in files of backup "+id, "`backstay ls "+id+" files`")
+	enginetest.WantError(t, o.Cat(t.Context(), "database/evidence.json", io.Discard), core.CodeNotFound, "there is no database in backup "+id, "`backstay ls "+id+"`")
+	enginetest.WantError(t, o.Cat(t.Context(), "files/nothing", io.Discard), core.CodeNotFound, "there is no nothing in files of backup "+id, "`backstay ls "+id+" files`")
 }
 
 func mustOpen(t *testing.T, e *engine.Engine, id string) *engine.Open {
 	t.Helper()
-	o, err := e.OpenBackup(t.Context(), mustFind(t, e, id))
+	o, err := e.OpenBackup(t.Context(), enginetest.Find(t, e, id))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,19 +165,19 @@ func mustOpen(t *testing.T, e *engine.Engine, id string) *engine.Open {
 
 func TestDiff(t *testing.T) {
 	t.Parallel()
-	a := newApp(t)
-	e := newEngine(t, memory.New())
-	a.write(t, "uploads/gone/x/y.txt", "y")
-	first := mustBackup(t, e, a.target)
+	a := enginetest.NewApp(t)
+	e := enginetest.New(t, memory.New())
+	a.Write(t, "uploads/gone/x/y.txt", "y")
+	first := enginetest.Backup(t, e, a.Target)
 	same, err := e.Diff(t.Context(), mustOpen(t, e, first.ID), mustOpen(t, e, first.ID))
 	if err != nil || len(same) != 0 {
 		t.Errorf("a backup differs from itself: %v, %v", same, err)
 	}
 
-	mysqltest.ExecIn(t, a.db,
+	mysqltest.ExecIn(t, a.DB,
 		"UPDATE a SET v='changed' WHERE id=1", "ALTER TABLE b ADD KEY k (v)", "DROP TABLE bag", "CREATE TABLE new_one (id INT PRIMARY KEY)",
 		"CREATE OR REPLACE VIEW v AS SELECT id, v FROM a", "CREATE PROCEDURE p() SELECT 1")
-	up := filepath.Join(a.root, "uploads")
+	up := filepath.Join(a.Root, "uploads")
 	for _, err := range []error{
 		os.RemoveAll(filepath.Join(up, "gone")), os.Chmod(filepath.Join(up, "a.txt"), 0o600), os.Chmod(filepath.Join(up, "deep"), 0o700),
 		os.Remove(filepath.Join(up, "link")), os.Symlink("c.txt", filepath.Join(up, "link")), os.Remove(filepath.Join(up, "c.txt")),
@@ -186,7 +187,7 @@ func TestDiff(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	second := mustBackup(t, e, a.target)
+	second := enginetest.Backup(t, e, a.Target)
 	got, err := e.Diff(t.Context(), mustOpen(t, e, first.ID), mustOpen(t, e, second.ID))
 	if err != nil {
 		t.Fatal(err)
@@ -213,18 +214,18 @@ func TestDiff(t *testing.T) {
 // TestOpenBackup refuses what it cannot understand.
 func TestOpenBackup(t *testing.T) {
 	t.Parallel()
-	a := newApp(t)
+	a := enginetest.NewApp(t)
 	store := memory.New()
-	e := newEngine(t, store)
-	rec := mustFind(t, e, mustBackup(t, e, a.target).ID)
+	e := enginetest.New(t, store)
+	rec := enginetest.Find(t, e, enginetest.Backup(t, e, a.Target).ID)
 	change := func(at string, to func(data []byte) []byte) error {
-		broken := newEngine(t, tampered(t, store, rec, tamper{change: func(p string, data []byte) []byte {
+		broken := enginetest.New(t, enginetest.Tampered(t, store, rec, enginetest.Tamper{Change: func(p string, data []byte) []byte {
 			if p == at {
 				return to(data)
 			}
 			return data
 		}}))
-		o, err := broken.OpenBackup(t.Context(), mustFind(t, broken, rec.ID))
+		o, err := broken.OpenBackup(t.Context(), enginetest.Find(t, broken, rec.ID))
 		if err == nil {
 			return o.IndexDamage // which keeps nothing but the database from being read
 		}
@@ -233,15 +234,15 @@ func TestOpenBackup(t *testing.T) {
 	newer := func(data []byte) []byte {
 		return []byte(fmt.Sprintf(`{"schema": %d, "id": %q, "backstay_version": "99.1"}`, core.ManifestSchema+1, rec.ID))
 	}
-	wantError(t, change("manifest.json", newer), core.CodeUnsupported, "written by backstay 99.1", "use that version")
-	wantError(t, change("manifest.json", func([]byte) []byte { return []byte("{}x") }), core.CodeDamage, "manifest.json", "backstay verify --all")
-	wantError(t, change("manifest.json", func([]byte) []byte { return []byte(`{"schema":1,"id":"another"}`) }), core.CodeDamage, "belongs to backup another")
-	wantError(t, change("manifest.json", func([]byte) []byte { return nil }), core.CodeDamage, "manifest.json")
-	wantError(t, change("database/index.json", func([]byte) []byte { return nil }), core.CodeDamage, "database/index.json")
-	wantError(t, change("database/index.json", func(b []byte) []byte { return append(b, ' ') }), core.CodeDamage, "database/index.json is not the one")
+	enginetest.WantError(t, change("manifest.json", newer), core.CodeUnsupported, "written by backstay 99.1", "use that version")
+	enginetest.WantError(t, change("manifest.json", func([]byte) []byte { return []byte("{}x") }), core.CodeDamage, "manifest.json", "backstay verify --all")
+	enginetest.WantError(t, change("manifest.json", func([]byte) []byte { return []byte(`{"schema":1,"id":"another"}`) }), core.CodeDamage, "belongs to backup another")
+	enginetest.WantError(t, change("manifest.json", func([]byte) []byte { return nil }), core.CodeDamage, "manifest.json")
+	enginetest.WantError(t, change("database/index.json", func([]byte) []byte { return nil }), core.CodeDamage, "database/index.json")
+	enginetest.WantError(t, change("database/index.json", func(b []byte) []byte { return append(b, ' ') }), core.CodeDamage, "database/index.json is not the one")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := e.OpenBackup(ctx, rec)
-	wantError(t, err, core.CodeCancelled)
+	enginetest.WantError(t, err, core.CodeCancelled)
 }

@@ -19,9 +19,9 @@ func (e *Engine) damagePath() string {
 	return filepath.Join(e.StateDir, "damaged", fmt.Sprintf("%x", sha256.Sum256([]byte(e.Repository))))
 }
 
-// noteDamage remembers that a backup was found damaged. That is worth knowing
+// NoteDamage remembers that a backup was found damaged. That is worth knowing
 // whether or not it can be remembered.
-func (e *Engine) noteDamage(ctx context.Context, id string) {
+func (e *Engine) NoteDamage(ctx context.Context, id string) {
 	now := e.Clock.Now()
 	err := e.Store.Mark(ctx, id, repository.Mark{Damaged: &now})
 	if lerr := ensureDir(filepath.Dir(e.damagePath())); lerr != nil {

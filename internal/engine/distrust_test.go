@@ -12,6 +12,8 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/enginetest"
+	"github.com/backstay/backstay/internal/engine/restore"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/mysqltest"
 	"github.com/backstay/backstay/internal/repository"
@@ -31,15 +33,15 @@ func warned(b core.Backup, code string) bool {
 // TestUnfinishedRestore: a restore that breaks off leaves the app half
 // restored; no backup may take that for the app until a restore has ended.
 func TestUnfinishedRestore(t *testing.T) {
-	a := newApp(t)
+	a := enginetest.NewApp(t)
 	store := faulty.New(memory.New())
-	e := newEngine(t, store)
-	rec := mustFind(t, e, mustBackup(t, e, a.target).ID)
-	chunk := pathsOf(t, store, rec)[chunkOf(t, mustOpen(t, e, rec.ID), "b")]
+	e := enginetest.New(t, store)
+	rec := enginetest.Find(t, e, enginetest.Backup(t, e, a.Target).ID)
+	chunk := enginetest.PathsOf(t, store, rec)[chunkOf(t, mustOpen(t, e, rec.ID), "b")]
 
 	// The chunk can be read while everything is looked at, and not when it is
 	// loaded: the old tables are gone by then.
-	r, err := e.PlanRestore(t.Context(), engine.RestoreRequest{Target: a.target, Record: rec})
+	r, err := restore.Make(t.Context(), e, restore.Request{Target: a.Target, Record: rec})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,15 +51,15 @@ func TestUnfinishedRestore(t *testing.T) {
 	}
 	store.Set()
 
-	_, err = e.Backup(t.Context(), a.target, engine.BackupOptions{})
-	wantError(t, err, core.CodeFailed, "did not end", rec.ID, "backstay restore shop "+rec.ID, "--ignore-unfinished-restore")
-	if got := len(listed(t, e)); got != 1 {
+	_, err = e.Backup(t.Context(), a.Target, engine.BackupOptions{})
+	enginetest.WantError(t, err, core.CodeFailed, "did not end", rec.ID, "backstay restore shop "+rec.ID, "--ignore-unfinished-restore")
+	if got := len(enginetest.Listed(t, e)); got != 1 {
 		t.Fatalf("%d backups", got)
 	}
-	restore := func(req engine.RestoreRequest) {
+	put := func(req restore.Request) {
 		t.Helper()
-		req.Target, req.Record = a.target, rec
-		r, err := e.PlanRestore(t.Context(), req)
+		req.Target, req.Record = a.Target, rec
+		r, err := restore.Make(t.Context(), e, req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,57 +68,57 @@ func TestUnfinishedRestore(t *testing.T) {
 		}
 	}
 	// A part does not make good what a restore of all left undone.
-	restore(engine.RestoreRequest{Only: []core.Component{core.ComponentFiles}})
-	restore(engine.RestoreRequest{Tables: []string{"a"}})
-	_, err = e.Backup(t.Context(), a.target, engine.BackupOptions{})
-	wantError(t, err, core.CodeFailed, "did not end", rec.ID)
-	restore(engine.RestoreRequest{})
-	mustBackup(t, e, a.target)
+	put(restore.Request{Only: []core.Component{core.ComponentFiles}})
+	put(restore.Request{Tables: []string{"a"}})
+	_, err = e.Backup(t.Context(), a.Target, engine.BackupOptions{})
+	enginetest.WantError(t, err, core.CodeFailed, "did not end", rec.ID)
+	put(restore.Request{})
+	enginetest.Backup(t, e, a.Target)
 }
 
 // TestLiveDatabaseIsNoCopy: the live database under --to-database is not a copy
 // of itself.
 func TestLiveDatabaseIsNoCopy(t *testing.T) {
-	a := newApp(t)
-	e := newEngine(t, memory.New())
-	rec := mustFind(t, e, mustBackup(t, e, a.target).ID)
-	_, err := e.PlanRestore(t.Context(), engine.RestoreRequest{Target: a.target, Record: rec, ToDatabase: a.db})
-	wantError(t, err, core.CodeUsage, "is the live one", "leave out --to-database")
+	a := enginetest.NewApp(t)
+	e := enginetest.New(t, memory.New())
+	rec := enginetest.Find(t, e, enginetest.Backup(t, e, a.Target).ID)
+	_, err := restore.Make(t.Context(), e, restore.Request{Target: a.Target, Record: rec, ToDatabase: a.DB})
+	enginetest.WantError(t, err, core.CodeUsage, "is the live one", "leave out --to-database")
 }
 
 func TestBackupThatHoldsNothing(t *testing.T) {
-	a := newApp(t)
-	e := newEngine(t, memory.New())
-	mustBackup(t, e, a.target)
+	a := enginetest.NewApp(t)
+	e := enginetest.New(t, memory.New())
+	enginetest.Backup(t, e, a.Target)
 
-	wrong := a.target
+	wrong := a.Target
 	wrong.App.Database.Prefix = "zz_"
 	b, err := e.Backup(t.Context(), wrong, engine.BackupOptions{})
 	if err != nil || !warned(b, "empty") {
 		t.Errorf("a prefix that no table has: %v, warnings %v", err, b.Warnings)
 	}
-	if err := os.RemoveAll(filepath.Join(a.root, "uploads")); err != nil {
+	if err := os.RemoveAll(filepath.Join(a.Root, "uploads")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(filepath.Join(a.root, "uploads"), 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(a.Root, "uploads"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	b, err = e.Backup(t.Context(), a.target, engine.BackupOptions{})
+	b, err = e.Backup(t.Context(), a.Target, engine.BackupOptions{})
 	if err != nil || !warned(b, "empty") {
 		t.Errorf("a folder that lost its files: %v, warnings %v", err, b.Warnings)
 	}
 	// Once would be missed.
-	b, err = e.Backup(t.Context(), a.target, engine.BackupOptions{})
+	b, err = e.Backup(t.Context(), a.Target, engine.BackupOptions{})
 	if err != nil || !warned(b, "empty") {
 		t.Errorf("a folder without files, again: %v, warnings %v", err, b.Warnings)
 	}
 }
 
 func TestClockBehindTheNewestBackup(t *testing.T) {
-	a := newApp(t)
+	a := enginetest.NewApp(t)
 	store := memory.New()
 	record(t, store, "fromthefuture", "shop", time.Now().AddDate(1, 0, 0))
-	b, err := newEngine(t, store).Backup(t.Context(), a.target, engine.BackupOptions{})
+	b, err := enginetest.New(t, store).Backup(t.Context(), a.Target, engine.BackupOptions{})
 	if err != nil || !warned(b, "clock") {
 		t.Errorf("%v, warnings %v", err, b.Warnings)
 	}
@@ -125,18 +127,18 @@ func TestClockBehindTheNewestBackup(t *testing.T) {
 // TestDamagedIndexKeepsNothingElse: the files of a backup can be restored
 // though its database cannot.
 func TestDamagedIndexKeepsNothingElse(t *testing.T) {
-	a := newApp(t)
+	a := enginetest.NewApp(t)
 	store := memory.New()
-	rec := mustFind(t, newEngine(t, store), mustBackup(t, newEngine(t, store), a.target).ID)
-	broken := newEngine(t, tampered(t, store, rec, tamper{change: func(p string, data []byte) []byte {
+	rec := enginetest.Find(t, enginetest.New(t, store), enginetest.Backup(t, enginetest.New(t, store), a.Target).ID)
+	broken := enginetest.New(t, enginetest.Tampered(t, store, rec, enginetest.Tamper{Change: func(p string, data []byte) []byte {
 		if p == "database/index.json" {
 			return data[1:]
 		}
 		return data
 	}}))
-	rec = mustFind(t, broken, rec.ID)
+	rec = enginetest.Find(t, broken, rec.ID)
 	to := t.TempDir()
-	r, err := broken.PlanRestore(t.Context(), engine.RestoreRequest{Target: a.target, Record: rec, Only: []core.Component{core.ComponentFiles}, ToDir: to})
+	r, err := restore.Make(t.Context(), broken, restore.Request{Target: a.Target, Record: rec, Only: []core.Component{core.ComponentFiles}, ToDir: to})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,42 +148,42 @@ func TestDamagedIndexKeepsNothingElse(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(to, "uploads/deep/b.txt")); err != nil {
 		t.Error(err)
 	}
-	_, err = broken.PlanRestore(t.Context(), engine.RestoreRequest{Target: a.target, Record: rec})
-	wantError(t, err, core.CodeDamage, "index.json", "--only files")
+	_, err = restore.Make(t.Context(), broken, restore.Request{Target: a.Target, Record: rec})
+	enginetest.WantError(t, err, core.CodeDamage, "index.json", "--only files")
 }
 
 // TestBackupWhereDamageIsKnown: after a verification that found damage a new
 // backup is read back, since it shares content with the damaged one.
 func TestBackupWhereDamageIsKnown(t *testing.T) {
-	a := newApp(t)
+	a := enginetest.NewApp(t)
 	inner := memory.New()
 	store := faulty.New(inner)
-	e := newEngine(t, store)
-	first := mustFind(t, e, mustBackup(t, e, a.target).ID)
+	e := enginetest.New(t, store)
+	first := enginetest.Find(t, e, enginetest.Backup(t, e, a.Target).ID)
 	store.Set(faulty.On(faulty.Read).Damage())
 	v, err := e.Verify(t.Context(), first)
 	if err != nil || len(v.Damaged) == 0 {
 		t.Fatalf("%v, %v", v, err)
 	}
-	if rec := mustFind(t, e, first.ID); rec.Damaged == nil || rec.Verified != nil {
+	if rec := enginetest.Find(t, e, first.ID); rec.Damaged == nil || rec.Verified != nil {
 		t.Errorf("the damage is not recorded: %+v", rec.Backup)
 	}
-	_, err = e.Backup(t.Context(), a.target, engine.BackupOptions{})
-	wantError(t, err, core.CodeDamage, "read back the new backup", "are damaged", "backstay init")
+	_, err = e.Backup(t.Context(), a.Target, engine.BackupOptions{})
+	enginetest.WantError(t, err, core.CodeDamage, "read back the new backup", "are damaged", "backstay init")
 	// Deleting the damaged backups does not mend what new ones share with them.
-	for _, id := range listed(t, e) {
-		if err := e.Delete(t.Context(), mustFind(t, e, id)); err != nil {
+	for _, id := range enginetest.Listed(t, e) {
+		if err := e.Delete(t.Context(), enginetest.Find(t, e, id)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, err = e.Backup(t.Context(), a.target, engine.BackupOptions{})
-	wantError(t, err, core.CodeDamage, "read back the new backup")
+	_, err = e.Backup(t.Context(), a.Target, engine.BackupOptions{})
+	enginetest.WantError(t, err, core.CodeDamage, "read back the new backup")
 	store.Set()
-	first = mustFind(t, e, listed(t, e)[0])
-	if v, err := e.Verify(t.Context(), mustFind(t, e, first.ID)); err != nil || len(v.Damaged) > 0 {
+	first = enginetest.Find(t, e, enginetest.Listed(t, e)[0])
+	if v, err := e.Verify(t.Context(), enginetest.Find(t, e, first.ID)); err != nil || len(v.Damaged) > 0 {
 		t.Fatalf("%v, %v", v, err)
 	}
-	if rec := mustFind(t, e, first.ID); rec.Damaged != nil || rec.Verified == nil {
+	if rec := enginetest.Find(t, e, first.ID); rec.Damaged != nil || rec.Verified == nil {
 		t.Errorf("the whole backup still counts as damaged: %+v", rec.Backup)
 	}
 }
@@ -189,17 +191,17 @@ func TestBackupWhereDamageIsKnown(t *testing.T) {
 // TestTwoStateFolders: the lock on the server keeps apart what the lock in the
 // state folder cannot.
 func TestTwoStateFolders(t *testing.T) {
-	a := newApp(t)
-	holder := mysqltest.Connect(t, mysqltest.Config(t, a.db))
-	taken, err := holder.Query(t.Context(), "SELECT GET_LOCK(CONCAT('backstay.', LEFT(SHA2("+mysql.QuoteText(a.db)+", 256), 32)), 0)")
+	a := enginetest.NewApp(t)
+	holder := mysqltest.Connect(t, mysqltest.Config(t, a.DB))
+	taken, err := holder.Query(t.Context(), "SELECT GET_LOCK(CONCAT('backstay.', LEFT(SHA2("+mysql.QuoteText(a.DB)+", 256), 32)), 0)")
 	if err != nil || taken[0][0].Text != "1" {
 		t.Fatal(taken, err)
 	}
-	e := newEngine(t, memory.New())
+	e := enginetest.New(t, memory.New())
 	e.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
-	_, err = e.Backup(t.Context(), a.target, engine.BackupOptions{})
-	wantError(t, err, core.CodeLocked, "another backstay")
-	if ids := listed(t, e); len(ids) > 0 {
+	_, err = e.Backup(t.Context(), a.Target, engine.BackupOptions{})
+	enginetest.WantError(t, err, core.CodeLocked, "another backstay")
+	if ids := enginetest.Listed(t, e); len(ids) > 0 {
 		t.Error(strings.Join(ids, " "))
 	}
 }
@@ -207,20 +209,20 @@ func TestTwoStateFolders(t *testing.T) {
 // TestRepositoryPutBack: an older copy of the repository in its place is
 // noticed; a backup that was deleted from here is not missed.
 func TestRepositoryPutBack(t *testing.T) {
-	a := newApp(t)
+	a := enginetest.NewApp(t)
 	old, store := memory.New(), memory.New()
-	e := newEngine(t, store)
-	mustBackup(t, e, a.target)
-	second := mustFind(t, e, mustBackup(t, e, a.target).ID)
+	e := enginetest.New(t, store)
+	enginetest.Backup(t, e, a.Target)
+	second := enginetest.Find(t, e, enginetest.Backup(t, e, a.Target).ID)
 
 	e.Store = old
-	b, err := e.Backup(t.Context(), a.target, engine.BackupOptions{})
+	b, err := e.Backup(t.Context(), a.Target, engine.BackupOptions{})
 	if err != nil || !warned(b, "repository-older") {
 		t.Errorf("%v, warnings %v", err, b.Warnings)
 	}
 	e.Store = store
-	third := mustFind(t, e, func() string {
-		b, err := e.Backup(t.Context(), a.target, engine.BackupOptions{})
+	third := enginetest.Find(t, e, func() string {
+		b, err := e.Backup(t.Context(), a.Target, engine.BackupOptions{})
 		if err != nil || !warned(b, "repository-older") {
 			t.Errorf("the other way round: %v, warnings %v", err, b.Warnings)
 		}
@@ -231,5 +233,5 @@ func TestRepositoryPutBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	mustBackup(t, e, a.target) // without warnings
+	enginetest.Backup(t, e, a.Target) // without warnings
 }

@@ -1,5 +1,5 @@
-// Package engine holds the use cases: back up, list, verify, restore, compare,
-// delete, and see whether all that is possible. It composes profiles, the
+// Package engine holds the use cases: back up, list, verify, compare, delete;
+// packages below it restore, and see whether all that is possible. It composes profiles, the
 // database, file trees and the repository, and is for the commands, and later
 // the scheduler and the web console. It promises that a backup that it reports
 // is committed and whole or says what is not in it; that it never reports a
@@ -66,10 +66,10 @@ func (q querier) Query(ctx context.Context, statement string) ([][]*string, erro
 
 var _ profile.Querier = querier{}
 
-// takeNamedLocks holds the application's own locks on c until c is closed, so
+// TakeNamedLocks holds the application's own locks on c until c is closed, so
 // that its own backup or restore stays away. wait is how long to wait for each,
 // in seconds.
-func takeNamedLocks(ctx context.Context, c *mysql.Conn, names []string, wait int) error {
+func TakeNamedLocks(ctx context.Context, c *mysql.Conn, names []string, wait int) error {
 	for _, n := range names {
 		rows, err := c.Query(ctx, fmt.Sprintf("SELECT GET_LOCK(%s, %d)", mysql.QuoteText(n), wait))
 		if err != nil {
@@ -86,8 +86,10 @@ func takeNamedLocks(ctx context.Context, c *mysql.Conn, names []string, wait int
 	return nil
 }
 
-// quietStage forwards progress but for stages: several parts of one stage run
+// QuietStage forwards progress but for stages: several parts of one stage run
 // at the same time.
+func QuietStage(p core.Progress) core.Progress { return quietStage{p} }
+
 type quietStage struct{ core.Progress }
 
 func (quietStage) Stage(string, int64) {}

@@ -15,17 +15,17 @@ import (
 	"github.com/backstay/backstay/internal/core"
 )
 
-// appLock is the operating system's lock on an app: it ends with the process,
+// AppLock is the operating system's lock on an app: it ends with the process,
 // however that ends.
-type appLock struct{ f *os.File }
+type AppLock struct{ f *os.File }
 
 // lockPoll is how often a busy lock is tried again. There is no way to wait
 // for flock and for a context at once.
 const lockPoll = 200 * time.Millisecond
 
-// lockApp makes this the only operation on the app. While another one runs it
+// LockApp makes this the only operation on the app. While another one runs it
 // waits, or, when wait is false, fails with CodeLocked and says who holds it.
-func (e *Engine) lockApp(ctx context.Context, app, doing string, wait bool) (*appLock, error) {
+func (e *Engine) LockApp(ctx context.Context, app, doing string, wait bool) (*AppLock, error) {
 	dir := filepath.Join(e.StateDir, "locks")
 	if err := ensureDir(dir); err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func (e *Engine) lockApp(ctx context.Context, app, doing string, wait bool) (*ap
 	if err := writeHolder(f, text); err != nil { // on a full disk the lock still holds; only its message is poorer
 		e.Log.Debug("write lock holder", "app", app, "err", err)
 	}
-	return &appLock{f: f}, nil
+	return &AppLock{f: f}, nil
 }
 
 func writeHolder(f *os.File, text string) error {
@@ -89,7 +89,8 @@ func readHolder(path string) string {
 	return "unknown"
 }
 
-func (l *appLock) release() error {
+// Release lets others work on the app.
+func (l *AppLock) Release() error {
 	if err := l.f.Close(); err != nil {
 		return fmt.Errorf("release app lock: %w", err)
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -30,7 +31,7 @@ func (e *Engine) PreviewBackup(ctx context.Context, t Target, opt BackupOptions)
 	out := &Preview{App: t.App.Name, Takes: []string{}, Warnings: app.Warnings}
 	if app.Database != nil && opt.wants(core.ComponentDatabase) {
 		cfg := mysql.ConfigOf(*app.Database)
-		n, err := countTables(ctx, cfg)
+		n, err := CountTables(ctx, cfg)
 		if err != nil {
 			return nil, err
 		}
@@ -55,4 +56,17 @@ func (e *Engine) PreviewBackup(ctx context.Context, t Target, opt BackupOptions)
 		out.Warnings = []core.Warning{}
 	}
 	return out, nil
+}
+
+// CountTables says how many tables a database has; 0 when it does not exist.
+func CountTables(ctx context.Context, cfg mysql.Config) (n int, err error) {
+	name := cfg.Database
+	cfg.Database = ""
+	c, err := mysql.Connect(ctx, cfg)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	rows, err := c.Query(ctx, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND TABLE_SCHEMA="+mysql.QuoteText(name))
+	return len(rows), err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/enginetest"
 	"github.com/backstay/backstay/internal/mysql/mysqltest"
 	"github.com/backstay/backstay/internal/repository/faulty"
 	"github.com/backstay/backstay/internal/repository/memory"
@@ -16,11 +17,11 @@ import (
 
 // settle waits until the app's tables are older than what an update time can
 // tell apart: servers give it in whole seconds.
-func (a *app) settle(t *testing.T) {
+func settle(t *testing.T, a *enginetest.App) {
 	t.Helper()
 	const old = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA=DATABASE() AND GREATEST(CREATE_TIME, COALESCE(UPDATE_TIME, CREATE_TIME)) > NOW() - INTERVAL 4 SECOND"
-	for mysqltest.Query(t, a.db, old)[0][0].Text != "0" {
-		mysqltest.Query(t, a.db, "SELECT SLEEP(0.1)")
+	for mysqltest.Query(t, a.DB, old)[0][0].Text != "0" {
+		mysqltest.Query(t, a.DB, "SELECT SLEEP(0.1)")
 		if t.Context().Err() != nil {
 			t.Fatal("the tables do not come to rest")
 		}
@@ -32,26 +33,26 @@ func (a *app) settle(t *testing.T) {
 func TestUnchangedTablesAreNotRead(t *testing.T) {
 	// Not parallel: other tests' transactions, open on the same server, would
 	// keep anything from being proven.
-	a := newApp(t)
+	a := enginetest.NewApp(t)
 	store := faulty.New(memory.New())
-	e := newEngine(t, store)
+	e := enginetest.New(t, store)
 	back := func(opt engine.BackupOptions) core.Backup {
 		t.Helper()
-		b, err := e.Backup(t.Context(), a.target, opt)
+		b, err := e.Backup(t.Context(), a.Target, opt)
 		if err != nil || len(b.Warnings) > 0 {
 			t.Fatal(err, b.Warnings)
 		}
-		mustBeWhole(t, e, b.ID)
+		enginetest.Whole(t, e, b.ID)
 		return b
 	}
 	reused := func(b core.Backup) int { return b.Components[core.ComponentDatabase].TablesReused }
-	a.settle(t)
+	settle(t, a)
 	first := back(engine.BackupOptions{})
 	second := back(engine.BackupOptions{})
 	if reused(first) != 0 || reused(second) != 3 {
 		t.Fatalf("%d, then %d tables not read, want 0 and 3", reused(first), reused(second))
 	}
-	mysqltest.ExecIn(t, a.db, "UPDATE b SET v='changed' WHERE id=7")
+	mysqltest.ExecIn(t, a.DB, "UPDATE b SET v='changed' WHERE id=7")
 	third := back(engine.BackupOptions{})
 	if reused(third) != 2 {
 		t.Errorf("after a change %d tables not read, want 2", reused(third))
@@ -60,7 +61,7 @@ func TestUnchangedTablesAreNotRead(t *testing.T) {
 		t.Helper()
 		var open [2]*engine.Open
 		for i, b := range []core.Backup{x, y} {
-			o, err := e.OpenBackup(t.Context(), mustFind(t, e, b.ID))
+			o, err := e.OpenBackup(t.Context(), enginetest.Find(t, e, b.ID))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -102,14 +103,14 @@ func TestUnchangedTablesAreNotRead(t *testing.T) {
 	}
 	// What was taken over outlives where it was taken from.
 	for _, b := range []core.Backup{first, second, third, all} {
-		if err := e.Delete(t.Context(), mustFind(t, e, b.ID)); err != nil {
+		if err := e.Delete(t.Context(), enginetest.Find(t, e, b.ID)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := store.Maintain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	mustBeWhole(t, e, fifth.ID)
+	enginetest.Whole(t, e, fifth.ID)
 	// Rows are read again by another version, and after a week.
 	e.Version = "another"
 	if got := reused(back(engine.BackupOptions{})); got != 0 {
@@ -128,18 +129,18 @@ func (weekLater) Now() time.Time { return time.Now().Add(8 * 24 * time.Hour) }
 // TestUnusableFormerBackup: without the last backup's evidence, or with damage
 // known, all tables are read.
 func TestUnusableFormerBackup(t *testing.T) {
-	a := newApp(t)
-	a.settle(t)
-	for name, how := range map[string]tamper{
-		"no evidence":      {change: func(p string, data []byte) []byte { return keep(p != "database/evidence.json", data) }},
-		"mangled evidence": {change: func(p string, data []byte) []byte { return keep(p != "database/evidence.json", data, 10) }},
-		"no index":         {change: func(p string, data []byte) []byte { return keep(p != "database/index.json", data) }},
-		"damaged":          {record: func(b *core.Backup) { now := time.Now(); b.Damaged = &now }},
+	a := enginetest.NewApp(t)
+	settle(t, a)
+	for name, how := range map[string]enginetest.Tamper{
+		"no evidence":      {Change: func(p string, data []byte) []byte { return keep(p != "database/evidence.json", data) }},
+		"mangled evidence": {Change: func(p string, data []byte) []byte { return keep(p != "database/evidence.json", data, 10) }},
+		"no index":         {Change: func(p string, data []byte) []byte { return keep(p != "database/index.json", data) }},
+		"damaged":          {Record: func(b *core.Backup) { now := time.Now(); b.Damaged = &now }},
 	} {
-		e := newEngine(t, memory.New())
-		b := mustBackup(t, e, a.target)
-		e.Store = tampered(t, e.Store, mustFind(t, e, b.ID), how)
-		next, err := e.Backup(t.Context(), a.target, engine.BackupOptions{})
+		e := enginetest.New(t, memory.New())
+		b := enginetest.Backup(t, e, a.Target)
+		e.Store = enginetest.Tampered(t, e.Store, enginetest.Find(t, e, b.ID), how)
+		next, err := e.Backup(t.Context(), a.Target, engine.BackupOptions{})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -147,7 +148,7 @@ func TestUnusableFormerBackup(t *testing.T) {
 		if got := next.Components[core.ComponentDatabase].TablesReused; got != 0 {
 			t.Errorf("%s: %d tables taken over", name, got)
 		}
-		mustBeWhole(t, e, next.ID)
+		enginetest.Whole(t, e, next.ID)
 	}
 }
 

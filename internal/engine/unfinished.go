@@ -22,11 +22,11 @@ func (e *Engine) unfinishedPath(app string) string {
 	return filepath.Join(e.StateDir, "restoring", app)
 }
 
-// beginRestore notes that the live app is being changed. done is called when
+// BeginRestore notes that the live app is being changed. done is called when
 // the restore has ended; it removes the note, unless an earlier restore did not
 // end that this one did not make good: only one of the same scope, or of all
 // (scope ""), does.
-func (e *Engine) beginRestore(app, backup, scope string) (done func() error, err error) {
+func (e *Engine) BeginRestore(app, backup, scope string) (done func() error, err error) {
 	path := e.unfinishedPath(app)
 	before, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -80,13 +80,13 @@ func (e *Engine) refuseUnfinished(app string) error {
 	}
 }
 
-// lockGrace is how long a lock on the server is waited for even with --no-wait,
+// LockGrace is how long a lock on the server is waited for even with --no-wait,
 // in seconds: a server takes a moment to notice that a session has ended.
-const lockGrace = 2
+const LockGrace = 2
 
-// takeOurLock keeps another backstay with another state folder, or another
+// TakeDatabaseLock keeps another backstay with another state folder, or another
 // user's, off the same database for as long as c is open.
-func takeOurLock(ctx context.Context, c *mysql.Conn, database string, wait int) error {
+func TakeDatabaseLock(ctx context.Context, c *mysql.Conn, database string, wait int) error {
 	sum := sha256.Sum256([]byte(database))
 	rows, err := c.Query(ctx, fmt.Sprintf("SELECT GET_LOCK('backstay.%x', %d)", sum[:16], wait))
 	if err != nil {

@@ -74,7 +74,7 @@ func (v *verifier) conclude(ctx context.Context) (*Verified, error) {
 	}
 	now := v.e.Clock.Now()
 	if len(v.result.Damaged) > 0 {
-		v.e.noteDamage(ctx, v.result.ID)
+		v.e.NoteDamage(ctx, v.result.ID)
 		return &v.result, nil
 	}
 	if err := v.e.Store.Mark(ctx, v.result.ID, repository.Mark{Verified: &now}); err != nil && ctx.Err() == nil {
@@ -83,9 +83,9 @@ func (v *verifier) conclude(ctx context.Context) (*Verified, error) {
 	return &v.result, nil
 }
 
-// verifyOpen reads back the objects of a backup that want names and returns
+// ReadBack reads back the objects of a backup that want names and returns
 // what is damaged.
-func (e *Engine) verifyOpen(ctx context.Context, o *Open, want func(path string) bool) ([]Damage, error) {
+func (e *Engine) ReadBack(ctx context.Context, o *Open, want func(path string) bool) ([]Damage, error) {
 	v := newVerifier(e, o.Record, want)
 	if err := v.run(ctx, o); err != nil {
 		return nil, err
@@ -201,8 +201,8 @@ func (v *verifier) walk(ctx context.Context, o *Open, visit func(string, core.En
 	return below("", o.root)
 }
 
-// componentOf says to which component a name in the root folder belongs.
-func componentOf(name string) core.Component {
+// ComponentOf says to which component a name in the root folder belongs.
+func ComponentOf(name string) core.Component {
 	c, _, _ := strings.Cut(name, ".")
 	return core.Component(c)
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/enginetest"
+	"github.com/backstay/backstay/internal/engine/restore"
 	"github.com/backstay/backstay/internal/mysql/mysqltest"
 	"github.com/backstay/backstay/internal/repository/faulty"
 	"github.com/backstay/backstay/internal/repository/memory"
@@ -34,37 +36,37 @@ func chunkOf(t *testing.T, o *engine.Open, table string) string {
 // verify to name the place.
 func TestVerifyFindsDamage(t *testing.T) {
 	t.Parallel()
-	a := newApp(t)
+	a := enginetest.NewApp(t)
 	store := memory.New()
-	e := newEngine(t, store)
-	rec := mustFind(t, e, mustBackup(t, e, a.target).ID)
-	whole := mustBeWhole(t, e, rec.ID)
+	e := enginetest.New(t, store)
+	rec := enginetest.Find(t, e, enginetest.Backup(t, e, a.Target).ID)
+	whole := enginetest.Whole(t, e, rec.ID)
 	if whole.Rows != 250 || whole.Bytes == 0 {
 		t.Errorf("verified %+v", whole)
 	}
-	if v := mustFind(t, e, rec.ID).Verified; v == nil {
+	if v := enginetest.Find(t, e, rec.ID).Verified; v == nil {
 		t.Error("the verification is not recorded")
 	}
 	o := mustOpen(t, e, rec.ID)
 	chunkA, chunkB, chunkBag := chunkOf(t, o, "a"), chunkOf(t, o, "b"), chunkOf(t, o, "bag")
 	content := map[string][]byte{}
-	for p, entry := range pathsOf(t, store, rec) {
+	for p, entry := range enginetest.PathsOf(t, store, rec) {
 		if entry.Type != core.TypeDir {
-			content[p] = read(t, store, entry.Object.ID)
+			content[p] = enginetest.Read(t, store, entry.Object.ID)
 		}
 	}
 	schemaA := o.Index.Tables[0].Schema
 	view := o.Index.Objects[0].File
-	set := func(at string, to func([]byte) []byte) tamper {
-		return tamper{change: func(p string, data []byte) []byte {
+	set := func(at string, to func([]byte) []byte) enginetest.Tamper {
+		return enginetest.Tamper{Change: func(p string, data []byte) []byte {
 			if p == at {
 				return to(data)
 			}
 			return data
 		}}
 	}
-	remove := func(at string) tamper { return set(at, func([]byte) []byte { return nil }) }
-	manifest := func(change func(*core.Manifest)) tamper {
+	remove := func(at string) enginetest.Tamper { return set(at, func([]byte) []byte { return nil }) }
+	manifest := func(change func(*core.Manifest)) enginetest.Tamper {
 		return set("manifest.json", func(data []byte) []byte {
 			var m core.Manifest
 			if err := json.Unmarshal(data, &m); err != nil {
@@ -78,7 +80,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 			return out
 		})
 	}
-	swapped := tamper{change: func(p string, data []byte) []byte {
+	swapped := enginetest.Tamper{Change: func(p string, data []byte) []byte {
 		switch p {
 		case chunkA:
 			return content[chunkB]
@@ -90,7 +92,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 	firstLine := func(data []byte) []byte { line, _, _ := bytes.Cut(data, []byte("\n")); return append(line, '\n') }
 	for _, c := range []struct {
 		name  string
-		how   tamper
+		how   enginetest.Tamper
 		paths []string
 	}{
 		{"a byte of a chunk", set(chunkA, func(b []byte) []byte { b[len(b)/2] ^= 1; return b }), []string{chunkA}},
@@ -109,7 +111,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 		{"the manifest cut", set("manifest.json", func(b []byte) []byte { return b[:len(b)/2] }), []string{"manifest.json"}},
 		{"a missing file", remove("files/app/uploads/a.txt"), []string{"files/app"}},
 		{"a missing link", remove("files/app/uploads/link"), []string{"files/app"}},
-		{"a file too many", tamper{more: map[string]string{"files/app/uploads/more.txt": "x"}}, []string{"files/app"}},
+		{"a file too many", enginetest.Tamper{More: map[string]string{"files/app/uploads/more.txt": "x"}}, []string{"files/app"}},
 		{"a longer file", set("files/app/uploads/a.txt", func(b []byte) []byte { return append(b, 'x') }), []string{"files/app"}},
 		{"another count of files", manifest(func(m *core.Manifest) { m.Trees[1].Files++ }), []string{""}},
 		{"another count of folders", manifest(func(m *core.Manifest) { m.Trees[0].Dirs-- }), []string{""}},
@@ -123,8 +125,8 @@ func TestVerifyFindsDamage(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			e := newEngine(t, tampered(t, store, rec, c.how))
-			v, err := e.Verify(t.Context(), mustFind(t, e, rec.ID))
+			e := enginetest.New(t, enginetest.Tampered(t, store, rec, c.how))
+			v, err := e.Verify(t.Context(), enginetest.Find(t, e, rec.ID))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,7 +147,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 			if diff := cmp.Diff(want, paths); diff != "" {
 				t.Errorf("damaged (-want +got):\n%s\n%+v", diff, v.Damaged)
 			}
-			if mustFind(t, e, rec.ID).Verified != nil {
+			if enginetest.Find(t, e, rec.ID).Verified != nil {
 				t.Error("a damaged backup is marked as verified")
 			}
 		})
@@ -156,12 +158,12 @@ func TestVerifyFindsDamage(t *testing.T) {
 // folder, and goes on to the rest.
 func TestVerifyReportsTheStore(t *testing.T) {
 	t.Parallel()
-	a := newApp(t)
+	a := enginetest.NewApp(t)
 	store := faulty.New(memory.New())
-	e := newEngine(t, store)
-	rec := mustFind(t, e, mustBackup(t, e, a.target).ID)
+	e := enginetest.New(t, store)
+	rec := enginetest.Find(t, e, enginetest.Backup(t, e, a.Target).ID)
 	chunk := chunkOf(t, mustOpen(t, e, rec.ID), "b")
-	paths := pathsOf(t, store, rec)
+	paths := enginetest.PathsOf(t, store, rec)
 	id := func(p string) string { return string(paths[p].Object.ID) }
 	for _, c := range []struct {
 		fault faulty.Fault
@@ -193,34 +195,34 @@ func TestVerifyReportsTheStore(t *testing.T) {
 
 	// Short reads are no damage; a store that is gone is an error, not damage.
 	store.Set(faulty.On(faulty.Read).Short())
-	mustBeWhole(t, e, rec.ID)
+	enginetest.Whole(t, e, rec.ID)
 	store.Set(faulty.On(faulty.Open).Nth(5).Fail(errGone))
 	if v, err := e.Verify(t.Context(), rec); !errors.Is(err, errGone) {
 		t.Errorf("%+v, %v", v, err)
 	}
 	// That it cannot be recorded makes a backup no less whole.
 	store.Set(faulty.On(faulty.Mark).Fail(errGone))
-	mustBeWhole(t, e, rec.ID)
+	enginetest.Whole(t, e, rec.ID)
 }
 
 // TestRestoreOfDamaged restores damaged backups: it names what is affected and
 // changes nothing; what is whole can be restored.
 func TestRestoreOfDamaged(t *testing.T) {
 	t.Parallel()
-	a := newApp(t)
+	a := enginetest.NewApp(t)
 	store := faulty.New(memory.New())
-	e := newEngine(t, store)
-	rec := mustFind(t, e, mustBackup(t, e, a.target).ID)
+	e := enginetest.New(t, store)
+	rec := enginetest.Find(t, e, enginetest.Backup(t, e, a.Target).ID)
 	o := mustOpen(t, e, rec.ID)
 	chunk := chunkOf(t, o, "b")
-	paths := pathsOf(t, store, rec)
+	paths := enginetest.PathsOf(t, store, rec)
 	id := func(p string) string { return string(paths[p].Object.ID) }
-	a.write(t, "uploads/a.txt", "live now\n")
-	mysqltest.ExecIn(t, a.db, "DELETE FROM a WHERE id > 50", "DROP TABLE b")
-	before := a.state(t)
-	restore := func(req engine.RestoreRequest) error {
-		req.Target, req.Record = a.target, rec
-		r, err := e.PlanRestore(t.Context(), req)
+	a.Write(t, "uploads/a.txt", "live now\n")
+	mysqltest.ExecIn(t, a.DB, "DELETE FROM a WHERE id > 50", "DROP TABLE b")
+	before := a.State(t)
+	put := func(req restore.Request) error {
+		req.Target, req.Record = a.Target, rec
+		r, err := restore.Make(t.Context(), e, req)
 		if err != nil {
 			return err
 		}
@@ -229,38 +231,38 @@ func TestRestoreOfDamaged(t *testing.T) {
 	}
 	for _, c := range []struct {
 		fault faulty.Fault
-		req   engine.RestoreRequest
+		req   restore.Request
 		parts []string
 	}{
-		{faulty.On(faulty.Read).Of(id(chunk)).Damage(), engine.RestoreRequest{}, []string{"nothing was changed", "table b (" + chunk + ")", "--only, --table, --path"}},
-		{faulty.On(faulty.Read).Of(id(chunk)).Flip(), engine.RestoreRequest{Tables: []string{"a", "b"}}, []string{"nothing was changed", "table b (" + chunk + ")"}},
-		{faulty.On(faulty.Open).Of(id("files/app/uploads/c.txt")).Damage(), engine.RestoreRequest{}, []string{"nothing was changed", "files/app/uploads/c.txt"}},
-		{faulty.On(faulty.ReadDir).Of(id("files/app/uploads/deep")).Damage(), engine.RestoreRequest{Only: []core.Component{core.ComponentFiles}}, []string{"nothing was changed", "files/app/uploads/deep"}},
-		{faulty.On(faulty.Read).Of(id("manifest.json")).Damage(), engine.RestoreRequest{}, []string{"manifest.json"}},
-		{faulty.On(faulty.Read).Of(id("database/index.json")).Damage(), engine.RestoreRequest{}, []string{"database/index.json"}},
+		{faulty.On(faulty.Read).Of(id(chunk)).Damage(), restore.Request{}, []string{"nothing was changed", "table b (" + chunk + ")", "--only, --table, --path"}},
+		{faulty.On(faulty.Read).Of(id(chunk)).Flip(), restore.Request{Tables: []string{"a", "b"}}, []string{"nothing was changed", "table b (" + chunk + ")"}},
+		{faulty.On(faulty.Open).Of(id("files/app/uploads/c.txt")).Damage(), restore.Request{}, []string{"nothing was changed", "files/app/uploads/c.txt"}},
+		{faulty.On(faulty.ReadDir).Of(id("files/app/uploads/deep")).Damage(), restore.Request{Only: []core.Component{core.ComponentFiles}}, []string{"nothing was changed", "files/app/uploads/deep"}},
+		{faulty.On(faulty.Read).Of(id("manifest.json")).Damage(), restore.Request{}, []string{"manifest.json"}},
+		{faulty.On(faulty.Read).Of(id("database/index.json")).Damage(), restore.Request{}, []string{"database/index.json"}},
 	} {
 		store.Set(c.fault)
-		wantError(t, restore(c.req), core.CodeDamage, c.parts...)
+		enginetest.WantError(t, put(c.req), core.CodeDamage, c.parts...)
 		store.Set()
-		if diff := cmp.Diff(before, a.state(t)); diff != "" {
+		if diff := cmp.Diff(before, a.State(t)); diff != "" {
 			t.Fatalf("the app was changed (-was +is):\n%s", diff)
 		}
 	}
 	// A table beside the damaged one, a file beside the damaged one.
 	store.Set(faulty.On(faulty.Read).Of(id(chunk)).Damage(), faulty.On(faulty.Open).Of(id("files/app/uploads/c.txt")).Damage())
-	for _, req := range []engine.RestoreRequest{{Tables: []string{"a"}}, {Paths: []string{"uploads/a.txt"}}, {Only: []core.Component{core.ComponentConfig}}} {
-		if err := restore(req); err != nil {
+	for _, req := range []restore.Request{{Tables: []string{"a"}}, {Paths: []string{"uploads/a.txt"}}, {Only: []core.Component{core.ComponentConfig}}} {
+		if err := put(req); err != nil {
 			t.Errorf("%+v: %v", req, err)
 		}
 	}
-	if got := mysqltest.Query(t, a.db, "SELECT COUNT(*) FROM a"); got[0][0].Text != "100" {
+	if got := mysqltest.Query(t, a.DB, "SELECT COUNT(*) FROM a"); got[0][0].Text != "100" {
 		t.Errorf("table a has %s rows", got[0][0].Text)
 	}
 	store.Set()
-	if err := restore(engine.RestoreRequest{}); err != nil {
+	if err := put(restore.Request{}); err != nil {
 		t.Fatal(err)
 	}
-	if got := mysqltest.Query(t, a.db, "SELECT COUNT(*) FROM b"); got[0][0].Text != "100" {
+	if got := mysqltest.Query(t, a.DB, "SELECT COUNT(*) FROM b"); got[0][0].Text != "100" {
 		t.Errorf("table b has %s rows", got[0][0].Text)
 	}
 }

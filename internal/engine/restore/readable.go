@@ -1,4 +1,4 @@
-package engine
+package restore
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"os"
 
 	"github.com/backstay/backstay/internal/core"
-	"github.com/backstay/backstay/internal/files/restore"
+	treerestore "github.com/backstay/backstay/internal/files/restore"
 )
 
 // intoNothing says whether the restore fills a folder that is missing or empty,
@@ -25,7 +25,7 @@ func (r *Restore) intoNothing() bool {
 // fillNothing carries out a restore that intoNothing is true of. What is
 // damaged is left out, and its error says so.
 func (r *Restore) fillNothing(ctx context.Context, out *Restored) error {
-	r.lost = &restore.Damaged{}
+	r.lost = &treerestore.Damaged{}
 	if err := r.carryOut(ctx, out); err != nil || len(r.lost.Paths) == 0 {
 		return err
 	}
@@ -35,7 +35,7 @@ func (r *Restore) fillNothing(ctx context.Context, out *Restored) error {
 // findDamage reads what will be restored, so that damage is found while nothing
 // has been changed.
 func (r *Restore) findDamage(ctx context.Context) error {
-	damages, err := r.e.verifyOpen(ctx, r.open, r.needs)
+	damages, err := r.e.ReadBack(ctx, r.open, r.needs)
 	if err != nil || len(damages) == 0 {
 		return err
 	}
@@ -52,7 +52,7 @@ func (r *Restore) findDamage(ctx context.Context) error {
 
 // damaged says what has come of a restore because these names are damaged.
 func (r *Restore) damaged(ctx context.Context, outcome string, names []string) error {
-	r.e.noteDamage(ctx, r.open.Record.ID)
+	r.e.NoteDamage(ctx, r.open.Record.ID)
 	return &core.Error{
 		Code: core.CodeDamage, Op: "restore backup " + r.open.Record.ID,
 		Message: outcome + ", because the backup is damaged: " + core.Some(names, 5),

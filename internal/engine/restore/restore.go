@@ -1,4 +1,9 @@
-package engine
+// Package restore brings an app, or a part of it, back from a backup. It is for
+// the commands, and later the console. It promises that nothing live has changed
+// before everything that is needed lies beside it, complete and compared with
+// the backup; that the live app is then switched to it at once, or stays wholly
+// as it was; and that there is a way back.
+package restore
 
 import (
 	"context"
@@ -10,8 +15,9 @@ import (
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/files"
-	"github.com/backstay/backstay/internal/files/restore"
+	treerestore "github.com/backstay/backstay/internal/files/restore"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/load"
 )
@@ -23,11 +29,11 @@ func (r *Restore) Run(ctx context.Context) (_ *Restored, err error) {
 	if err := r.Refused(); err != nil {
 		return nil, err
 	}
-	lock, err := r.e.lockApp(ctx, r.req.Target.App.Name, "restore", r.req.Wait)
+	lock, err := r.e.LockApp(ctx, r.req.Target.App.Name, "restore", r.req.Wait)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, lock.release()) }()
+	defer func() { err = errors.Join(err, lock.Release()) }()
 	out := &Restored{App: r.Plan.App, Backup: r.Plan.Backup, Warnings: []core.Warning{}, Next: []string{}}
 	if r.intoNothing() {
 		return out, r.fillNothing(ctx, out)
@@ -45,7 +51,7 @@ func (r *Restore) Run(ctx context.Context) (_ *Restored, err error) {
 		return out, r.carryOut(ctx, out)
 	}
 	// Nothing has been changed until here.
-	done, err := r.e.beginRestore(r.Plan.App, r.Plan.Backup, r.scope())
+	done, err := r.e.BeginRestore(r.Plan.App, r.Plan.Backup, r.scope())
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +107,7 @@ func (r *Restore) carryOut(ctx context.Context, out *Restored) error {
 // backup.
 func (r *Restore) needs(p string) bool {
 	c, rest, _ := strings.Cut(p, "/")
-	component := componentOf(c)
+	component := engine.ComponentOf(c)
 	if component == core.ComponentDatabase {
 		if r.db == nil {
 			return false
@@ -151,9 +157,9 @@ func (r *Restore) runTree(ctx context.Context, c core.Component, out *Restored) 
 		}
 	}
 	r.e.Progress.Stage("restore "+string(c), r.stepBytes(c))
-	got, err := restore.Files(ctx, r.e.Store, entry, extra, restore.Options{
+	got, err := treerestore.Files(ctx, r.e.Store, entry, extra, treerestore.Options{
 		Targets: p.targets, Paths: p.paths, Owners: r.open.Manifest.Owners, Trees: trees,
-		Kept: r.open.Manifest.Warnings, Verify: true, Progress: quietStage{r.e.Progress}, Follow: r.follow(trees), Damaged: r.lost,
+		Kept: r.open.Manifest.Warnings, Verify: true, Progress: engine.QuietStage(r.e.Progress), Follow: r.follow(trees), Damaged: r.lost,
 	})
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", c, err)
@@ -207,7 +213,7 @@ func (r *Restore) runDatabase(ctx context.Context, out *Restored) error {
 		}
 	}
 	cfg := r.targetConfig(r.db.target)
-	got, err := load.Load(ctx, r.open.Index, newSource(r.open), load.Options{
+	got, err := load.Load(ctx, r.open.Index, engine.NewSource(r.open), load.Options{
 		Config: cfg, Connections: r.req.Target.Connections, Tables: r.db.tables, Progress: r.e.Progress,
 		DisableEvents: r.req.ToDatabase != "", Plan: r.db.carry, Origin: r.open.Manifest.Database.Server,
 	})
@@ -234,14 +240,14 @@ func (r *Restore) claimDatabase(ctx context.Context) error {
 	if r.guard, err = mysql.Connect(ctx, cfg); err != nil {
 		return err
 	}
-	wait := lockGrace
+	wait := engine.LockGrace
 	if r.req.Wait {
 		wait = 600
 	}
-	if err := takeOurLock(ctx, r.guard, cfg.Database, wait); err != nil {
+	if err := engine.TakeDatabaseLock(ctx, r.guard, cfg.Database, wait); err != nil {
 		return err
 	}
-	return takeNamedLocks(ctx, r.guard, r.db.target.Database.Locks, wait)
+	return engine.TakeNamedLocks(ctx, r.guard, r.db.target.Database.Locks, wait)
 }
 
 func (r *Restore) letGo() error {
@@ -262,7 +268,7 @@ func (r *Restore) prepareDatabase(ctx context.Context, cfg mysql.Config) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	probe := mysql.QuoteName("backstay_probe_" + newID())
+	probe := mysql.QuoteName("backstay_probe_" + engine.NewID())
 	for _, statement := range r.probes(probe) {
 		if _, err := c.Exec(ctx, statement); err != nil {
 			if mysql.Number(err) != 0 { // the session lives: leave nothing behind
@@ -275,7 +281,7 @@ func (r *Restore) prepareDatabase(ctx context.Context, cfg mysql.Config) (err er
 			}
 		}
 	}
-	return r.db.carry.Rehearse(ctx, c, "backstay_probe_"+newID())
+	return r.db.carry.Rehearse(ctx, c, "backstay_probe_"+engine.NewID())
 }
 
 // probes are statements that use every right that the restore will need, on an

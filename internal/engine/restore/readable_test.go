@@ -1,4 +1,4 @@
-package engine_test
+package restore_test
 
 import (
 	"context"
@@ -10,7 +10,8 @@ import (
 	"testing"
 
 	"github.com/backstay/backstay/internal/core"
-	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/enginetest"
+	"github.com/backstay/backstay/internal/engine/restore"
 	"github.com/backstay/backstay/internal/files"
 	"github.com/backstay/backstay/internal/repository"
 	"github.com/backstay/backstay/internal/repository/memory"
@@ -32,10 +33,10 @@ func (l lost) Open(ctx context.Context, id core.ObjectID) (io.ReadSeekCloser, er
 // TestDamageWhereThereIsNothing: an empty folder is filled with all that is
 // whole, and what is damaged is named.
 func TestDamageWhereThereIsNothing(t *testing.T) {
-	a := newApp(t)
+	a := enginetest.NewApp(t)
 	store := memory.New()
-	e := newEngine(t, store)
-	rec := mustFind(t, e, mustBackup(t, e, a.target).ID)
+	e := enginetest.New(t, store)
+	rec := enginetest.Find(t, e, enginetest.Backup(t, e, a.Target).ID)
 	l := lost{Store: store, objects: map[core.ObjectID]bool{}}
 	err := files.Walk(t.Context(), store, core.Entry{Type: core.TypeDir, Object: rec.Root}, func(p string, entry core.Entry) error {
 		if strings.HasPrefix(p, "files/") && (path.Base(p) == "a.txt" || path.Base(p) == "b.txt") {
@@ -46,9 +47,9 @@ func TestDamageWhereThereIsNothing(t *testing.T) {
 	if err != nil || len(l.objects) != 2 {
 		t.Fatal(l.objects, err)
 	}
-	broken := newEngine(t, l)
+	broken := enginetest.New(t, l)
 	restoreTo := func(dir string) error {
-		r, err := broken.PlanRestore(t.Context(), engine.RestoreRequest{Target: a.target, Record: rec, Only: []core.Component{core.ComponentFiles}, ToDir: dir})
+		r, err := restore.Make(t.Context(), broken, restore.Request{Target: a.Target, Record: rec, Only: []core.Component{core.ComponentFiles}, ToDir: dir})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +57,7 @@ func TestDamageWhereThereIsNothing(t *testing.T) {
 		return err
 	}
 	for _, dir := range []string{t.TempDir(), filepath.Join(t.TempDir(), "missing")} {
-		wantError(t, restoreTo(dir), core.CodeDamage, "1 files were written to "+dir+" and 2 are missing", "uploads/a.txt", "uploads/deep/b.txt", "restore another backup")
+		enginetest.WantError(t, restoreTo(dir), core.CodeDamage, "1 files were written to "+dir+" and 2 are missing", "uploads/a.txt", "uploads/deep/b.txt", "restore another backup")
 		if got, err := filepath.Glob(dir + "/uploads/*.txt"); err != nil || len(got) != 1 || filepath.Base(got[0]) != "c.txt" {
 			t.Errorf("restored: %v, %v", got, err)
 		}
@@ -65,7 +66,7 @@ func TestDamageWhereThereIsNothing(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(used, "precious"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, restoreTo(used), core.CodeDamage, "nothing was changed", "uploads/a.txt", "uploads/deep/b.txt")
+	enginetest.WantError(t, restoreTo(used), core.CodeDamage, "nothing was changed", "uploads/a.txt", "uploads/deep/b.txt")
 	if entries, err := os.ReadDir(used); err != nil || len(entries) != 1 {
 		t.Errorf("%v, %v", entries, err)
 	}

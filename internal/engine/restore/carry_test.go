@@ -1,4 +1,4 @@
-package engine_test
+package restore_test
 
 import (
 	"bytes"
@@ -11,7 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/backstay/backstay/internal/core"
-	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/enginetest"
+	"github.com/backstay/backstay/internal/engine/restore"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/localserver"
 	"github.com/backstay/backstay/internal/mysql/mysqltest"
@@ -26,7 +27,7 @@ var server = regexp.MustCompile(`("vendor":\s*)"[a-z]*"(,\s*"version":\s*)"[^"]*
 // kind: a can be carried to MariaDB, b cannot.
 func fromMySQL(t *testing.T, store repository.Store, rec repository.Record) *memory.Store {
 	t.Helper()
-	return tampered(t, store, rec, tamper{change: func(p string, data []byte) []byte {
+	return enginetest.Tampered(t, store, rec, enginetest.Tamper{Change: func(p string, data []byte) []byte {
 		switch p {
 		case "manifest.json":
 			return server.ReplaceAll(data, []byte(`$1"mysql"$2"9.7.4"`))
@@ -45,20 +46,20 @@ func fromMySQL(t *testing.T, store repository.Store, rec repository.Record) *mem
 // is refused; a refusal touches nothing; the rest can be restored, as the plan
 // said.
 func TestRestoreOfAnotherServersBackup(t *testing.T) {
-	a, store := newApp(t), memory.New()
-	id := mustBackup(t, newEngine(t, store), a.target).ID
-	e := newEngine(t, fromMySQL(t, store, mustFind(t, newEngine(t, store), id)))
-	before := a.state(t)
-	to := a.db + "_copy"
-	plan := func(req engine.RestoreRequest) *engine.Restore {
-		req.Target, req.Record = a.target, mustFind(t, e, "shop@latest")
-		r, err := e.PlanRestore(t.Context(), req)
+	a, store := enginetest.NewApp(t), memory.New()
+	id := enginetest.Backup(t, enginetest.New(t, store), a.Target).ID
+	e := enginetest.New(t, fromMySQL(t, store, enginetest.Find(t, enginetest.New(t, store), id)))
+	before := a.State(t)
+	to := a.DB + "_copy"
+	plan := func(req restore.Request) *restore.Restore {
+		req.Target, req.Record = a.Target, enginetest.Find(t, e, "shop@latest")
+		r, err := restore.Make(t.Context(), e, req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return r
 	}
-	for _, req := range []engine.RestoreRequest{{}, {ToDatabase: to}, {Tables: []string{"b"}, ToDatabase: to}} {
+	for _, req := range []restore.Request{{}, {ToDatabase: to}, {Tables: []string{"b"}, ToDatabase: to}} {
 		r := plan(req)
 		said := strings.Join(r.Plan.Findings, "\n")
 		if len(req.Tables) == 0 && !strings.Contains(said, "will be rewritten: table a: collation utf8mb4_0900_ai_ci -> utf8mb4_") {
@@ -68,15 +69,15 @@ func TestRestoreOfAnotherServersBackup(t *testing.T) {
 			t.Errorf("the plan does not say what is refused:\n%s", said)
 		}
 		_, err := r.Run(t.Context())
-		wantError(t, err, core.CodeNotPortable, "table b", "nothing was changed", "generated column")
+		enginetest.WantError(t, err, core.CodeNotPortable, "table b", "nothing was changed", "generated column")
 		if len(mysqltest.Query(t, "", "SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME="+mysql.QuoteText(to))) > 0 {
 			t.Error("the database was made before the refusal")
 		}
 	}
-	if diff := cmp.Diff(before, a.state(t)); diff != "" {
+	if diff := cmp.Diff(before, a.State(t)); diff != "" {
 		t.Errorf("the refusal changed something:\n%s", diff)
 	}
-	r := plan(engine.RestoreRequest{Tables: []string{"a"}, ToDatabase: to})
+	r := plan(restore.Request{Tables: []string{"a"}, ToDatabase: to})
 	text, err := json.Marshal(r.Plan)
 	if err != nil {
 		t.Fatal(err)
@@ -97,15 +98,15 @@ func TestRestoreOfAnotherServersBackup(t *testing.T) {
 // TestRowsThatDoNotFit: a row that the server's packets cannot hold is named in
 // the plan, with its size.
 func TestRowsThatDoNotFit(t *testing.T) {
-	a, store := newApp(t), memory.New()
-	mysqltest.ExecIn(t, a.db, "CREATE TABLE large (id INT PRIMARY KEY, v LONGTEXT)", "INSERT INTO large VALUES (1, REPEAT('x', 2000000))")
-	e := newEngine(t, store)
-	mustBackup(t, e, a.target)
+	a, store := enginetest.NewApp(t), memory.New()
+	mysqltest.ExecIn(t, a.DB, "CREATE TABLE large (id INT PRIMARY KEY, v LONGTEXT)", "INSERT INTO large VALUES (1, REPEAT('x', 2000000))")
+	e := enginetest.New(t, store)
+	enginetest.Backup(t, e, a.Target)
 	small := mysqltest.Start(t, localserver.Options{Name: "small", Args: []string{"--max-allowed-packet=1M", "--local-infile=0"}})
-	target := a.target
+	target := a.Target
 	target.App.Database.Socket, target.App.Database.Name = small.Socket, "copy"
 	for _, tables := range [][]string{nil, {"large"}, {"a", "b"}} {
-		r, err := e.PlanRestore(t.Context(), engine.RestoreRequest{Target: target, Record: mustFind(t, e, "shop@latest"), Only: []core.Component{core.ComponentDatabase}, Tables: tables})
+		r, err := restore.Make(t.Context(), e, restore.Request{Target: target, Record: enginetest.Find(t, e, "shop@latest"), Only: []core.Component{core.ComponentDatabase}, Tables: tables})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +117,7 @@ func TestRowsThatDoNotFit(t *testing.T) {
 			}
 			continue
 		}
-		wantError(t, err, core.CodeNotPortable, "table large", "2000003 bytes", "SET GLOBAL local_infile=1")
+		enginetest.WantError(t, err, core.CodeNotPortable, "table large", "2000003 bytes", "SET GLOBAL local_infile=1")
 		if !strings.Contains(strings.Join(r.Plan.Findings, "\n"), "cannot be restored there: table large: its longest row has 2000003 bytes") {
 			t.Errorf("the plan does not say it: %q", r.Plan.Findings)
 		}

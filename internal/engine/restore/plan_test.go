@@ -1,10 +1,12 @@
-package engine_test
+package restore_test
 
 import (
 	"strings"
 	"testing"
 
 	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/enginetest"
+	"github.com/backstay/backstay/internal/engine/restore"
 	"github.com/backstay/backstay/internal/mysql/mysqltest"
 	"github.com/backstay/backstay/internal/repository/memory"
 )
@@ -12,14 +14,14 @@ import (
 // TestPlanCountsTables: views and sequences are no tables, versioned tables are.
 func TestPlanCountsTables(t *testing.T) {
 	t.Parallel()
-	a := newApp(t) // three tables and a view
-	mysqltest.ExecIn(t, a.db, "CREATE SEQUENCE s", "CREATE TABLE versioned (id INT) WITH SYSTEM VERSIONING")
-	e := newEngine(t, memory.New())
-	b, err := e.Backup(t.Context(), a.target, engine.BackupOptions{})
+	a := enginetest.NewApp(t) // three tables and a view
+	mysqltest.ExecIn(t, a.DB, "CREATE SEQUENCE s", "CREATE TABLE versioned (id INT) WITH SYSTEM VERSIONING")
+	e := enginetest.New(t, memory.New())
+	b, err := e.Backup(t.Context(), a.Target, engine.BackupOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := e.PlanRestore(t.Context(), engine.RestoreRequest{Target: a.target, Record: mustFind(t, e, b.ID)})
+	r, err := restore.Make(t.Context(), e, restore.Request{Target: a.Target, Record: enginetest.Find(t, e, b.ID)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package engine
+package restore
 
 import (
 	"context"
@@ -12,16 +12,17 @@ import (
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
-	"github.com/backstay/backstay/internal/files/restore"
+	"github.com/backstay/backstay/internal/engine"
+	treerestore "github.com/backstay/backstay/internal/files/restore"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/portable"
 	"github.com/backstay/backstay/internal/profile"
 	"github.com/backstay/backstay/internal/repository"
 )
 
-// RestoreRequest says what to restore and where to.
-type RestoreRequest struct {
-	Target     Target // the live app; its database fields win over what is found
+// Request says what to restore and where to.
+type Request struct {
+	Target     engine.Target // the live app; its database fields win over what is found
 	Record     repository.Record
 	Only       []core.Component // empty: all but code, and code too into an empty root
 	Tables     []string         // only these tables
@@ -31,7 +32,7 @@ type RestoreRequest struct {
 	Wait       bool
 }
 
-func (r RestoreRequest) partial() bool { return len(r.Tables) > 0 || len(r.Paths) > 0 }
+func (r Request) partial() bool { return len(r.Tables) > 0 || len(r.Paths) > 0 }
 
 // Step is one part of a plan.
 type Step struct {
@@ -60,16 +61,16 @@ type Plan struct {
 type Restore struct {
 	Plan Plan
 
-	e       *Engine
-	req     RestoreRequest
-	open    *Open
+	e       *engine.Engine
+	req     Request
+	open    *engine.Open
 	profile profile.Profile
 	app     *core.Application            // the live app; nil until it can be discovered
 	trees   map[core.Component]*treePlan // what to restore of each
 	missing []core.Component             // what would be restored and is not in the backup
 	db      *databasePlan
-	guard   *mysql.Conn      // holds the locks on the live database while Run runs
-	lost    *restore.Damaged // what is left out as damaged; nil: damage ends the restore
+	guard   *mysql.Conn          // holds the locks on the live database while Run runs
+	lost    *treerestore.Damaged // what is left out as damaged; nil: damage ends the restore
 }
 
 type treePlan struct {
@@ -96,7 +97,7 @@ type Restored struct {
 }
 
 // PlanRestore finds out what a restore would do. Run carries it out.
-func (e *Engine) PlanRestore(ctx context.Context, req RestoreRequest) (*Restore, error) {
+func Make(ctx context.Context, e *engine.Engine, req Request) (*Restore, error) {
 	open, err := e.OpenBackup(ctx, req.Record)
 	if err != nil {
 		return nil, err
@@ -423,7 +424,7 @@ func (r *Restore) planDatabase(ctx context.Context) error {
 		}
 	}
 	step.Into = "database " + cfg.Database + " at " + cfg.Address()
-	have, err := countTables(ctx, cfg)
+	have, err := engine.CountTables(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -454,17 +455,4 @@ func (r *Restore) targetConfig(app *core.Application) mysql.Config {
 		cfg.Database = r.req.ToDatabase
 	}
 	return cfg
-}
-
-// countTables says how many tables a database has; 0 when it does not exist.
-func countTables(ctx context.Context, cfg mysql.Config) (n int, err error) {
-	name := cfg.Database
-	cfg.Database = ""
-	c, err := mysql.Connect(ctx, cfg)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	rows, err := c.Query(ctx, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND TABLE_SCHEMA="+mysql.QuoteText(name))
-	return len(rows), err
 }

@@ -1,4 +1,4 @@
-package engine
+package restore
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/portable"
 )
@@ -24,7 +25,7 @@ func (r *Restore) planCarry(ctx context.Context, cfg mysql.Config) (_ *portable.
 	if err != nil {
 		return nil, fmt.Errorf("ask the server what it can take: %w", err)
 	}
-	files := newSource(r.open)
+	files := engine.NewSource(r.open)
 	return portable.Make(ctx, portable.Input{
 		Origin: r.open.Manifest.Database.Server, Index: r.open.Index, Tables: r.db.tables,
 		Read: func(ctx context.Context, path string) (_ []byte, err error) {
