@@ -32,6 +32,7 @@ var askProgram string
 // Question is what AskPHP is to find out.
 type Question struct {
 	File      string            // the configuration file
+	Source    []byte            // its content, where that is not what the file holds now; nil: the file is read
 	Variables []string          // names, without $
 	Constants map[string]string // what the application defines before it reads the file
 	PHP       string            // the php program; "": php from PATH
@@ -55,9 +56,12 @@ func AskPHP(ctx context.Context, q Question) (*File, error) {
 			Hint: "give the database under database: in backstay.yaml, or write the settings as plain strings",
 		}
 	}
-	src, err := read(q.File)
-	if err != nil {
-		return nil, err
+	src := q.Source
+	var err error
+	if src == nil {
+		if src, err = read(q.File); err != nil {
+			return nil, err
+		}
 	}
 	if len(src) > MaxSize {
 		return nil, fail("the file is too large for a configuration file", nil)
@@ -103,8 +107,8 @@ func AskPHP(ctx context.Context, q Question) (*File, error) {
 		return cmd.Run()
 	}
 	runErr := run(dir)
-	if errors.Is(runErr, fs.ErrPermission) {
-		runErr = run("/") // the file's owner may not enter its folder
+	if errors.Is(runErr, fs.ErrPermission) || errors.Is(runErr, fs.ErrNotExist) {
+		runErr = run("/") // the file's owner may not enter its folder, or it is not there yet
 	}
 	if cause := ctx.Err(); cause != nil {
 		if errors.Is(cause, context.DeadlineExceeded) {

@@ -3,7 +3,9 @@
 package phpconf
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"syscall"
@@ -22,6 +24,10 @@ func confine(cmd *exec.Cmd, file string) error {
 		return nil
 	}
 	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) { // its content was given
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("learn the owner: %w", err)
 	}
