@@ -191,3 +191,23 @@ func (b *branch) collect(set *selection, rel string, optional bool, paths *[]str
 		child.collect(set, filepath.Join(rel, name), optional, paths)
 	}
 }
+
+// OwnedScope returns what a component's trees, as a manifest has them, own of a
+// place: everything when there are no trees.
+func OwnedScope(trees []core.Tree, place string) (Scope, error) {
+	if len(trees) == 0 {
+		return NewScope(core.FileSet{Include: []core.Path{{Path: "."}}})
+	}
+	var sets []core.FileSet
+	for _, t := range trees {
+		if t.Place != place {
+			continue
+		}
+		set := core.FileSet{Exclude: t.Exclude}
+		for _, p := range t.Include {
+			set.Include = append(set.Include, core.Path{Path: p})
+		}
+		sets = append(sets, set)
+	}
+	return NewScope(sets...)
+}

@@ -30,3 +30,15 @@ func IsTempName(name string) bool {
 	sum, last := strings.CutSuffix(sum, tempSuffix)
 	return first && last && len(sum) == 2*tempSum && strings.Trim(sum, "0123456789abcdef") == ""
 }
+
+// StagingName returns the name of the folder in which a restore puts together what
+// is to come into the place of something else, and keeps what was there. name is
+// made of lower-case letters, digits and dashes.
+func StagingName(name string) string { return tempPrefix + name }
+
+// IsStagingName says whether a name has the form of those that StagingName returns.
+// A folder of such a name is part of no backup, and no restore takes it away.
+func IsStagingName(name string) bool {
+	rest, ok := strings.CutPrefix(name, tempPrefix)
+	return ok && rest != "" && strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}

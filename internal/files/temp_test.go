@@ -24,3 +24,16 @@ func TestTempNames(t *testing.T) {
 		}
 	}
 }
+
+func TestStagingNames(t *testing.T) {
+	for _, name := range []string{"itop-code", "a", "20261123-093000-files"} {
+		if !IsStagingName(StagingName(name)) || IsTempName(StagingName(name)) {
+			t.Errorf("%q is not known", StagingName(name))
+		}
+	}
+	for _, other := range []string{"", ".backstay-", ".backstay", "backstay-itop", ".backstay-ITOP", ".backstay-a/b", ".backstay-a.b", "x.backstay-a", TempName("a")} {
+		if IsStagingName(other) {
+			t.Errorf("%q is taken for a staging folder", other)
+		}
+	}
+}

@@ -45,3 +45,22 @@ func TestLeftoversOfARestore(t *testing.T) {
 		t.Errorf("warnings of nothing: %v", c.Warnings)
 	}
 }
+
+// TestStagingFolderIsNotCaptured leaves out what a restore replaced and keeps.
+func TestStagingFolderIsNotCaptured(t *testing.T) {
+	root := t.TempDir()
+	treetest.Write(t, root+"/plain", "p")
+	treetest.Write(t, root+"/a/"+files.StagingName("itop-files")+"/1/secret", "kept")
+	treetest.Write(t, root+"/a/"+files.StagingName("file"), "a file of such a name is the application's")
+	m := treetest.NewStore()
+	c := capture1(t, m, Options{}, treetest.AppSet(root))
+	if diff := cmp.Diff([]string{"app", "app/a", "app/a/" + files.StagingName("file"), "app/plain"}, treetest.Paths(treetest.Stored(t, m, c.Entry))); diff != "" {
+		t.Error(diff)
+	}
+	if len(c.Warnings) != 0 {
+		t.Errorf("warnings: %v", c.Warnings)
+	}
+	if len(c.Notes) != 1 || !strings.Contains(c.Notes[0], root+"/a/"+files.StagingName("itop-files")) {
+		t.Errorf("notes: %q", c.Notes)
+	}
+}

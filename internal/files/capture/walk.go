@@ -114,6 +114,10 @@ func (c *capture) visit(v visit) error {
 		return c.followLink(v)
 	}
 	if openat.IsDir(&st) {
+		if files.IsStagingName(v.name) {
+			c.note("%s is where a restore keeps what it replaced; it was not captured", files.Quote(v.real()))
+			return nil
+		}
 		return c.visitDir(v, 0)
 	}
 	if err := c.checkWay(v, &st); err != nil {

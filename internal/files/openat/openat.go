@@ -14,6 +14,8 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -179,4 +181,19 @@ func Reason(err error) string {
 		return e.Error()
 	}
 	return err.Error()
+}
+
+// SetTime sets the modification time of an open file or folder and leaves the
+// access time. It is the system call itself, because golang.org/x/sys knows only the form with a
+// path, and for a folder "." would need the right to search it.
+func SetTime(fd int, modified time.Time) error {
+	times := [2]unix.Timespec{
+		{Nsec: unix.UTIME_OMIT},
+		{Sec: modified.Unix(), Nsec: int64(modified.Nanosecond())},
+	}
+	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&times)), 0, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }

@@ -3,12 +3,8 @@ package restore
 import (
 	"fmt"
 	"io/fs"
-	"os/user"
 	"sort"
-	"strconv"
 	"strings"
-	"sync"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -17,48 +13,6 @@ import (
 	"github.com/backstay/backstay/internal/files/openat"
 	"github.com/backstay/backstay/internal/files/xattr"
 )
-
-// ownerMap turns the ids of the machine of origin into this machine's, by name.
-type ownerMap struct {
-	names core.Owners
-	mu    sync.Mutex
-	users map[uint32]uint32
-	group map[uint32]uint32
-}
-
-func newOwnerMap(names core.Owners) *ownerMap {
-	return &ownerMap{names: names, users: map[uint32]uint32{}, group: map[uint32]uint32{}}
-}
-
-func (m *ownerMap) ids(e core.Entry) (uid, gid uint32) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	uid, ok := m.users[e.UID]
-	if !ok {
-		uid = e.UID
-		if u, err := user.Lookup(m.names.Users[strconv.FormatUint(uint64(uid), 10)]); err == nil {
-			uid = parseID(u.Uid, uid)
-		}
-		m.users[e.UID] = uid
-	}
-	gid, ok = m.group[e.GID]
-	if !ok {
-		gid = e.GID
-		if g, err := user.LookupGroup(m.names.Groups[strconv.FormatUint(uint64(gid), 10)]); err == nil {
-			gid = parseID(g.Gid, gid)
-		}
-		m.group[e.GID] = gid
-	}
-	return uid, gid
-}
-
-func parseID(s string, otherwise uint32) uint32 {
-	n, err := strconv.ParseUint(s, 10, 32)
-	if err != nil {
-		return otherwise
-	}
-	return uint32(n)
-}
 
 // setAttributes sets owner, extended attributes and mode of an open file or
 // folder, in the order in which none undoes another: chown takes setuid and
@@ -84,9 +38,9 @@ func (o *restore) setAttributes(fd int, e core.Entry, x files.Extra, real string
 			o.warn("xattr", real, fmt.Sprintf("its extended attribute %q could not be set: %s", name, openat.Reason(err)))
 		})
 	}
-	err = unix.Fchmod(fd, unixMode(mode))
+	err = unix.Fchmod(fd, files.UnixMode(mode))
 	if openat.IsErrno(err, unix.EPERM) {
-		o.warn("mode", real, fmt.Sprintf("its mode could not be set to %#o, because it belongs to another user", unixMode(mode)))
+		o.warn("mode", real, fmt.Sprintf("its mode could not be set to %#o, because it belongs to another user", files.UnixMode(mode)))
 		return st, nil
 	}
 	if err != nil {
@@ -98,7 +52,7 @@ func (o *restore) setAttributes(fd int, e core.Entry, x files.Extra, real string
 // setOwner changes the owner if need be and returns the mode to set: without
 // setuid or setgid when these would speak for somebody else than they did.
 func (o *restore) setOwner(st *unix.Stat_t, e core.Entry, real string, chown func(uid, gid int) error) (fs.FileMode, error) {
-	uid, gid := o.owners.ids(e)
+	uid, gid := o.owners.IDs(e)
 	mode := e.Mode
 	if st.Uid == uid && st.Gid == gid {
 		return mode, nil
@@ -120,6 +74,14 @@ func (o *restore) setOwner(st *unix.Stat_t, e core.Entry, real string, chown fun
 		} else if st.Uid == uid {
 			return mode, nil
 		}
+	}
+	if o.opt.Denied != nil {
+		d := Denied{Path: real, UID: uid, GID: gid}
+		if e.Mode&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
+			d.Mode = files.UnixMode(e.Mode)
+		}
+		o.opt.Denied(d)
+		return mode, nil
 	}
 	o.mu.Lock()
 	o.denied[[2]uint32{uid, gid}]++
@@ -145,10 +107,10 @@ func (o *restore) ownerWarning() (core.Warning, bool) {
 	message := fmt.Sprintf("the owner of %d files, links and folders could not be set, because only root may, the first being %s; ", total, files.Quote(o.deniedAt))
 	var targets []string
 	for _, t := range o.opt.Targets {
-		targets = append(targets, shellQuote(t))
+		targets = append(targets, files.ShellQuote(t))
 	}
 	sort.Strings(targets)
-	if len(owners) == 1 && len(targets) == 1 && len(o.paths) == 0 && targets[0] != "/" {
+	if len(owners) == 1 && len(targets) == 1 && o.selection.All() && targets[0] != "/" {
 		message += fmt.Sprintf("as root, run: chown -hR %s %s", owners[0], targets[0])
 	} else {
 		if len(owners) > 10 {
@@ -159,44 +121,8 @@ func (o *restore) ownerWarning() (core.Warning, bool) {
 	return core.Warning{Code: "owner", Message: message}, true
 }
 
-func shellQuote(s string) string {
-	if strings.IndexFunc(s, func(r rune) bool {
-		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./", r)
-	}) < 0 {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-// unixMode returns permission bits with setuid, setgid and sticky.
-func unixMode(m fs.FileMode) uint32 {
-	u := uint32(m.Perm())
-	if m&fs.ModeSetuid != 0 {
-		u |= unix.S_ISUID
-	}
-	if m&fs.ModeSetgid != 0 {
-		u |= unix.S_ISGID
-	}
-	if m&fs.ModeSticky != 0 {
-		u |= unix.S_ISVTX
-	}
-	return u
-}
-
 func timespec(e core.Entry) unix.Timespec {
 	return unix.Timespec{Sec: e.ModTime.Unix(), Nsec: int64(e.ModTime.Nanosecond())}
-}
-
-// futimens sets the modification time of an open file or folder and leaves the
-// access time. It is the system call itself, because golang.org/x/sys knows only the form with a
-// path, and for a folder "." would need the right to search it.
-func futimens(fd int, e core.Entry) error {
-	times := [2]unix.Timespec{{Nsec: unix.UTIME_OMIT}, timespec(e)}
-	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&times)), 0, 0, 0)
-	if errno != 0 {
-		return errno
-	}
-	return nil
 }
 
 // writeFailed says what could not be written, and what to do about it.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/files/capture"
+	"github.com/backstay/backstay/internal/files/durable"
 	"github.com/backstay/backstay/internal/files/treetest"
 )
 
@@ -22,7 +23,7 @@ func BenchmarkDurability(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := newSystem()
+	s, err := durable.New()
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -38,8 +39,8 @@ func BenchmarkDurability(b *testing.B) {
 			b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "files/s")
 		})
 	}
-	bench("each", hooked{system: s, untrusted: true}, 0)
+	bench("each", hooked{System: s, untrusted: true}, 0)
 	for _, batch := range []int{64, 256, 1024, 4096} {
-		bench(fmt.Sprintf("batches of %d", batch), hooked{system: s}, batch)
+		bench(fmt.Sprintf("batches of %d", batch), hooked{System: s}, batch)
 	}
 }

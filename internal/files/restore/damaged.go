@@ -16,7 +16,9 @@ type Damaged struct {
 	mu sync.Mutex
 }
 
-func (d *Damaged) add(path string, n int64) {
+// Add notes the path in the backup of a file or folder with n files. It is safe for
+// concurrent use.
+func (d *Damaged) Add(path string, n int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	at, there := slices.BinarySearch(d.Paths, path)
@@ -32,6 +34,6 @@ func (o *restore) leaveOut(err error, path string, n int64) bool {
 	if o.opt.Damaged == nil || core.CodeOf(err) != core.CodeDamage {
 		return false
 	}
-	o.opt.Damaged.add(path, n)
+	o.opt.Damaged.Add(path, n)
 	return true
 }

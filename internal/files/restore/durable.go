@@ -3,13 +3,11 @@ package restore
 import (
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/files"
-	"github.com/backstay/backstay/internal/files/openat"
+	"github.com/backstay/backstay/internal/files/durable"
 )
 
 const (
@@ -17,70 +15,7 @@ const (
 	// disk. Larger ones hardly make it faster (docs/adr/0006-durable-restores.md).
 	batchFiles = 1024
 	batchBytes = 64 << 20
-	// singly is how many files or folders are synced one by one: to bring a whole
-	// file system to disk for less means to wait for what others wrote.
-	singly = 32
 )
-
-// syncer brings what was written to disk. Tests put in one that fails.
-type syncer interface {
-	file(fd int) error   // fsync
-	folder(fd int) error // fsync, where the file system has it for folders
-	disk(fd int) error   // syncfs: an error that came up since fd was opened is reported
-	trusted(fd int) bool // whether disk reports every error
-}
-
-// system is the kernel.
-type system struct {
-	recent bool // the kernel is one whose syncfs returns what went wrong
-}
-
-func newSystem() (system, error) {
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		return system{}, fmt.Errorf("ask for the kernel's version: %w", err)
-	}
-	return system{recent: reportsAll(unix.ByteSliceToString(name.Release[:]))}, nil
-}
-
-// reportsAll says whether syncfs of a kernel reports failed writes of data
-// (Linux 5.8, commit 735e4ae5ba28) and of the file system's own (Linux 5.17,
-// commit 5623eb1ed035).
-func reportsAll(release string) bool {
-	first, rest, _ := strings.Cut(release, ".")
-	major, err := strconv.Atoi(first)
-	if err != nil {
-		return false
-	}
-	end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
-	if end < 0 {
-		end = len(rest)
-	}
-	minor, err := strconv.Atoi(rest[:end])
-	if err != nil {
-		return false
-	}
-	return major > 5 || major == 5 && minor >= 17
-}
-
-func (system) file(fd int) error   { return openat.Retry(func() error { return unix.Fsync(fd) }) }
-func (system) folder(fd int) error { return openat.Sync(fd) }
-func (system) disk(fd int) error   { return openat.Retry(func() error { return unix.Syncfs(fd) }) }
-
-// trusted: not those that pass writes on to another file system or a server
-// (overlayfs, FUSE, NFS), which has errors of its own that a syncfs here may
-// not see.
-func (s system) trusted(fd int) bool {
-	var st unix.Statfs_t
-	if !s.recent || openat.Retry(func() error { return unix.Fstatfs(fd, &st) }) != nil {
-		return false
-	}
-	switch uint32(st.Type) {
-	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.TMPFS_MAGIC:
-		return true
-	}
-	return false
-}
 
 // disk is a file system that is restored to.
 type disk struct {
@@ -104,7 +39,7 @@ func (o *restore) diskOf(f *openFolder) (*disk, error) {
 	if err != nil {
 		return nil, writeFailed("open folder", f.real, err)
 	}
-	d := &disk{fd: fd, whole: o.sync.trusted(fd)}
+	d := &disk{fd: fd, whole: o.sync.Trusted(fd)}
 	o.disks[f.dev] = d
 	return d, nil
 }
@@ -180,18 +115,18 @@ func (o *restore) bringToDisk(batch []written) error {
 		many[f.job.in.disk]++
 	}
 	for d, n := range many {
-		if !d.whole || n < singly {
+		if !d.whole || n < durable.Singly {
 			continue
 		}
-		if err := o.sync.disk(d.fd); err != nil {
+		if err := o.sync.Disk(d.fd); err != nil {
 			return o.blame(batch, d, err)
 		}
 	}
 	for _, f := range batch {
-		if d := f.job.in.disk; d.whole && many[d] >= singly {
+		if d := f.job.in.disk; d.whole && many[d] >= durable.Singly {
 			continue
 		}
-		if err := o.sync.file(f.fd); err != nil {
+		if err := o.sync.File(f.fd); err != nil {
 			return writeFailed("sync", f.real, err)
 		}
 	}
@@ -205,7 +140,7 @@ func (o *restore) blame(batch []written, d *disk, err error) error {
 		if f.job.in.disk != d {
 			continue
 		}
-		if ferr := o.sync.file(f.fd); ferr != nil {
+		if ferr := o.sync.File(f.fd); ferr != nil {
 			return writeFailed("sync", f.real, ferr)
 		}
 	}
@@ -217,12 +152,12 @@ func (o *restore) blame(batch []written, d *disk, err error) error {
 func (o *restore) folderToDisk(f *openFolder) error {
 	o.mu.Lock()
 	f.disk.folders++
-	later := f.disk.whole && f.disk.folders > singly
+	later := f.disk.whole && f.disk.folders > durable.Singly
 	o.mu.Unlock()
 	if later {
 		return nil
 	}
-	if err := o.sync.folder(f.fd); err != nil {
+	if err := o.sync.Folder(f.fd); err != nil {
 		return writeFailed("sync folder", f.real, err)
 	}
 	return nil
@@ -232,9 +167,9 @@ func (o *restore) folderToDisk(f *openFolder) error {
 func (o *restore) closeDisks() error {
 	var errs []error
 	for _, d := range o.disks {
-		if o.ctx.Err() == nil && d.whole && d.folders > singly {
+		if o.ctx.Err() == nil && d.whole && d.folders > durable.Singly {
 			// The folder too: a journal that gave up says so to whoever syncs a file.
-			if err := errors.Join(o.sync.disk(d.fd), o.sync.folder(d.fd)); err != nil {
+			if err := errors.Join(o.sync.Disk(d.fd), o.sync.Folder(d.fd)); err != nil {
 				errs = append(errs, writeFailed("sync the file system of", o.anyTarget(), err))
 			}
 		}
@@ -270,7 +205,7 @@ func discard(in *openFolder, temp string, err error) error {
 func batchLimit(workers int) int {
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		return singly
+		return durable.Singly
 	}
 	return int(min(max(l.Cur/uint64(4*(workers+1)), 1), batchFiles))
 }

@@ -51,7 +51,7 @@ func (r remover) remove(in *openFolder, name string) error {
 
 // removeAt returns whether the name is gone.
 func (r remover) removeAt(dir int, dev uint64, owned files.Scope, name, rel, real string) (bool, error) {
-	if r.o.kept[files.Quote(real)] && !r.force {
+	if (r.o.kept[files.Quote(real)] || files.IsStagingName(name)) && !r.force {
 		return false, nil
 	}
 	here := owned.Child(name, rel)

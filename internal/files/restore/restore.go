@@ -21,6 +21,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/files/durable"
 	"github.com/backstay/backstay/internal/files/openat"
 	"github.com/backstay/backstay/internal/files/xattr"
 )
@@ -65,10 +66,27 @@ type Options struct {
 	// excludes Delete.
 	Damaged *Damaged
 
+	// KeepRoots leaves owner, mode and time of the targets themselves as they are.
+	KeepRoots bool
+	// Real says for a path in the component under which path messages are to name
+	// what is written there, with all below it, "" where that is its own. nil: each its own.
+	// It is for trees that are written to one place and are to come to another.
+	Real func(path string) string
+	// Denied, when it is given, hears of what could not be set because only root
+	// may, instead of a warning. It is called concurrently.
+	Denied func(Denied)
+
 	Progress core.Progress // nil: none
 	Workers  int           // files written at the same time; 0: 4
 
 	batch int // files brought to disk at once; 0: batchFiles. Tests make it small
+}
+
+// Denied is what only root could have set of a path.
+type Denied struct {
+	Path     string // absolute
+	UID, GID uint32 // the owner that it should have
+	Mode     uint32 // as chmod takes it, to be set after the owner; 0: it needs none
 }
 
 // Result counts what was restored. Everything counted is on disk.
@@ -88,14 +106,14 @@ type Result struct {
 // Errors have core.CodeDamage when the backup is damaged, core.CodeDisk when the
 // target is full or fails; both name the path.
 func Files(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.ObjectID, opt Options) (*Result, error) {
-	s, err := newSystem()
+	s, err := durable.New()
 	if err != nil {
 		return nil, err
 	}
 	return restoreFiles(ctx, r, entry, extra, opt, s)
 }
 
-func restoreFiles(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.ObjectID, opt Options, disks syncer) (*Result, error) {
+func restoreFiles(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.ObjectID, opt Options, disks durable.Syncer) (*Result, error) {
 	if opt.Delete && len(opt.Trees) == 0 {
 		return nil, errors.New("restore files: Delete without Trees")
 	}
@@ -104,7 +122,7 @@ func restoreFiles(ctx context.Context, r core.TreeReader, entry core.Entry, extr
 	}
 	o := &restore{
 		component: entry.Name, reader: r, opt: opt, progress: opt.Progress, links: map[string]*linkTarget{}, sync: disks,
-		disks: map[uint64]*disk{}, seed: maphash.MakeSeed(), kept: map[string]bool{}, owners: newOwnerMap(opt.Owners), denied: map[[2]uint32]int{},
+		disks: map[uint64]*disk{}, seed: maphash.MakeSeed(), kept: map[string]bool{}, owners: files.NewOwnerMap(opt.Owners), denied: map[[2]uint32]int{},
 	}
 	if o.progress == nil {
 		o.progress = core.NoProgress{}
@@ -182,7 +200,7 @@ type restore struct {
 	reader    core.TreeReader
 	component string
 	opt       Options
-	paths     []string
+	selection files.Selection
 	extras    map[string]files.Extra
 	kept      map[string]bool
 	progress  core.Progress
@@ -190,9 +208,9 @@ type restore struct {
 	roots     []int                  // the targets, open until the end for links
 	links     map[string]*linkTarget // keys: all that links point to; used by the walk only
 	disks     map[uint64]*disk       // by device; used by the walk only
-	sync      syncer
+	sync      durable.Syncer
 	seed      maphash.Seed
-	owners    *ownerMap
+	owners    *files.OwnerMap
 	warnings  files.Warnings
 
 	batchFiles int // how many files a batch takes
@@ -252,22 +270,15 @@ type linkTarget struct {
 
 // prepare checks Paths and Targets before anything is touched.
 func (o *restore) prepare(ctx context.Context, entry core.Entry) error {
-	for _, p := range o.opt.Paths {
-		p = strings.Trim(p, "/")
-		if _, err := files.Lookup(ctx, o.reader, entry, p); err != nil {
-			return err
-		}
-		if p == "" {
-			continue
-		}
-		place, _, _ := strings.Cut(p, "/")
+	var err error
+	o.selection, err = files.Select(ctx, o.reader, entry, o.opt.Paths, func(place string) error {
 		if o.opt.Targets[place] == "" {
-			return fmt.Errorf("restore %s: there is no target folder for %q", p, place)
+			return fmt.Errorf("restore %s: there is no target folder for it", place)
 		}
-		o.paths = append(o.paths, p)
-	}
-	if slices.ContainsFunc(o.opt.Paths, func(p string) bool { return strings.Trim(p, "/") == "" }) {
-		o.paths = nil // everything
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	for place, target := range o.opt.Targets {
 		if !filepath.IsAbs(target) {
@@ -277,45 +288,9 @@ func (o *restore) prepare(ctx context.Context, entry core.Entry) error {
 	return nil
 }
 
-// selected says whether the path is restored: with all that is below it, or
-// only as a folder on the way.
-func (o *restore) selected(path string) (whole, way bool) {
-	if len(o.paths) == 0 {
-		return true, false
-	}
-	for _, p := range o.paths {
-		if p == path || strings.HasPrefix(path, p+"/") {
-			return true, false
-		}
-		if strings.HasPrefix(p, path+"/") {
-			way = true
-		}
-	}
-	return false, way
-}
-
-// ownedScope returns what the backup owns of a place.
-func (o *restore) ownedScope(place string) (files.Scope, error) {
-	if len(o.opt.Trees) == 0 {
-		return files.NewScope(core.FileSet{Include: []core.Path{{Path: "."}}})
-	}
-	var sets []core.FileSet
-	for _, t := range o.opt.Trees {
-		if t.Place != place {
-			continue
-		}
-		set := core.FileSet{Exclude: t.Exclude}
-		for _, p := range t.Include {
-			set.Include = append(set.Include, core.Path{Path: p})
-		}
-		sets = append(sets, set)
-	}
-	return files.NewScope(sets...)
-}
-
 func (o *restore) restorePlace(e core.Entry) error {
 	target := o.opt.Targets[e.Name]
-	whole, way := o.selected(e.Name)
+	whole, way := o.selection.At(e.Name)
 	if target == "" || (!whole && !way) {
 		return nil
 	}
@@ -332,7 +307,7 @@ func (o *restore) restorePlace(e core.Entry) error {
 	if err != nil {
 		return writeFailed("open folder", target, err)
 	}
-	owned, err := o.ownedScope(e.Name)
+	owned, err := files.OwnedScope(o.opt.Trees, e.Name)
 	if err != nil {
 		return errors.Join(err, unix.Close(fd))
 	}
@@ -344,7 +319,7 @@ func (o *restore) restorePlace(e core.Entry) error {
 	f := &openFolder{root: root, fd: fd, entry: e, path: e.Name, real: strings.TrimSuffix(target, "/"), owned: owned, whole: whole}
 	// Of the folder that is given only the contents are named in the backup,
 	// unless all of it was captured.
-	f.set = made || (owned.Whole() && whole)
+	f.set = made || (owned.Whole() && whole && !o.opt.KeepRoots)
 	return o.fill(f)
 }
 
@@ -397,7 +372,7 @@ func (o *restore) fill(f *openFolder) error {
 			return files.Damage("restore "+files.Quote(path), fmt.Sprintf("two entries have the name %q", name))
 		}
 		f.names[name] = true
-		whole, way := o.selected(path)
+		whole, way := o.selection.At(path)
 		if !whole && !way {
 			continue
 		}
@@ -417,7 +392,7 @@ func (o *restore) fill(f *openFolder) error {
 func (o *restore) folder(in *openFolder, e core.Entry, x files.Extra, name, path string, whole bool) error {
 	f := &openFolder{
 		parent: in, root: in.root, entry: e, extra: x, path: path, rel: filepath.Join(in.rel, name),
-		real: in.real + "/" + name, whole: whole,
+		real: o.real(in, name, path), whole: whole,
 	}
 	f.owned = in.owned.Child(name, f.rel)
 	f.set = f.owned.Whole() && whole
@@ -555,7 +530,7 @@ func (o *restore) finish(f *openFolder) error {
 		if _, err := o.setAttributes(f.fd, f.entry, f.extra, f.real, false); err != nil {
 			return err
 		}
-		if err := futimens(f.fd, f.entry); err != nil {
+		if err := openat.SetTime(f.fd, f.entry.ModTime); err != nil {
 			o.warn("times", f.real, "its modification time could not be set: "+openat.Reason(err))
 		}
 	}
@@ -566,6 +541,16 @@ func (o *restore) finish(f *openFolder) error {
 	o.result.Dirs++
 	o.mu.Unlock()
 	return nil
+}
+
+// real is how messages name what stands in a folder.
+func (o *restore) real(in *openFolder, name, path string) string {
+	if o.opt.Real != nil {
+		if as := o.opt.Real(path); as != "" {
+			return as
+		}
+	}
+	return in.real + "/" + name
 }
 
 func (o *restore) warn(code, path, message string) { o.warnings.Add(code, path, message) }

@@ -61,7 +61,7 @@ type fileWriter struct {
 // write restores one link, or writes one file as far as is possible without
 // waiting for the disk.
 func (w *fileWriter) write(j writeJob) {
-	real := j.in.real + "/" + j.name
+	real := w.o.real(j.in, j.name, j.path)
 	w.o.progress.Item(real)
 	f := written{job: j, real: real, temp: files.TempName(j.name), fd: -1}
 	var err error
@@ -150,7 +150,7 @@ func (w *fileWriter) makeFile(f *written) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := futimens(f.fd, j.entry); err != nil {
+	if err := openat.SetTime(f.fd, j.entry.ModTime); err != nil {
 		return writeFailed("set times of", f.real, err)
 	}
 	if j.link != nil {
@@ -320,7 +320,7 @@ func (w *fileWriter) makeLink(f written) error {
 // link makes another name of a restored file. It returns false when that is
 // not possible here, so that the bytes must be written.
 func (o *restore) link(t *linkTarget, j writeJob) (bool, error) {
-	real := j.in.real + "/" + j.name
+	real := o.real(j.in, j.name, j.path)
 	dir, err := openBelow(t.root, t.in)
 	if err != nil {
 		return false, nil
