@@ -1,5 +1,5 @@
 // Package ddl mends what SHOW CREATE prints, so that it makes the same object
-// in another database. It is for packages dump and load. It promises to change
+// in another database. It is for packages dump, load and shadow. It promises to change
 // nothing that need not be changed.
 package ddl
 

@@ -15,8 +15,12 @@ import (
 )
 
 // owns says whether an object of this name belongs to the app. The prefix is
-// compared as text: "_" in it is no wildcard.
+// compared as text: "_" in it is no wildcard. What a restore put beside the
+// live tables never does.
 func (s *Snapshot) owns(name string) bool {
+	if mysql.Reserved(name) {
+		return false
+	}
 	p := s.opt.Prefix
 	if s.Server.LowerCaseTableNames != 0 {
 		return len(name) >= len(p) && strings.EqualFold(name[:len(p)], p)

@@ -59,17 +59,67 @@ func objectKinds(database string, mariaDB bool) []objectKind {
 	})
 }
 
+// Object is an object that is not a table, as it is on the server.
+type Object struct {
+	core.SchemaObject
+	Statement []byte // as a backup has it; in the object's own character set
+}
+
+// Objects reads the objects of a database that begin with prefix, in the order
+// in which a backup has them. control and raw are two sessions of mysql.Connect
+// with that default database, raw with character_set_results=NULL. What the
+// account may not read is left out and is a warning.
+func Objects(ctx context.Context, control, raw *mysql.Conn, server mysql.Server, database, prefix string) ([]Object, []core.Warning, error) {
+	s := &Snapshot{control: control, raw: raw, Server: server, database: database, opt: Options{Prefix: prefix}}
+	var objects []Object
+	err := s.eachObject(ctx, func(o core.SchemaObject, statement string) error {
+		objects = append(objects, Object{o, []byte(statement)})
+		return nil
+	})
+	return objects, s.Warnings, err
+}
+
 // dumpObjects stores every object that is not a table. What the account may
 // not see or read is a warning, since it may be missing later.
 func (s *Snapshot) dumpObjects(ctx context.Context, w core.TreeWriter) ([]core.SchemaObject, []core.Entry, error) {
 	var objects []core.SchemaObject
-	var folders []core.Entry
+	var folders, files []core.Entry
+	endKind := func() error {
+		if len(files) == 0 {
+			return nil
+		}
+		e, err := layout.WriteDir(ctx, w, objects[len(objects)-1].Kind, files)
+		folders, files = append(folders, e), nil
+		return err
+	}
+	err := s.eachObject(ctx, func(o core.SchemaObject, statement string) error {
+		if len(objects) > 0 && objects[len(objects)-1].Kind != o.Kind {
+			if err := endKind(); err != nil {
+				return err
+			}
+		}
+		name := layout.FileName(o.Name) + ".sql"
+		o.File = "database/schema/" + o.Kind + "/" + name
+		e, err := layout.WriteFile(ctx, w, o.File, name, []byte(statement))
+		files, objects = append(files, e), append(objects, o)
+		return err
+	})
+	if err == nil {
+		err = endKind()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return objects, folders, nil
+}
+
+// eachObject calls do for every object that is not a table, kind by kind.
+func (s *Snapshot) eachObject(ctx context.Context, do func(o core.SchemaObject, statement string) error) error {
 	for _, k := range objectKinds(s.database, s.Server.MariaDB()) {
 		rows, err := s.control.Query(ctx, k.list)
 		if err != nil {
-			return nil, nil, fmt.Errorf("list %ss: %w", k.kind, err)
+			return fmt.Errorf("list %ss: %w", k.kind, err)
 		}
-		var files []core.Entry
 		for _, r := range rows {
 			o := core.SchemaObject{
 				Kind: k.kind, Name: r[0].Text, Table: r[1].Text, Definer: r[2].Text, SQLMode: r[3].Text,
@@ -84,7 +134,7 @@ func (s *Snapshot) dumpObjects(ctx context.Context, w core.TreeWriter) ([]core.S
 			}
 			statement, err := s.statement(ctx, k, &o)
 			if err != nil {
-				return nil, nil, fmt.Errorf("read %s %s: %w", o.Kind, o.Name, err)
+				return fmt.Errorf("read %s %s: %w", o.Kind, o.Name, err)
 			}
 			if statement == "" {
 				continue
@@ -92,26 +142,14 @@ func (s *Snapshot) dumpObjects(ctx context.Context, w core.TreeWriter) ([]core.S
 			if k.kind == "view" {
 				s.warnOfMisspelt(statement, o, r[7].Text)
 			} else if statement, err = ddl.InOneSet(statement, o, r[7].Text, s.inSet(ctx)); err != nil {
-				return nil, nil, fmt.Errorf("read %s %s: %w", o.Kind, o.Name, err)
+				return fmt.Errorf("read %s %s: %w", o.Kind, o.Name, err)
 			}
-			name := layout.FileName(o.Name) + ".sql"
-			o.File = "database/schema/" + o.Kind + "/" + name
-			e, err := layout.WriteFile(ctx, w, o.File, name, []byte(statement))
-			if err != nil {
-				return nil, nil, err
+			if err := do(o, statement); err != nil {
+				return err
 			}
-			files = append(files, e)
-			objects = append(objects, o)
-		}
-		if len(files) > 0 {
-			e, err := layout.WriteDir(ctx, w, k.kind, files)
-			if err != nil {
-				return nil, nil, err
-			}
-			folders = append(folders, e)
 		}
 	}
-	return objects, folders, nil
+	return nil
 }
 
 func (s *Snapshot) notVisible(kind, right string) {

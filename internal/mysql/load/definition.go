@@ -6,6 +6,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/ddl"
 )
 
 // definition is what is asked of a table's definition, as the server that is
@@ -30,19 +31,19 @@ type key struct {
 // readDefinition takes a printed CREATE TABLE apart. It looks no further than
 // it must: lines of a kind that it does not know are keys without columns.
 func readDefinition(create string) (d definition, ok bool) {
-	lines, rest, ok := splitLines(create)
+	_, lines, rest, ok := ddl.Split(create)
 	if !ok {
 		return d, false
 	}
 	d.types = map[string]string{}
-	d.versioned = strings.Contains(outsideQuotes(rest), "WITH SYSTEM VERSIONING")
+	d.versioned = strings.Contains(ddl.OutsideQuotes(rest), "WITH SYSTEM VERSIONING")
 	for _, line := range lines {
 		if strings.HasPrefix(line, "`") {
-			name, after, ok := cutName(line)
+			name, after, ok := ddl.CutName(line)
 			if !ok {
 				return d, false
 			}
-			bare := outsideQuotes(after)
+			bare := ddl.OutsideQuotes(after)
 			word := strings.TrimLeft(bare, " ")
 			d.types[name] = strings.ToLower(word[:len(word)-len(strings.TrimLeft(word, letters))])
 			if strings.Contains(bare, " AUTO_INCREMENT") {
@@ -79,14 +80,14 @@ func readKey(line string) key {
 	default:
 		return k
 	}
-	if k.name, after, ok = cutName(after); !ok || !strings.HasPrefix(after, " (") {
+	if k.name, after, ok = ddl.CutName(after); !ok || !strings.HasPrefix(after, " (") {
 		return k
 	}
 	after = after[2:]
 	var columns []string
 	for {
 		var column string
-		if column, after, ok = cutName(after); !ok {
+		if column, after, ok = ddl.CutName(after); !ok {
 			return k
 		}
 		columns = append(columns, column)
@@ -107,90 +108,11 @@ func readKey(line string) key {
 		}
 	}
 	// Both stand on columns that the server adds and hides.
-	if after = outsideQuotes(after); strings.Contains(after, "USING HASH") || strings.Contains(after, "OVERLAPS") {
+	if after = ddl.OutsideQuotes(after); strings.Contains(after, "USING HASH") || strings.Contains(after, "OVERLAPS") {
 		return k
 	}
 	k.columns = columns
 	return k
-}
-
-// splitLines returns what stands between the outer brackets, split at commas,
-// and what follows them.
-func splitLines(create string) (lines []string, rest string, ok bool) {
-	depth, start := 0, 0
-	for i := 0; i < len(create); {
-		switch create[i] {
-		case '`', '\'', '"':
-			n := quoteEnd(create[i:])
-			if n < 0 {
-				return nil, "", false
-			}
-			i += n
-			continue
-		case '(':
-			if depth++; depth == 1 {
-				start = i + 1
-			}
-		case ')':
-			if depth--; depth == 0 {
-				return append(lines, strings.TrimSpace(create[start:i])), create[i+1:], true
-			}
-		case ',':
-			if depth == 1 {
-				lines = append(lines, strings.TrimSpace(create[start:i]))
-				start = i + 1
-			}
-		}
-		i++
-	}
-	return nil, "", false
-}
-
-// quoteEnd returns the length of the quoted text or name that s begins with,
-// -1 when it does not end. The session has no NO_BACKSLASH_ESCAPES.
-func quoteEnd(s string) int {
-	quote := s[0]
-	for i := 1; i < len(s); i++ {
-		switch {
-		case s[i] == '\\' && quote != '`':
-			i++
-		case s[i] == quote && i+1 < len(s) && s[i+1] == quote:
-			i++
-		case s[i] == quote:
-			return i + 1
-		}
-	}
-	return -1
-}
-
-// outsideQuotes returns s without its quoted texts and names.
-func outsideQuotes(s string) string {
-	var out strings.Builder
-	for i := 0; i < len(s); {
-		if strings.IndexByte("`'\"", s[i]) >= 0 {
-			n := quoteEnd(s[i:])
-			if n < 0 {
-				break
-			}
-			i += n
-			continue
-		}
-		out.WriteByte(s[i])
-		i++
-	}
-	return out.String()
-}
-
-// cutName reads the quoted name that s begins with.
-func cutName(s string) (name, after string, ok bool) {
-	if !strings.HasPrefix(s, "`") {
-		return "", "", false
-	}
-	n := quoteEnd(s)
-	if n < 0 {
-		return "", "", false
-	}
-	return strings.ReplaceAll(s[1:n-1], "``", "`"), s[n:], true
 }
 
 // later returns the keys that are taken off while the rows come in: the last

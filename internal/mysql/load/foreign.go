@@ -149,12 +149,12 @@ const erCheckViolated = 3819
 // break them, as MariaDB may have.
 func (l *loader) relax(ctx context.Context, c *mysql.Conn, t core.Table) error {
 	rows, err := c.Query(ctx, "SELECT CONSTRAINT_NAME FROM information_schema.TABLE_CONSTRAINTS WHERE TABLE_SCHEMA=DATABASE() AND TABLE_NAME="+
-		mysql.QuoteText(t.Name)+" AND CONSTRAINT_TYPE='CHECK' AND ENFORCED='YES'")
+		mysql.QuoteText(l.at(t.Name))+" AND CONSTRAINT_TYPE='CHECK' AND ENFORCED='YES'")
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		if _, err := c.Exec(ctx, "ALTER TABLE "+mysql.QuoteName(t.Name)+" ALTER CHECK "+mysql.QuoteName(r[0].Text)+" NOT ENFORCED"); err != nil {
+		if _, err := c.Exec(ctx, "ALTER TABLE "+l.quoted(t.Name)+" ALTER CHECK "+mysql.QuoteName(r[0].Text)+" NOT ENFORCED"); err != nil {
 			return err
 		}
 	}

@@ -79,7 +79,7 @@ func (l *loader) enterMode(ctx context.Context, c *mysql.Conn, at step) error {
 // compareGenerated warns of stored generated columns that hold other values
 // than at the origin.
 func (l *loader) compareGenerated(ctx context.Context, c *mysql.Conn, t *tableLoad) error {
-	same, err := dump.SameGenerated(ctx, c, t.Table)
+	same, err := dump.SameGenerated(ctx, c, l.here(t.Table))
 	if err != nil || same {
 		return err
 	}

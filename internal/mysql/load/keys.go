@@ -41,11 +41,11 @@ func (l *loader) prepareTable(ctx context.Context, t *tableLoad) error {
 		if len(later) == 0 {
 			return nil
 		}
-		if _, err = l.control.Exec(ctx, dropStatement(t.Name, later)); err == nil {
+		if _, err = l.control.Exec(ctx, dropStatement(l.at(t.Name), later)); err == nil {
 			t.later = later
 		}
 	case "myisam", "aria":
-		if _, err = l.control.Exec(ctx, "ALTER TABLE "+mysql.QuoteName(t.Name)+" DISABLE KEYS"); err == nil {
+		if _, err = l.control.Exec(ctx, "ALTER TABLE "+l.quoted(t.Name)+" DISABLE KEYS"); err == nil {
 			t.disabled = true
 		}
 	}
@@ -70,7 +70,7 @@ func (l *loader) askCounterLock(ctx context.Context) error {
 }
 
 func (l *loader) showCreate(ctx context.Context, c *mysql.Conn, table string) (string, error) {
-	rows, err := c.Query(ctx, "SHOW CREATE TABLE "+mysql.QuoteName(table))
+	rows, err := c.Query(ctx, "SHOW CREATE TABLE "+l.quoted(table))
 	if err != nil {
 		return "", tableError(table, "show its definition", err)
 	}
@@ -146,9 +146,9 @@ func keysError(table string, err error) error {
 }
 
 func (l *loader) addKeys(ctx context.Context, c *mysql.Conn, t *tableLoad) error {
-	statements := addStatements(t.Name, t.later)
+	statements := addStatements(l.at(t.Name), t.later)
 	if t.disabled {
-		statements = []string{"ALTER TABLE " + mysql.QuoteName(t.Name) + " ENABLE KEYS"}
+		statements = []string{"ALTER TABLE " + l.quoted(t.Name) + " ENABLE KEYS"}
 	}
 	for _, s := range statements {
 		var err error

@@ -43,6 +43,16 @@ type Options struct {
 	// generated columns are computed; its zero value: by the defaults.
 	Origin core.DatabaseServer
 
+	// Names are those under which tables and sequences are made, by what they
+	// are called in the backup; what is not in it keeps its name.
+	Names map[string]string
+	// Rewrite changes the statement that makes a table or sequence of the
+	// backup, after Plan; nil changes nothing.
+	Rewrite func(name string, statement []byte) ([]byte, error)
+	// TablesOnly leaves out all objects but sequences, and the database's
+	// defaults as they are.
+	TablesOnly bool
+
 	largeTable int64 // for tests; 0: largeTable
 }
 
@@ -104,7 +114,9 @@ func Load(ctx context.Context, index core.DatabaseIndex, source Source, opt Opti
 		total += t.Bytes
 	}
 	opt.Progress.Stage("load and verify database", 2*total)
-	if len(opt.Tables) == 0 {
+	if opt.TablesOnly {
+		objects = slices.DeleteFunc(slices.Clone(objects), func(o core.SchemaObject) bool { return o.Kind != "sequence" })
+	} else if len(opt.Tables) == 0 {
 		if err := l.setDefaults(ctx, index); err != nil {
 			return nil, err
 		}
@@ -177,7 +189,13 @@ func (l *loader) connect(ctx context.Context) (err error) {
 const rowMode = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
 
 func (l *loader) session(ctx context.Context) (*mysql.Conn, error) {
-	c, err := mysql.Connect(ctx, l.opt.Config)
+	return Session(ctx, l.opt.Config)
+}
+
+// Session connects as a load does: no checks of foreign keys, and a sql_mode
+// under which every definition and value is taken. The caller closes it.
+func Session(ctx context.Context, config mysql.Config) (*mysql.Conn, error) {
+	c, err := mysql.Connect(ctx, config)
 	if err != nil {
 		return nil, err
 	}
@@ -274,11 +292,11 @@ func (l *loader) setDefaults(ctx context.Context, index core.DatabaseIndex) erro
 func (l *loader) clearNames(ctx context.Context, tables []core.Table, objects []core.SchemaObject) error {
 	wanted := map[string]string{}
 	for _, t := range tables {
-		wanted[t.Name] = "TABLE"
+		wanted[l.at(t.Name)] = "TABLE"
 	}
 	for _, o := range objects {
 		if o.Kind == "view" || o.Kind == "sequence" {
-			wanted[o.Name] = strings.ToUpper(o.Kind)
+			wanted[l.at(o.Name)] = strings.ToUpper(o.Kind)
 		}
 	}
 	rows, err := l.control.Query(ctx, "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA=DATABASE()")
@@ -322,15 +340,41 @@ func (l *loader) createTables(ctx context.Context, tables []core.Table) ([]*tabl
 	return works, l.enterMode(ctx, l.control, stepCheck)
 }
 
+// at returns the name under which a table or sequence of the backup is made.
+func (l *loader) at(name string) string {
+	if other, ok := l.opt.Names[name]; ok {
+		return other
+	}
+	return name
+}
+
+func (l *loader) quoted(name string) string { return mysql.QuoteName(l.at(name)) }
+
+func (l *loader) rewritten(name string, statement []byte) ([]byte, error) {
+	if l.opt.Rewrite == nil {
+		return statement, nil
+	}
+	return l.opt.Rewrite(name, statement)
+}
+
+// here returns the table as it is called on this server.
+func (l *loader) here(t core.Table) core.Table {
+	t.Name = l.at(t.Name)
+	return t
+}
+
 func (l *loader) createTable(ctx context.Context, c *mysql.Conn, t core.Table) error {
 	create, err := l.read(ctx, t.Schema)
 	if err != nil {
 		return fmt.Errorf("restore table %s: %w", t.Name, err)
 	}
-	if _, err := c.Exec(ctx, "DROP TABLE IF EXISTS "+mysql.QuoteName(t.Name)); err != nil {
+	if create, err = l.rewritten(t.Name, l.opt.Plan.Statement(t.Schema, create)); err != nil {
+		return fmt.Errorf("restore table %s: %w", t.Name, err)
+	}
+	if _, err := c.Exec(ctx, "DROP TABLE IF EXISTS "+l.quoted(t.Name)); err != nil {
 		return tableError(t.Name, "drop the old table", err)
 	}
-	if _, err := c.Exec(ctx, string(l.opt.Plan.Statement(t.Schema, create))); err != nil {
+	if _, err := c.Exec(ctx, string(create)); err != nil {
 		return tableError(t.Name, "create it", err)
 	}
 	return nil

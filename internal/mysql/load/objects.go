@@ -9,6 +9,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/portable"
 )
 
 // setComment gives the target database the comment of the original, where its
@@ -45,15 +46,25 @@ func (l *loader) dropObjects(ctx context.Context, objects []core.SchemaObject) e
 }
 
 func (l *loader) drop(ctx context.Context, o core.SchemaObject) error {
+	if o.Kind == "sequence" {
+		o.Name = l.at(o.Name)
+	}
+	return DropObject(ctx, l.control, o)
+}
+
+// DropObject drops an object that is not a table, if it is there, over a
+// connection as mysql.Connect makes them; after it c's sql_mode, character sets
+// and time zone are those that a load works under.
+func DropObject(ctx context.Context, c *mysql.Conn, o core.SchemaObject) error {
 	leave := func() error { return nil }
 	if strings.HasPrefix(o.Kind, "package") {
 		// Before MariaDB 11.4 no other sql_mode knows packages.
 		var err error
-		if leave, err = l.enter(ctx, core.SchemaObject{SQLMode: "ORACLE"}); err != nil {
+		if leave, err = enter(ctx, c, core.SchemaObject{SQLMode: "ORACLE"}); err != nil {
 			return err
 		}
 	}
-	_, err := l.control.Exec(ctx, "DROP "+strings.ToUpper(o.Kind)+" IF EXISTS "+mysql.QuoteName(o.Name))
+	_, err := c.Exec(ctx, "DROP "+strings.ToUpper(o.Kind)+" IF EXISTS "+mysql.QuoteName(o.Name))
 	if lerr := leave(); err == nil {
 		err = lerr
 	}
@@ -119,33 +130,59 @@ func (l *loader) create(ctx context.Context, o core.SchemaObject) error {
 	if err != nil {
 		return err
 	}
-	statement, o = l.opt.Plan.Statement(o.File, statement), l.opt.Plan.Object(o)
-	restore, err := l.enter(ctx, o)
-	if err != nil {
-		return err
+	statement, o = Statement(l.opt.Plan, l.opt.DisableEvents, o, statement)
+	if o.Kind == "sequence" {
+		if statement, err = l.rewritten(o.Name, statement); err != nil {
+			return err
+		}
+		o.Name = l.at(o.Name)
 	}
-	if o.Kind == "event" && l.opt.DisableEvents {
+	warning, err := CreateObject(ctx, l.control, o, statement)
+	if warning != nil {
+		l.result.Warnings = append(l.result.Warnings, *warning)
+	}
+	return err
+}
+
+// Statement returns what a load runs to make an object of a backup, and the
+// settings under which it does.
+func Statement(plan *portable.Plan, disableEvents bool, o core.SchemaObject, original []byte) ([]byte, core.SchemaObject) {
+	statement := plan.Statement(o.File, original)
+	o = plan.Object(o)
+	if o.Kind == "event" && disableEvents {
 		statement = disableEvent(statement)
 	}
-	_, err = l.control.Exec(ctx, string(statement))
+	return statement, o
+}
+
+// CreateObject runs the statement of an object that is not a table, under the
+// settings that it was made under. c is left as DropObject leaves it. An
+// account that may not name the object's definer becomes the definer itself,
+// and the warning says so; otherwise it is nil.
+func CreateObject(ctx context.Context, c *mysql.Conn, o core.SchemaObject, statement []byte) (warning *core.Warning, err error) {
+	restore, err := enter(ctx, c, o)
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.Exec(ctx, string(statement))
 	if mysql.AccessDenied(err) && definer.Match(statement) {
 		// Only an account with more rights may name another definer.
 		place := definer.FindIndex(statement)
 		mine := slices.Concat(statement[:place[0]], statement[place[1]:])
-		if _, err = l.control.Exec(ctx, string(mine)); err == nil {
-			l.result.Warnings = append(l.result.Warnings, core.Warning{
+		if _, err = c.Exec(ctx, string(mine)); err == nil {
+			warning = &core.Warning{
 				Code: "definer", Object: o.Kind + " " + o.Name,
 				Message: fmt.Sprintf("its definer %s could not be kept with this account's rights; it now belongs to the restoring account", o.Definer),
-			})
+			}
 		}
 	}
 	if err == nil && o.Kind == "sequence" {
-		err = l.setSequence(ctx, o)
+		err = setSequence(ctx, c, o)
 	}
 	if rerr := restore(); err == nil {
 		err = rerr
 	}
-	return err
+	return warning, err
 }
 
 var eventEnabled = regexp.MustCompile(`(ON COMPLETION (?:NOT )?PRESERVE) ENABLE`)
@@ -161,7 +198,7 @@ func disableEvent(statement []byte) []byte {
 }
 
 // enter sets what a statement depends on; the returned function sets it back.
-func (l *loader) enter(ctx context.Context, o core.SchemaObject) (func() error, error) {
+func enter(ctx context.Context, c *mysql.Conn, o core.SchemaObject) (func() error, error) {
 	sets := []string{"sql_mode=" + mysql.QuoteText(o.SQLMode)}
 	if o.Charset != "" {
 		sets = append(sets, "character_set_client="+mysql.QuoteText(o.Charset), "collation_connection="+mysql.QuoteText(o.Collation))
@@ -170,20 +207,20 @@ func (l *loader) enter(ctx context.Context, o core.SchemaObject) (func() error, 
 		sets = append(sets, "time_zone="+mysql.QuoteText(o.TimeZone))
 	}
 	back := func() error {
-		_, err := l.control.Exec(ctx, "SET NAMES utf8mb4, time_zone='+00:00', sql_mode='"+rowMode+"'")
+		_, err := c.Exec(ctx, "SET NAMES utf8mb4, time_zone='+00:00', sql_mode='"+rowMode+"'")
 		return err
 	}
-	if _, err := l.control.Exec(ctx, "SET "+strings.Join(sets, ", ")); err != nil {
+	if _, err := c.Exec(ctx, "SET "+strings.Join(sets, ", ")); err != nil {
 		return nil, err
 	}
 	return back, nil
 }
 
-func (l *loader) setSequence(ctx context.Context, o core.SchemaObject) error {
+func setSequence(ctx context.Context, c *mysql.Conn, o core.SchemaObject) error {
 	next, cycle, ok := strings.Cut(o.Value, ",")
 	if !ok {
 		return nil
 	}
-	_, err := l.control.Exec(ctx, fmt.Sprintf("SELECT SETVAL(%s, %s, 0, %s)", mysql.QuoteName(o.Name), next, cycle))
+	_, err := c.Exec(ctx, fmt.Sprintf("SELECT SETVAL(%s, %s, 0, %s)", mysql.QuoteName(o.Name), next, cycle))
 	return err
 }

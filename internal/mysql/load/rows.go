@@ -129,7 +129,7 @@ func (l *loader) sendChunk(ctx context.Context, c *mysql.Conn, t core.Table, chu
 		}
 		defer func() { err = l.endChunk(ctx, c, rows == chunk.Rows, err) }()
 	}
-	res, err := c.LoadLocal(ctx, loadStatement(t, l.lastInstant), &counting{r: r, progress: l.opt.Progress})
+	res, err := c.LoadLocal(ctx, loadStatement(l.here(t), l.lastInstant), &counting{r: r, progress: l.opt.Progress})
 	if mysql.LocalDisabled(err) {
 		l.noLocal.Store(true)
 		n, err := l.insertRows(ctx, c, t, r) // nothing was read from r yet
@@ -209,7 +209,7 @@ func (l *loader) insertRows(ctx context.Context, c *mysql.Conn, t core.Table, r 
 	for i, col := range t.Columns {
 		names[i] = col.Name
 	}
-	head := "INSERT INTO " + mysql.QuoteName(t.Name) + " (" + mysql.QuoteNames(names) + ") VALUES "
+	head := "INSERT INTO " + l.quoted(t.Name) + " (" + mysql.QuoteNames(names) + ") VALUES "
 	wrap := func(i int) (string, string) {
 		if i < len(t.Columns) && t.Columns[i].Form == core.FormText {
 			return "CONVERT(", " USING utf8mb4)"

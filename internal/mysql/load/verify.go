@@ -28,7 +28,7 @@ func (l *loader) verify(ctx context.Context, c *mysql.Conn, t *tableLoad, part i
 	if want, err = l.changed(want); err != nil {
 		return fmt.Errorf("verify restored table %s: %w", t.Name, err)
 	}
-	err = dump.CompareRange(ctx, c, want, where, l.opt.Progress)
+	err = dump.CompareRange(ctx, c, l.here(want), where, l.opt.Progress)
 	var differs *dump.DifferenceError
 	if errors.As(err, &differs) {
 		return &core.Error{
