@@ -7,8 +7,6 @@ package preflight
 
 import (
 	"context"
-	"errors"
-	"time"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
@@ -31,6 +29,8 @@ type Input struct {
 	// Its rewrites, refusals and notices are for the caller to report; what
 	// they name is not reported again. Unless DryRun it is rehearsed.
 	Plan *portable.Plan
+	// Target is what portable.Ask found out; nil: it is asked again.
+	Target *portable.Target
 	// Copy says that the database is restored beside the live one, with its
 	// events disabled.
 	Copy bool
@@ -44,7 +44,7 @@ type Report struct {
 	Server   mysql.Server
 	Exists   bool        // the database is there
 	Live     []LiveTable // the base tables that it has now, by name
-	Extra    []Object    // what it has and the backup does not, by kind and name; of a partial restore: nil
+	Extra    []Object    // what the app has in it now and the backup does not, by kind and name; of a partial restore: nil
 	// MakesDatabases says whether the account may make a database of a name of
 	// backstay's, fill it, and rename tables out of it. As far as DryRun: by
 	// the word of its grants.
@@ -68,40 +68,4 @@ type LiveTable struct {
 type Object struct {
 	Kind string // "table", "view", "sequence", "trigger", "procedure", "function", "package", "package body", "event"
 	Name string
-}
-
-// Ask asks the server behind cfg about the restore into cfg.Database, which
-// need not be there. An error means that the server could not be asked; what it
-// answered is in the report.
-func Ask(ctx context.Context, cfg mysql.Config, in Input) (_ *Report, err error) {
-	name := cfg.Database
-	cfg.Database = ""
-	c, err := mysql.Connect(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	r := &Report{Findings: []core.Finding{}, FreeBytes: -1, OtherSessions: -1}
-	if r.Server, err = c.Server(ctx); err != nil {
-		return nil, err
-	}
-	rows, err := c.Query(ctx, "SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME="+mysql.QuoteText(name))
-	if err != nil {
-		return nil, err
-	}
-	r.Exists = len(rows) > 0
-	return r, nil
-}
-
-// Count is how many rows a table has.
-type Count struct {
-	Rows  int64
-	Exact bool // counted; otherwise the server's estimate
-}
-
-// LiveCounts says how many rows tables of cfg.Database have now, by name;
-// tables that are not there are left out. It counts, the smallest first, until
-// the budget is used up, and takes the server's estimates for the others.
-func LiveCounts(ctx context.Context, cfg mysql.Config, names []string, budget time.Duration) (map[string]Count, error) {
-	return map[string]Count{}, nil
 }

@@ -1,5 +1,6 @@
 // Package rights reads what SHOW GRANTS prints. It is for package dump, which
-// must know what an account does not see.
+// must know what an account does not see, and for package preflight, which must
+// know what it may do.
 package rights
 
 import (
@@ -15,10 +16,27 @@ var grantLine = regexp.MustCompile("(?is)^(GRANT|REVOKE) (.*?) ON (?:TABLE )?(\\
 // On reads an account's grants, as SHOW GRANTS lists them. The function that it
 // returns says whether the account has any of some rights on the whole database.
 func On(database string, grants []string) func(anyOf ...string) bool {
+	return among(grants, func(pattern string) bool { return pattern == "*" || covers(pattern, database) })
+}
+
+// Everywhere is like On for rights on everything, such as SUPER.
+func Everywhere(grants []string) func(anyOf ...string) bool {
+	return among(grants, func(pattern string) bool { return pattern == "*" })
+}
+
+// Roles says whether one of the grants is that of a role, whose rights are not
+// among them where the role is not active.
+func Roles(grants []string) bool {
+	return slices.ContainsFunc(grants, func(line string) bool { return roleLine.MatchString(line) })
+}
+
+var roleLine = regexp.MustCompile("(?is)^GRANT (?:[`'\"]|[^ ]+ TO )")
+
+func among(grants []string, counts func(pattern string) bool) func(anyOf ...string) bool {
 	rights := map[string]bool{}
 	for _, line := range grants {
 		m := grantLine.FindStringSubmatch(line)
-		if m == nil || m[3] != "*" && !covers(m[3], database) {
+		if m == nil || !counts(m[3]) {
 			continue
 		}
 		for _, right := range strings.Split(m[2], ",") {

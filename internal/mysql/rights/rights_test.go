@@ -15,3 +15,28 @@ func TestGrantCovers(t *testing.T) {
 		}
 	}
 }
+
+func TestEverywhere(t *testing.T) {
+	grants := []string{"GRANT SELECT, SUPER ON *.* TO `u`@`%`", "GRANT ALL PRIVILEGES ON `d`.* TO `u`@`%`", "GRANT PROXY ON ''@'' TO `u`@`%`"}
+	has := Everywhere(grants)
+	if !has("SUPER") || !has("FILE", "SELECT") || has("FILE") {
+		t.Error("the rights on everything are read wrongly")
+	}
+	if !On("d", grants)("FILE") || On("e", grants)("FILE") || !On("e", grants)("SELECT") {
+		t.Error("the rights on a database are read wrongly")
+	}
+	if !Everywhere([]string{"GRANT ALL PRIVILEGES ON *.* TO `u`@`%` WITH GRANT OPTION"})("SUPER") {
+		t.Error("all rights are none")
+	}
+}
+
+func TestRoles(t *testing.T) {
+	if Roles([]string{"GRANT SELECT, INSERT ON *.* TO `u`@`%`", "GRANT USAGE ON *.* TO `u`@`%`", "GRANT PROXY ON ''@'%' TO 'root'@'localhost'", "GRANT SELECT (`a`) ON `d`.`t` TO `u`@`%`"}) {
+		t.Error("a right is taken for a role")
+	}
+	for _, line := range []string{"GRANT `app_role`@`%` TO `u`@`%`", "GRANT `r` TO `u`@`%`", "GRANT r TO `u`@`%`", "GRANT 'r' TO 'u'@'%'", "GRANT `a role`@`%`,`b`@`%` TO `u`@`%`"} {
+		if !Roles([]string{line}) {
+			t.Errorf("%s is taken for a right", line)
+		}
+	}
+}

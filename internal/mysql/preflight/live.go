@@ -1,0 +1,263 @@
+package preflight
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql"
+)
+
+// listLive lists what the database has now.
+func (a *asker) listLive(ctx context.Context) error {
+	if !a.r.Exists {
+		if len(a.in.Tables) > 0 {
+			a.fine("database", a.name, "the database is not there and will be made, for these tables alone")
+		} else {
+			a.fine("database", a.name, "the database is not there and will be made")
+		}
+		return nil
+	}
+	schema := mysql.QuoteText(a.name)
+	names, err := a.c.Query(ctx, "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA="+schema+" ORDER BY TABLE_NAME")
+	if err != nil {
+		return fmt.Errorf("list tables of database %s: %w", a.name, err)
+	}
+	sizes, sized, err := a.try(ctx, "SELECT TABLE_NAME, ENGINE, TABLE_ROWS, COALESCE(DATA_LENGTH,0)+COALESCE(INDEX_LENGTH,0) FROM information_schema.TABLES WHERE TABLE_SCHEMA="+schema)
+	if err != nil {
+		return err
+	}
+	if !sized {
+		a.fine("live-size", a.name, "how large its tables are is not known: the server takes too long to say")
+	}
+	size := map[string]mysql.Row{}
+	for _, r := range sizes {
+		size[r[0].Text] = r
+	}
+	inBackup := map[string]bool{}
+	for _, t := range a.tables {
+		inBackup["table "+a.key(t.Name)] = true
+	}
+	for _, o := range a.objects {
+		inBackup[o.Kind+" "+o.Name] = true
+		if o.Kind == "view" || o.Kind == "sequence" {
+			inBackup[o.Kind+" "+a.key(o.Name)] = true
+		}
+	}
+	extra := func(kind, name string) {
+		named := kind == "table" || kind == "view" || kind == "sequence"
+		if named && !strings.HasPrefix(a.key(name), a.key(a.in.Database.Prefix)) || strings.HasPrefix(name, ProbePrefix) || len(a.in.Tables) > 0 {
+			return
+		}
+		if !inBackup[kind+" "+name] && !inBackup[kind+" "+a.key(name)] {
+			a.r.Extra = append(a.r.Extra, Object{kind, name})
+		}
+	}
+	for _, r := range names {
+		name := r[0].Text
+		switch r[1].Text {
+		case "VIEW", "SYSTEM VIEW":
+			extra("view", name)
+			continue
+		case "SEQUENCE":
+			extra("sequence", name)
+			continue
+		}
+		extra("table", name)
+		if strings.HasPrefix(name, ProbePrefix) {
+			continue
+		}
+		t := LiveTable{Name: name, InBackup: inBackup["table "+a.key(name)]}
+		if s, ok := size[name]; ok {
+			t.Engine, t.Rows, t.Bytes = s[1].Text, parse(s[2].Text), parse(s[3].Text)
+			t.Exact = countsRows(t.Engine) && !s[2].Null
+		}
+		a.r.Live = append(a.r.Live, t)
+	}
+	a.fine("database", a.name, "the database is there, with %d tables", len(a.r.Live))
+	if err := a.listCode(ctx, extra); err != nil {
+		return err
+	}
+	slices.SortFunc(a.r.Extra, func(x, y Object) int { return cmp.Or(cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.Name, y.Name)) })
+	return nil
+}
+
+// countsRows says whether the number of rows that the catalogue gives for an
+// engine is no estimate.
+func countsRows(engine string) bool {
+	switch strings.ToLower(engine) {
+	case "myisam", "aria", "memory", "archive":
+		return true
+	}
+	return false
+}
+
+func parse(number string) int64 {
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return 0 // NULL
+	}
+	return n
+}
+
+// listCode lists routines, events and triggers. A trigger that is not in the
+// backup goes with its table when that is replaced.
+func (a *asker) listCode(ctx context.Context, extra func(kind, name string)) error {
+	schema := mysql.QuoteText(a.name)
+	for _, query := range []string{
+		"SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA=" + schema,
+		"SELECT 'event', EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA=" + schema,
+		"SELECT 'trigger', TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=" + schema,
+	} {
+		rows, ok, err := a.try(ctx, query)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			a.fine("live-size", a.name, "what it has besides tables is not wholly known: the server takes too long to say")
+		}
+		for _, r := range rows {
+			kind, name := strings.ToLower(r[0].Text), r[1].Text
+			extra(kind, name)
+			if kind != "trigger" {
+				continue
+			}
+			gone := slices.ContainsFunc(a.tables, func(t core.Table) bool { return a.key(t.Name) == a.key(r[2].Text) })
+			kept := slices.ContainsFunc(a.objects, func(o core.SchemaObject) bool { return o.Kind == "trigger" && strings.EqualFold(o.Name, name) })
+			if gone && !kept && !strings.HasPrefix(name, ProbePrefix) {
+				a.fine("extra-trigger", "trigger "+name, "the backup does not have it; it goes with the table %s that is replaced", r[2].Text)
+			}
+		}
+	}
+	return nil
+}
+
+// findDefiners looks whether the objects can keep the accounts that they run as.
+func (a *asker) findDefiners(ctx context.Context) error {
+	missing, given, unknown := map[string][]string{}, map[string][]string{}, map[string][]string{}
+	orphans := a.r.Server.MariaDB() || a.r.Server.VersionNumber < 80200 || a.global("ALLOW_NONEXISTENT_DEFINER") || a.grants == nil
+	for _, o := range a.objects {
+		o = a.in.Plan.Object(o)
+		if o.Definer == "" || o.Definer == a.account {
+			continue
+		}
+		label := o.Kind + " " + o.Name
+		who := o.Definer
+		if i := strings.LastIndexByte(who, '@'); i >= 0 {
+			who = who[:i] + strings.ToLower(who[i:])
+		}
+		there := a.target.Accounts[who]
+		switch {
+		case !a.target.AnyDefiner, !there && a.target.Accounts != nil && !orphans:
+			given[o.Definer] = append(given[o.Definer], label)
+		case there:
+		case a.target.Accounts == nil:
+			unknown[o.Definer] = append(unknown[o.Definer], label)
+		case o.Kind == "view" && invoker(a.texts[o.File]):
+		default:
+			missing[o.Definer] = append(missing[o.Definer], label)
+		}
+	}
+	for _, who := range slices.Sorted(maps.Keys(given)) {
+		a.find(core.FindingRewrite, "definer", core.Some(given[who], shown), "give an account that may: SET USER (MariaDB), SET_ANY_DEFINER (MySQL)", "account %s may not make objects that run as %s; they will run as %[1]s", a.account, who)
+	}
+	for _, who := range slices.Sorted(maps.Keys(unknown)) {
+		a.fine("missing-definer", core.Some(unknown[who], shown), "they run as %s; whether the server has that account is not known", who)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	now, err := a.liveDefiners(ctx)
+	if err != nil {
+		return err
+	}
+	for _, who := range slices.Sorted(maps.Keys(missing)) {
+		var same, other []string
+		for _, label := range missing[who] {
+			if now[label] == who {
+				same = append(same, label)
+			} else {
+				other = append(other, label)
+			}
+		}
+		if len(same) > 0 {
+			a.fine("missing-definer", core.Some(same, shown), "they run as %s, which the server does not have: they do not work now, and will not afterwards", who)
+		}
+		if len(other) > 0 {
+			a.find(core.FindingDecision, "missing-definer", core.Some(other, shown), "make the account before or after the restore: CREATE USER, and GRANT what it needs", "they run as %s, which the server does not have: they are restored and do not work until it does", who)
+		}
+	}
+	return nil
+}
+
+// invoker says whether a view runs with the rights of who asks, so that it
+// needs no definer.
+func invoker(statement string) bool {
+	head, _, _ := strings.Cut(masked(statement).text, " VIEW ")
+	return strings.Contains(head, "SQL SECURITY INVOKER")
+}
+
+// liveDefiners lists as whom the objects run that are there now.
+func (a *asker) liveDefiners(ctx context.Context) (map[string]string, error) {
+	found := map[string]string{}
+	if !a.r.Exists {
+		return found, nil
+	}
+	schema := mysql.QuoteText(a.name)
+	for _, query := range []string{
+		"SELECT 'view', TABLE_NAME, DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA=" + schema,
+		"SELECT ROUTINE_TYPE, ROUTINE_NAME, DEFINER FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA=" + schema,
+		"SELECT 'event', EVENT_NAME, DEFINER FROM information_schema.EVENTS WHERE EVENT_SCHEMA=" + schema,
+		"SELECT 'trigger', TRIGGER_NAME, DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=" + schema,
+	} {
+		rows, _, err := a.try(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			found[strings.ToLower(r[0].Text)+" "+r[1].Text] = r[2].Text
+		}
+	}
+	return found, nil
+}
+
+// findOutside looks for foreign keys of other databases to tables that are
+// replaced: they would follow those that are put away.
+func (a *asker) findOutside(ctx context.Context) error {
+	if !a.r.Exists || a.in.Copy {
+		return nil
+	}
+	mine := mysql.DiskName(a.name) + "/"
+	view := "INNODB_FOREIGN"
+	if a.r.Server.MariaDB() {
+		view = "INNODB_SYS_FOREIGN"
+	}
+	queries := []string{fmt.Sprintf("SELECT FOR_NAME, REF_NAME FROM information_schema.%s WHERE LEFT(REF_NAME,%d)=%s AND LEFT(FOR_NAME,%[2]d)<>%[3]s", view, len(mine), mysql.QuoteText(mine))}
+	if !a.r.Server.MariaDB() { // where it would open the tables of all databases
+		queries = append(queries, "SELECT CONCAT(CONSTRAINT_SCHEMA,'/',TABLE_NAME), CONCAT(UNIQUE_CONSTRAINT_SCHEMA,'/',REFERENCED_TABLE_NAME) FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE UNIQUE_CONSTRAINT_SCHEMA="+
+			mysql.QuoteText(a.name)+" AND CONSTRAINT_SCHEMA<>UNIQUE_CONSTRAINT_SCHEMA")
+	}
+	for _, query := range queries {
+		rows, ok, err := a.try(ctx, query)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			from, to := strings.ReplaceAll(r[0].Text, "/", "."), r[1].Text[strings.IndexByte(r[1].Text, '/')+1:]
+			if !slices.ContainsFunc(a.tables, func(t core.Table) bool { return strings.EqualFold(mysql.DiskName(t.Name), to) || t.Name == to }) {
+				continue
+			}
+			a.find(core.FindingDecision, "referenced-from-elsewhere", "table "+to, "after the restore, drop the foreign key there and make it again",
+				"a foreign key of table %s, in another database, points to it: it would follow the table that is put away", from)
+		}
+		if ok {
+			return nil
+		}
+	}
+	return nil
+}

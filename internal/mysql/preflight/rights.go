@@ -1,0 +1,158 @@
+package preflight
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql"
+)
+
+// right is a right in the database that the restore needs.
+type right struct {
+	name  string
+	tries []try
+	// without says what is so without it, of a right without which a restore
+	// is possible all the same.
+	without string
+}
+
+// try is a statement that takes a right. What it makes is removed by undo. It
+// may use what an earlier one made.
+type try struct {
+	statement, undo string
+}
+
+var foreignKey = regexp.MustCompile(`FOREIGN KEY ?\(`)
+
+// rightsNeeded lists what the restore needs, with statements on objects called
+// name. The first two are those to drop and to make tables.
+func (a *asker) rightsNeeded(name string) []right {
+	q, v := mysql.QuoteName(name), mysql.QuoteName(name+"_v")
+	drop := "DROP TABLE IF EXISTS " + q
+	needed := []right{
+		{"DROP", []try{{drop, ""}}, ""},
+		{"CREATE", []try{{"CREATE TABLE " + q + " (id INT PRIMARY KEY, x INT)", drop}}, ""},
+		{"INSERT", []try{{"INSERT INTO " + q + " VALUES (1, 1)", ""}}, ""},
+		{"SELECT", []try{{"SELECT * FROM " + q, ""}}, ""},
+		{"ALTER", []try{{"ALTER TABLE " + q + " ADD COLUMN y INT", ""}}, ""},
+		{"INDEX", []try{{"CREATE INDEX x ON " + q + " (x)", ""}}, ""},
+		{"LOCK TABLES", []try{{"LOCK TABLES " + q + " WRITE", "UNLOCK TABLES"}}, "nobody who writes while the restore switches can be held off by locks"},
+	}
+	for _, t := range a.tables {
+		if text, ok := a.texts[t.Schema]; ok && foreignKey.MatchString(masked(text).text) {
+			needed = append(needed, right{"REFERENCES", []try{{"ALTER TABLE " + q + " ADD FOREIGN KEY (x) REFERENCES " + q + " (id)", ""}}, ""})
+			break
+		}
+	}
+	if a.has("view") {
+		undo := "DROP VIEW IF EXISTS " + v
+		needed = append(needed, right{"CREATE VIEW", []try{{"CREATE VIEW " + v + " AS SELECT id FROM " + q, undo}}, ""},
+			right{"SHOW VIEW", []try{{"CREATE OR REPLACE VIEW " + v + " AS SELECT id FROM " + q, undo}, {"SHOW CREATE VIEW " + v, ""}}, "views can be restored, and neither compared nor backed up"})
+	}
+	if a.has("trigger") {
+		needed = append(needed, right{"TRIGGER", []try{{"CREATE TRIGGER " + q + " BEFORE INSERT ON " + q + " FOR EACH ROW SET NEW.x = 1", "DROP TRIGGER IF EXISTS " + q}}, ""})
+	}
+	routines := map[string]string{}
+	if a.has("function") {
+		routines["FUNCTION"] = q + "() RETURNS INT DETERMINISTIC NO SQL RETURN 1"
+	}
+	if a.has("procedure", "package", "package body") {
+		routines["PROCEDURE"] = q + "() SET @backstay = 1"
+	}
+	for _, kind := range []string{"FUNCTION", "PROCEDURE"} {
+		if body, ok := routines[kind]; ok {
+			undo := "DROP " + kind + " IF EXISTS " + q
+			needed = append(needed, right{"ALTER ROUTINE", []try{{undo, ""}}, ""}, right{"CREATE ROUTINE", []try{{"CREATE " + kind + " " + body, undo}}, ""})
+		}
+	}
+	if a.has("event") {
+		needed = append(needed, right{"EVENT", []try{{"CREATE EVENT " + q + " ON SCHEDULE AT '2037-01-01 00:00:00' DISABLE DO SET @backstay = 1", "DROP EVENT IF EXISTS " + q}}, ""})
+	}
+	return needed
+}
+
+// findRights looks whether the account may do what the restore needs, by its
+// grants and, unless that is forbidden or in vain, by doing it.
+func (a *asker) findRights(ctx context.Context) error {
+	a.r.MakesDatabases = a.grants != nil && a.global("CREATE") && a.global("DROP") && a.global("INSERT") && a.global("SELECT") && a.global("ALTER") && a.global("INDEX")
+	needed := a.rightsNeeded(ProbePrefix)
+	before := len(a.r.Findings)
+	switch {
+	case a.in.DryRun:
+		a.rightsByGrants(needed)
+		if len(a.r.Findings) == before {
+			a.fine("rights", a.name, "by its grants account %s may do all that the restore needs; it was not tried, because nothing is made on the server in a dry run", a.account)
+		}
+	case a.keepsWritesAway():
+		a.rightsByGrants(needed)
+		a.fine("rights", a.name, "the account's rights were not tried, because the server takes no writes")
+	case !a.r.Exists && !a.r.MakesDatabases:
+		a.rightsByGrants(needed)
+		if len(a.r.Findings) == before {
+			a.fine("rights", a.name, "by its grants account %s may make the database and do in it all that the restore needs; it was not tried", a.account)
+		}
+	default:
+		if err := a.probe(ctx); err != nil {
+			return err
+		}
+		if len(a.r.Findings) == before {
+			a.fine("rights", a.name, "account %s may do all that the restore needs; each was tried", a.account)
+		}
+	}
+	return nil
+}
+
+// keepsWritesAway says whether it was found that the server takes no writes.
+func (a *asker) keepsWritesAway() bool {
+	for _, f := range a.r.Findings {
+		switch f.Name {
+		case "read-only-server", "forced-recovery", "cluster-not-ready":
+			if f.Kind == core.FindingImpossible {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (a *asker) rightsByGrants(needed []right) {
+	if a.grants == nil {
+		a.fine("rights", a.name, "not known: account %s may not see its own grants", a.account)
+		return
+	}
+	for _, r := range needed {
+		if a.here(r.name) {
+			continue
+		}
+		if a.roles {
+			a.fine("rights", a.name, "account %s does not have the right %s itself, and has roles: whether they give it is not known", a.account, r.name)
+			continue
+		}
+		a.lacks(r, "")
+	}
+	if a.has("trigger", "function") && a.on("log_bin") && !a.on("log_bin_trust_function_creators") && !a.global("SUPER") && !a.r.Server.MariaDB() {
+		a.distrusted("trigger or function", "")
+	}
+}
+
+// lacks says that the account does not have a right.
+func (a *asker) lacks(r right, text string) {
+	if text != "" {
+		text = ": " + text
+	}
+	hint := fmt.Sprintf("GRANT %s ON %s.* TO the account, or give another account with --database-user and --database-password-file", r.name, mysql.QuoteName(a.name))
+	if r.without != "" {
+		a.find(core.FindingDecision, "wanted-right", r.name, hint, "account %s does not have it%s; %s", a.account, text, r.without)
+		return
+	}
+	a.find(core.FindingImpossible, "missing-right", r.name, hint, "account %s does not have it in database %s, and the restore needs it%s", a.account, a.name, text)
+}
+
+func (a *asker) distrusted(what, text string) {
+	if text != "" {
+		text = " (" + text + ")"
+	}
+	a.find(core.FindingImpossible, "function-creators", what, "SET GLOBAL log_bin_trust_function_creators=1 on the server", "the server writes a binary log and takes triggers and functions from its administrators only%s", text)
+}
