@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,9 @@ type asker struct {
 	target portable.Target
 	held   int // seconds from which on a held table is told of
 
+	pretend map[string]string // of a test, in place of the server's variables
+
+	barred  string            // what the server says when the account may not use the database
 	vars    map[string]string // the server's variables and status, lower case
 	account string            // as which the server took the session, user@host
 	grants  []string          // nil: not known
@@ -127,13 +131,27 @@ func (a *asker) learn(ctx context.Context) (err error) {
 			a.vars[strings.ToLower(r[0].Text)] = r[1].Text
 		}
 	}
-	rows, err := a.c.Query(ctx, "SELECT CURRENT_USER(), (SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME="+mysql.QuoteText(a.name)+")")
+	maps.Copy(a.vars, a.pretend)
+	rows, err := a.c.Query(ctx, "SELECT CURRENT_USER(), @@SESSION.max_user_connections")
 	if err != nil {
+		return fmt.Errorf("ask who this is: %w", err)
+	}
+	a.account = rows[0][0].Text
+	a.vars["max_user_connections"] = rows[0][1].Text // the account's own limit is the session's
+	// Databases in which the account has no right are not listed.
+	_, err = a.c.Exec(ctx, "USE "+mysql.QuoteName(a.name))
+	switch {
+	case err == nil:
+		a.r.Exists = true
+	case mysql.AccessDenied(err):
+		a.barred = mysql.ServerText(err)
+	case mysql.Number(err) != erNoDatabase:
 		return fmt.Errorf("ask for database %s: %w", a.name, err)
 	}
-	a.account, a.r.Exists = rows[0][0].Text, rows[0][1].Text != "0"
 	return a.readGrants(ctx)
 }
+
+const erNoDatabase = 1049
 
 func (a *asker) readGrants(ctx context.Context) error {
 	query := "SHOW GRANTS"

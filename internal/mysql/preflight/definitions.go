@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -132,7 +133,11 @@ func (a *asker) readWants() wants {
 				}
 			}
 		}
-		add(w.folders, folderOption)
+		for _, folder := range m.all(folderOption) {
+			if folder = filepath.Clean(folder); !slices.Contains(w.folders[folder], t.Name) {
+				w.folders[folder] = append(w.folders[folder], t.Name)
+			}
+		}
 		add(w.parsers, parserOption)
 		if !a.r.Server.MariaDB() { // MariaDB reads it and does nothing
 			add(w.tablespaces, tablespaceOption)
@@ -210,7 +215,7 @@ func (a *asker) findFolders(w wants) {
 	for _, folder := range slices.Sorted(maps.Keys(w.folders)) {
 		tables := core.Some(w.folders[folder], shown)
 		switch {
-		case a.grants != nil && !a.roles && !a.global("FILE"):
+		case !a.r.Server.MariaDB() && a.grants != nil && !a.roles && !a.global("FILE"):
 			a.find(core.FindingImpossible, "data-directory", tables, "GRANT FILE ON *.* TO the account, or restore the other tables with --table", "they lie in folder %s, and only an account with the right FILE may place tables", folder)
 		case !a.local():
 			a.fine("data-directory", tables, "they lie in folder %s; whether the server has it is not known", folder)

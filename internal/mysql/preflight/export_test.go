@@ -27,3 +27,10 @@ func Quoted(statement string) (text string, quoted []string) {
 	m := masked(statement)
 	return m.text, m.quoted
 }
+
+// AskPretending is Ask of a server that has some variables set otherwise than it has.
+func AskPretending(ctx context.Context, cfg mysql.Config, in Input, vars map[string]string) (*Report, error) {
+	a := &asker{cfg: cfg, name: cfg.Database, in: in, pretend: vars}
+	a.cfg.Database = ""
+	return a.ask(ctx)
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,11 @@ import (
 
 // listLive lists what the database has now.
 func (a *asker) listLive(ctx context.Context) error {
+	if a.barred != "" {
+		a.find(core.FindingImpossible, "missing-right", a.name, "GRANT ALL ON "+mysql.QuoteName(a.name)+".* TO the account, or give another account with --database-user and --database-password-file",
+			"account %s may not use the database: %s", a.account, a.barred)
+		return nil
+	}
 	if !a.r.Exists {
 		if len(a.in.Tables) > 0 {
 			a.fine("database", a.name, "the database is not there and will be made, for these tables alone")
@@ -226,6 +232,9 @@ func (a *asker) liveDefiners(ctx context.Context) (map[string]string, error) {
 	return found, nil
 }
 
+// plainDiskName matches what DiskName makes of what is not a letter.
+var plainDiskName = regexp.MustCompile("@[0-9a-f]{4}")
+
 // findOutside looks for foreign keys of other databases to tables that are
 // replaced: they would follow those that are put away.
 func (a *asker) findOutside(ctx context.Context) error {
@@ -249,7 +258,11 @@ func (a *asker) findOutside(ctx context.Context) error {
 		}
 		for _, r := range rows {
 			from, to := strings.ReplaceAll(r[0].Text, "/", "."), r[1].Text[strings.IndexByte(r[1].Text, '/')+1:]
-			if !slices.ContainsFunc(a.tables, func(t core.Table) bool { return strings.EqualFold(mysql.DiskName(t.Name), to) || t.Name == to }) {
+			i := slices.IndexFunc(a.tables, func(t core.Table) bool { return strings.EqualFold(mysql.DiskName(t.Name), to) || t.Name == to })
+			switch {
+			case i >= 0:
+				to = a.tables[i].Name
+			case !strings.Contains(plainDiskName.ReplaceAllString(to, ""), "@"): // letters beyond ASCII may be any table's
 				continue
 			}
 			a.find(core.FindingDecision, "referenced-from-elsewhere", "table "+to, "after the restore, drop the foreign key there and make it again",

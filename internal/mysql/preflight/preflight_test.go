@@ -208,7 +208,7 @@ func TestDatabaseThatIsNotThere(t *testing.T) {
 	account := mysqltest.User(t, "ALL ON not_there.*")
 	account.Database = "not_there"
 	r = ask(t, account, in)
-	onlyFine(t, r)
+	wants(t, r, core.FindingRewrite, "definer", "")
 	wants(t, r, core.FindingFine, "rights", "not_there", "by its grants")
 	account = mysqltest.User(t, "SELECT ON not_there.*")
 	account.Database = "not_there"

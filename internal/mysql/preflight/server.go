@@ -14,7 +14,7 @@ import (
 var variables = []string{
 	"read_only", "super_read_only", "innodb_read_only", "tx_read_only", "transaction_read_only", "innodb_force_recovery",
 	"innodb_page_size", "innodb_read_only_compressed", "innodb_force_primary_key", "sql_require_primary_key", "disabled_storage_engines", "enforce_storage_engine",
-	"event_scheduler", "log_bin", "log_bin_trust_function_creators", "max_binlog_cache_size", "max_user_connections", "max_connections",
+	"event_scheduler", "log_bin", "log_bin_trust_function_creators", "max_binlog_cache_size", "max_connections",
 	"wsrep_on", "group_replication_group_name", "datadir", "tmpdir", "innodb_tmpdir", "log_bin_basename", "hostname", "socket",
 }
 
