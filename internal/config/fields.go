@@ -6,7 +6,9 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/bmatcuk/doublestar/v4"
@@ -141,6 +143,68 @@ func numberField(key string, into *int, low, high int) field {
 			if v, ok := r.number(n, key, low, high); ok {
 				*into = v
 			}
+		},
+	}
+}
+
+// boolField is true or false.
+func boolField(key string, into *bool) field {
+	return field{
+		key: key, schema: map[string]any{"type": "boolean"},
+		read: func(r *reader, _ position, n ast.Node) {
+			if v, ok := r.truth(n, key); ok {
+				*into = v
+			}
+		},
+	}
+}
+
+// maxDuration is ten years.
+const maxDuration = 10 * 366 * 24 * time.Hour
+
+var duration = regexp.MustCompile(`^(?:0|(?:[0-9]{1,6}[wdhm])+)$`)
+
+var durationPart = regexp.MustCompile(`([0-9]+)([wdhm])`)
+
+// parseDuration reads weeks, days, hours and minutes: "7d", "1w2d12h"; a day has
+// 24 hours.
+func parseDuration(s string) (d time.Duration, wrong, hint string) {
+	if !duration.MatchString(s) {
+		return 0, fmt.Sprintf("cannot be %q", shown(s)), "write a number with w, d, h or m: 7d, 36h, 1w2d; or 0"
+	}
+	units := map[string]time.Duration{"w": 7 * 24 * time.Hour, "d": 24 * time.Hour, "h": time.Hour, "m": time.Minute}
+	for _, part := range durationPart.FindAllStringSubmatch(s, -1) {
+		n, err := strconv.Atoi(part[1])
+		if err != nil || n > int(maxDuration/time.Minute) || time.Duration(n) > (maxDuration-d)/units[part[2]] {
+			return 0, fmt.Sprintf("cannot be %q", shown(s)), "ten years are the most"
+		}
+		d += time.Duration(n) * units[part[2]]
+	}
+	return d, "", ""
+}
+
+// durationField is a length of time as parseDuration reads it; the number 0 is
+// none.
+func durationField(key string, into *time.Duration) field {
+	return field{
+		key: key, schema: map[string]any{"type": []string{"string", "integer"}, "pattern": duration.String(), "minimum": 0, "maximum": 0},
+		read: func(r *reader, _ position, n ast.Node) {
+			v := r.resolve(n)
+			if v == nil {
+				return
+			}
+			s := "0"
+			if whole, ok := v.(*ast.IntegerNode); ok {
+				s = whole.GetToken().Value // a number without a unit, but for 0, is refused below
+			} else if s, ok = r.text(v, key); !ok {
+				return
+			}
+			d, wrong, hint := parseDuration(s)
+			if wrong != "" {
+				r.problem(positionOf(n.GetToken()), hint, "%q %s", key, wrong)
+				return
+			}
+			*into = d
 		},
 	}
 }
@@ -313,6 +377,30 @@ func checkURL(s string) (wrong, hint string) {
 	}
 	wrong, hint = absolute(u.Path)
 	return wrong, hint
+}
+
+// webAddress is where an application answers.
+func webAddress(s string) (wrong, hint string) {
+	if s == "" {
+		return "", ""
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
+		return fmt.Sprintf("must be a web address, not %q", shown(s)), "such as https://desk.example.org/"
+	case u.User != nil:
+		return "holds a name or password", "take it out of the address: addresses are shown in messages and logs"
+	case u.RawQuery != "" || u.Fragment != "":
+		return fmt.Sprintf("must not hold ? or #, as %q does", shown(s)), "give the address of the application's first page"
+	}
+	return "", ""
+}
+
+func restoreFields(restore *Restore) []field {
+	return []field{
+		durationField("keep", &restore.Keep).describe("how long what a restore replaced is kept for backstay undo: 7d, 36h, 1w2d; 0: not at all; 7d when not given"),
+		boolField("safety_backup", &restore.SafetyBackup).describe("back the app up before a restore replaces its data; true when not given"),
+	}
 }
 
 func databaseFields(db *Database) []field {

@@ -19,7 +19,7 @@ func Parse(name string, data []byte) (*Config, error) {
 	if err := r.err(); err != nil {
 		return nil, err
 	}
-	c := &Config{StateDir: DefaultStateDir()}
+	c := &Config{StateDir: DefaultStateDir(), Defaults: App{Restore: DefaultRestore()}}
 	var defaults, apps *entry
 	top := topFields(c, &defaults, &apps)
 	at := map[string]position{}
@@ -95,10 +95,13 @@ func appFields(app *App, whole bool) []field {
 			return fmt.Sprintf("cannot be %q", shown(s)), hint
 		})
 		name.schema["pattern"] = "^[a-z0-9][a-z0-9-]{0,62}$"
+		address := textField("url", &app.URL, webAddress)
+		address.schema["pattern"] = "^(https?://|$)"
 		fields = append(fields,
 			name.describe("how the app is called in commands and in the repository"),
 			oneOf("profile", &app.Profile, "profiles", Profiles()...).describe("the kind of application"),
 			pathField("root", &app.Root, false).describe("the folder that the application is installed in"),
+			address.describe("where the application answers; wins over what the profile finds"),
 		)
 	}
 	fields = append(fields,
@@ -118,7 +121,11 @@ func appFields(app *App, whole bool) []field {
 			listField("after", &app.Hooks.After, false, notEmpty).describe("run after it, whatever its outcome"),
 			listField("readonly_on", &app.Hooks.ReadonlyOn, false, notEmpty).describe("makes the application read-only"),
 			listField("readonly_off", &app.Hooks.ReadonlyOff, false, notEmpty).describe("undoes readonly_on"),
+			listField("maintenance_on", &app.Hooks.MaintenanceOn, false, notEmpty).describe("keeps users out during the switch of a restore"),
+			listField("maintenance_off", &app.Hooks.MaintenanceOff, false, notEmpty).describe("undoes maintenance_on; also run when there is nothing to undo"),
+			listField("after_restore", &app.Hooks.AfterRestore, false, notEmpty).describe("run at the end of a restore"),
 		}, nil).describe("command lines for /bin/sh"),
+		sectionField("restore", restoreFields(&app.Restore), nil).describe("how a restore goes about it"),
 	)
 	for _, key := range laterKeys() {
 		fields = append(fields, field{key: key, schema: map[string]any{}, read: func(r *reader, at position, n ast.Node) {
@@ -197,13 +204,22 @@ func (r *reader) checkApp(app *App, start position, at map[string]position) {
 	if own, given := at["exclude"]; given && app.Root == "" && app.Profile == "generic" {
 		r.problem(own, "add root:, or put the exclusions below files:", "%q is relative to %q, which is missing", "exclude", "root")
 	}
-	on, off := len(app.Hooks.ReadonlyOn) > 0, len(app.Hooks.ReadonlyOff) > 0
-	if on != off {
+	for _, pair := range []struct {
+		on, off       []string
+		onKey, offKey string
+		why           string
+	}{
+		{app.Hooks.ReadonlyOn, app.Hooks.ReadonlyOff, "readonly_on", "readonly_off", "an application that is made read-only must be made writable again"},
+		{app.Hooks.MaintenanceOn, app.Hooks.MaintenanceOff, "maintenance_on", "maintenance_off", "users that are kept out must be let in again"},
+	} {
+		if (len(pair.on) > 0) == (len(pair.off) > 0) {
+			continue
+		}
 		own, given := at["hooks"]
 		if !given {
 			own = start
 		}
-		r.problem(own, "an application that is made read-only must be made writable again", "the hooks have one of %q and %q; they go together", "readonly_on", "readonly_off")
+		r.problem(own, pair.why, "the hooks have one of %q and %q; they go together", pair.onKey, pair.offKey)
 	}
 }
 

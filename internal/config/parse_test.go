@@ -66,6 +66,10 @@ apps:
 			},
 		},
 	}
+	want.Defaults.Restore = DefaultRestore()
+	for i := range want.Apps {
+		want.Apps[i].Restore = DefaultRestore()
+	}
 	if diff := cmp.Diff(want, got, compareSecrets, cmp.AllowUnexported(Config{})); diff != "" {
 		t.Error(diff)
 	}
@@ -112,6 +116,9 @@ defaults:
 			Exclude: []string{"a/**", "b/**"}, Consistency: Online, Hooks: Hooks{Before: []string{"own"}, After: []string{"done"}},
 		},
 	}
+	for i := range want {
+		want[i].Restore = DefaultRestore()
+	}
 	if diff := cmp.Diff(want, got.Apps, compareSecrets); diff != "" {
 		t.Error(diff)
 	}
@@ -135,6 +142,9 @@ apps:
 	want := []App{
 		{Name: "one", Profile: "itop", Root: "/one", Database: Database{User: "backup"}, Consistency: Online},
 		{Name: "two", Profile: "itop", Root: "/one", Database: Database{User: "backup", Port: 3307}, Consistency: Online},
+	}
+	for i := range want {
+		want[i].Restore = DefaultRestore()
 	}
 	if diff := cmp.Diff(want, got.Apps, compareSecrets); diff != "" {
 		t.Error(diff)

@@ -366,6 +366,24 @@ func (r *reader) number(n ast.Node, key string, low, high int) (int, bool) {
 	return 0, false
 }
 
+// truth reads true or false.
+func (r *reader) truth(n ast.Node, key string) (value, ok bool) {
+	at := positionOf(n.GetToken())
+	v := r.resolve(n)
+	if v == nil {
+		return false, false
+	}
+	if b, ok := v.(*ast.BoolNode); ok {
+		return b.Value, true
+	}
+	hint := ""
+	if s, ok := v.(*ast.StringNode); ok {
+		hint = map[string]string{"yes": "write true", "on": "write true", "no": "write false", "off": "write false"}[strings.ToLower(s.Value)]
+	}
+	r.problem(at, hint, "%q must be true or false, not %s", key, describe(v))
+	return false, false
+}
+
 // raw returns any value, for keys that are read and not acted on.
 func (r *reader) raw(n ast.Node, depth int) any {
 	at := positionOf(n.GetToken())
