@@ -16,7 +16,6 @@ package exchange
 
 import (
 	"context"
-	"errors"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/files/restore"
@@ -113,7 +112,18 @@ type Difference struct {
 // type, size, modification time, mode and owner. It changes nothing. extra is the
 // object of the component's extra.jsonl, "" when it has none.
 func Compare(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.ObjectID, opt Options) (*Difference, error) {
-	return nil, errors.New("compare: not built yet")
+	c, err := newComparison(ctx, r, entry, extra, opt)
+	if err != nil {
+		return nil, err
+	}
+	c.quick = true
+	if err := c.run(ctx, entry); err != nil {
+		return nil, err
+	}
+	if err := c.measure(); err != nil {
+		return nil, err
+	}
+	return &c.diff, nil
 }
 
 // Stage is a staging folder.
@@ -155,19 +165,23 @@ type Built struct {
 // Errors have core.CodeDamage when the backup is damaged, core.CodeDisk when there is
 // no room; both name the path.
 func Build(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.ObjectID, opt Options) (*Built, error) {
-	return nil, errors.New("build: not built yet")
+	return build(ctx, r, entry, extra, opt, hooks{})
 }
 
 // Load reads what a Build that succeeded returned. The error has
 // core.CodeNotFound when there is no such file, or the Build did not finish.
 func Load(movesFile string) (*Built, error) {
-	return nil, errors.New("load: not built yet")
+	p, err := readBuilt(movesFile, false)
+	if err != nil {
+		return nil, err
+	}
+	return p.built, nil
 }
 
 // Abandon removes what a Build that was killed left, and does nothing when there is
 // nothing. A finished one it drops when nothing of it was switched.
 func Abandon(movesFile string) error {
-	return errors.New("abandon: not built yet")
+	return abandon(movesFile)
 }
 
 // Changed looks whether files that were the same as in the backup when Build read them
@@ -175,7 +189,7 @@ func Abandon(movesFile string) error {
 // the backup. One warning names each, with code "newer". It can be called before the switch or
 // after it, and changes nothing.
 func Changed(ctx context.Context, b *Built) ([]core.Warning, error) {
-	return nil, errors.New("look for changes: not built yet")
+	return changed(ctx, b)
 }
 
 // Switch puts what was staged into place. What it meets there goes to the
@@ -186,15 +200,16 @@ func Changed(ctx context.Context, b *Built) ([]core.Warning, error) {
 // An error leaves some paths switched and some not, unless State says otherwise: call it
 // again, or Revert. ctx is for values only: it is not interrupted half-way.
 func Switch(ctx context.Context, b *Built) ([]core.Warning, error) {
-	return nil, errors.New("switch: not built yet")
+	return run(ctx, b, New, hooks{})
 }
 
 // Revert makes the live tree what it was before Switch, except what others changed or
 // added since: files added to restored folders stay where they are. What it takes away
 // goes to the staging folder, so that Switch can be called again. It can be called after a
-// Switch that was interrupted, and does nothing when nothing was switched.
+// Switch that was interrupted, and does nothing when nothing was switched. Components
+// that were switched one after the other are to be reverted in the opposite order.
 func Revert(ctx context.Context, b *Built) ([]core.Warning, error) {
-	return nil, errors.New("revert: not built yet")
+	return run(ctx, b, Old, hooks{})
 }
 
 // Side says which tree is live.
@@ -209,7 +224,11 @@ const (
 
 // State looks which tree is live.
 func State(b *Built) (Side, error) {
-	return "", errors.New("look at the state: not built yet")
+	p, err := readBuilt(b.MovesFile, false)
+	if err != nil {
+		return "", err
+	}
+	return state(p)
 }
 
 // Drop removes the staging folders with all that is in them, and the moves
@@ -217,10 +236,10 @@ func State(b *Built) (Side, error) {
 // refuses, with core.CodeLocked, while State is Mixed. What is gone already is
 // no error.
 func Drop(b *Built) error {
-	return errors.New("drop: not built yet")
+	return drop(b)
 }
 
 // KeptBytes returns how much disk space the staging folders take.
 func KeptBytes(b *Built) (int64, error) {
-	return 0, errors.New("measure: not built yet")
+	return keptBytes(b)
 }

@@ -1,0 +1,372 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/files/openat"
+	"github.com/backstay/backstay/internal/files/xattr"
+)
+
+// What lies in a staging folder beside the slots. A web server that can see
+// the folder must not hand out what is in it.
+const (
+	htaccessName = ".htaccess"
+	htaccess     = "Require all denied\n"
+	readmeName   = "README"
+	readme       = `backstay keeps here what a restore puts into place, and what it replaced.
+Do not move or change anything: see "backstay undo --help". To free the space, use "backstay undo APP --drop".
+`
+)
+
+// staging is a staging folder while it is filled.
+type staging struct {
+	path    string
+	mount   mount
+	fd      int
+	changes []*change
+}
+
+// builder is the state of one Build.
+type builder struct {
+	c      *comparison
+	file   string
+	w      *lineWriter
+	name   string
+	stages []*staging
+	made   []string
+	byFS   map[mount]*staging
+	slots  map[*change]string
+}
+
+// put writes lines that must be on disk before what they announce is done.
+func (b *builder) announce(l line) error {
+	err := b.w.put(l)
+	if err == nil {
+		err = b.w.sync()
+	}
+	return failed("write", b.file, err)
+}
+
+// makeRoot makes a target folder and those above it.
+func (b *builder) makeRoot(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	above := filepath.Dir(path)
+	if err := b.makeRoot(above); err != nil {
+		return err
+	}
+	if err := b.announce(line{Made: rawPath(path)}); err != nil {
+		return err
+	}
+	b.made = append(b.made, path)
+	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return openat.SyncPath(above)
+}
+
+// stageFor returns the staging folder for what comes into a folder. It is beside the
+// target where that can be, or in the target, or as high in a mounted folder as can be.
+func (b *builder) stageFor(f *folder) (*staging, error) {
+	if s := b.byFS[f.mount]; s != nil {
+		return s, nil
+	}
+	var way []*folder
+	for at := f; at != nil; at = at.parent {
+		way = append(way, at)
+	}
+	var denied error
+	for i := len(way) - 1; i >= 0; i-- {
+		at := way[i]
+		if at.mount != f.mount {
+			continue
+		}
+		fd, err := openWay(at)
+		if err != nil {
+			return nil, failed("open folder", at.real, err)
+		}
+		s, err := b.stageNear(fd, at)
+		if cerr := unix.Close(fd); err == nil {
+			err = cerr
+		}
+		if openat.IsErrno(err, unix.EACCES, unix.EPERM) {
+			if denied == nil {
+				denied = failed("make a staging folder in", at.real, err)
+			}
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		b.byFS[f.mount] = s
+		b.stages = append(b.stages, s)
+		return s, nil
+	}
+	return nil, denied
+}
+
+// stageNear makes a staging folder beside the root that is open, or else in the open folder.
+func (b *builder) stageNear(fd int, at *folder) (*staging, error) {
+	if at.parent == nil {
+		above, err := openat.DirThroughLinks(fd, "..")
+		if err == nil {
+			m, merr := mountOf(above)
+			here, herr := openat.Fstat(above)
+			var s *staging
+			err = errors.Join(merr, herr)
+			// The folder above "/" is "/".
+			if err == nil && m == at.mount && here.Ino != at.st.Ino {
+				s, err = b.makeStage(above, m)
+			}
+			err = errors.Join(err, unix.Close(above))
+			if s != nil && err == nil {
+				return s, nil
+			}
+		}
+		if err != nil && !openat.IsErrno(err, unix.EACCES, unix.EPERM) {
+			return nil, err
+		}
+	}
+	return b.makeStage(fd, at.mount)
+}
+
+// makeStage makes the staging folder in an open folder, whose time stays what it was.
+func (b *builder) makeStage(in int, on mount) (s *staging, err error) {
+	real, err := os.Readlink(openat.Path(in))
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(real, b.name)
+	st, err := openat.Fstat(in)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := openat.Lstat(in, b.name); err == nil {
+		return nil, &core.Error{
+			Code: core.CodeLocked, Op: "make staging folder", Message: files.Quote(path) + " is there already: it belongs to another restore",
+			Hint: "undo that with `backstay undo`, or free what it keeps with `backstay undo APP --drop`",
+		}
+	}
+	if err := unix.Faccessat(in, ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+		return nil, err
+	}
+	if err := b.announce(line{Stage: rawPath(path)}); err != nil {
+		return nil, err
+	}
+	if err := unix.Mkdirat(in, b.name, 0o700); err != nil {
+		return nil, err
+	}
+	fd, err := openat.Dir(in, b.name)
+	if err != nil {
+		return nil, failed("open folder", path, err)
+	}
+	s = &staging{path: path, mount: on, fd: fd}
+	defer func() {
+		if err != nil {
+			err = errors.Join(failed("make staging folder", path, err), unix.Close(fd))
+		}
+	}()
+	// Nothing in it is to inherit a group or an access control list.
+	if err := unix.Fchmod(fd, 0o700); err != nil {
+		return nil, err
+	}
+	xattr.Write(fd, nil, func(string, error) {})
+	for name, text := range map[string]string{htaccessName: htaccess, readmeName: readme} {
+		w, err := openat.Open(fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := errors.Join(openat.WriteAt(w, []byte(text), 0), unix.Fsync(w), unix.Close(w)); err != nil {
+			return nil, err
+		}
+	}
+	if err := openat.Sync(fd); err != nil {
+		return nil, err
+	}
+	return s, b.keepTime(in, &st)
+}
+
+// keepTime gives an open folder its time back, where this user may, and syncs it.
+func (b *builder) keepTime(fd int, st *unix.Stat_t) error {
+	if err := openat.SetTime(fd, modTime(st)); err != nil && !openat.IsErrno(err, unix.EPERM) {
+		return err
+	}
+	return openat.Sync(fd)
+}
+
+// openWay opens a folder that was compared again, from its root down and through no
+// link but those that are followed.
+func openWay(f *folder) (int, error) {
+	if f.parent == nil {
+		return openat.DirThroughLinks(unix.AT_FDCWD, f.root)
+	}
+	above, err := openWay(f.parent)
+	if err != nil {
+		return -1, err
+	}
+	name := filepath.Base(f.rel)
+	fd := -1
+	if f.followed {
+		fd, err = openat.DirThroughLinks(above, name)
+	} else {
+		fd, err = openat.Dir(above, name)
+	}
+	return fd, errors.Join(err, unix.Close(above))
+}
+
+// assign gives each change a slot in a staging folder.
+func (b *builder) assign() error {
+	for _, ch := range b.c.changes {
+		s, err := b.stageFor(ch.in)
+		if err != nil {
+			return err
+		}
+		// Names of one length, so that their order is that of the walk: a file
+		// comes before its other names.
+		b.slots[ch] = fmt.Sprintf("%08d", len(s.changes))
+		s.changes = append(s.changes, ch)
+	}
+	return nil
+}
+
+func placeOf(stage int) string { return fmt.Sprintf("s%d", stage) }
+
+// tree makes up the folder that is to be written to the staging folders: a place for
+// each, in which each slot is an entry. It returns the object of its extra.jsonl too.
+func (b *builder) tree(ctx context.Context, component string) (core.Entry, core.ObjectID, error) {
+	o := b.c.reader
+	var places []core.Entry
+	at := map[string]string{} // path in the component → path in the tree made up
+	for i, s := range b.stages {
+		var entries []core.Entry
+		for _, ch := range s.changes {
+			if ch.take {
+				continue
+			}
+			e := ch.entry
+			e.Name = b.slots[ch]
+			entries = append(entries, e)
+			at[ch.path] = placeOf(i) + "/" + e.Name
+		}
+		places = append(places, o.folder(placeOf(i), entries))
+	}
+	extra, err := b.extras(ctx, at)
+	if err != nil {
+		return core.Entry{}, "", err
+	}
+	return o.folder(component, places), extra, nil
+}
+
+// staged returns where a path of the component is in the tree made up, "" when it is not in it.
+func staged(at map[string]string, path string) string {
+	for dir, rest := path, ""; ; {
+		if slot, ok := at[dir]; ok {
+			return slot + rest
+		}
+		cut := strings.LastIndexByte(dir, '/')
+		if cut < 0 {
+			return ""
+		}
+		dir, rest = dir[:cut], dir[cut:]+rest
+	}
+}
+
+// extras makes up the extra.jsonl of the tree made up.
+func (b *builder) extras(ctx context.Context, at map[string]string) (core.ObjectID, error) {
+	if len(b.c.extras) == 0 {
+		return "", nil
+	}
+	// Of each file with several names that are staged together, the first one is the
+	// file and the others are links to it.
+	type group struct{ link, place string }
+	first := map[group]string{}
+	join := func(link, path string) {
+		to := staged(at, path)
+		if to == "" {
+			return
+		}
+		place, _, _ := strings.Cut(to, "/")
+		g := group{link, place}
+		if have, there := first[g]; !there || before(to, have) {
+			first[g] = to
+		}
+	}
+	for path, x := range b.c.extras {
+		if x.Link != "" {
+			join(x.Link, path)
+			join(x.Link, x.Link)
+		}
+	}
+	lines := map[string]files.Extra{}
+	for path, x := range b.c.extras {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		to := staged(at, path)
+		if to == "" {
+			continue
+		}
+		link := x.Link
+		if link == "" && b.c.linked[path] {
+			link = path
+		}
+		x.Path, x.Link = to, ""
+		if _, itself := at[path]; itself {
+			x.Name = nil // its name there is the slot's
+		}
+		if link != "" {
+			place, _, _ := strings.Cut(to, "/")
+			if f := first[group{link, place}]; f != to {
+				x.Link = f
+			}
+		}
+		lines[to] = x
+	}
+	for path := range b.c.linked { // which need not have a line of their own
+		to := staged(at, path)
+		if to == "" {
+			continue
+		}
+		if _, there := lines[to]; there {
+			continue
+		}
+		place, _, _ := strings.Cut(to, "/")
+		if f := first[group{path, place}]; f != to && f != "" {
+			lines[to] = files.Extra{Path: to, Link: f}
+		}
+	}
+	var text []byte
+	for _, x := range lines {
+		if x.Empty() {
+			continue
+		}
+		line, err := x.Encode()
+		if err != nil {
+			return "", err
+		}
+		text = append(text, line...)
+	}
+	return b.c.reader.file(text).ID, nil
+}
+
+// before says whether a walk that goes through folders in byte order comes to a before b.
+func before(a, b string) bool {
+	for {
+		x, restA, moreA := strings.Cut(a, "/")
+		y, restB, moreB := strings.Cut(b, "/")
+		if x != y || !moreA || !moreB {
+			return x < y
+		}
+		a, b = restA, restB
+	}
+}

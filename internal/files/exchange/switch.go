@@ -1,0 +1,619 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/files/durable"
+	"github.com/backstay/backstay/internal/files/openat"
+	"github.com/backstay/backstay/internal/files/xattr"
+)
+
+// exchange is one Switch or Revert.
+type exchange struct {
+	p        *plan
+	to       Side
+	h        hooks
+	moves    []*move
+	extra    []*folderLine // that are not in the moves file
+	warnings files.Warnings
+	stages   []int // open staging folders
+	sub      map[string]int
+	roots    map[string]int
+	chain    []open // folders that are open, from a root down
+	before   map[placePath]attributes
+	unlocked map[placePath]bool
+	resumed  bool
+	noSwap   bool // the kernel or file system has no RENAME_EXCHANGE
+}
+
+type open struct {
+	at placePath
+	fd int
+}
+
+func other(s Side) Side {
+	if s == Old {
+		return New
+	}
+	return Old
+}
+
+// now returns on which side a path of a pass is, going by the inode in its slot.
+func (x *exchange) now(m *move) (Side, error) {
+	if m.On == x.p.pass.To || x.p.done {
+		return x.p.pass.To, nil
+	}
+	inode, _, err := x.inSlot(m)
+	if err != nil {
+		return "", err
+	}
+	if inode != m.Inode {
+		return x.p.pass.To, nil
+	}
+	return m.On, nil
+}
+
+// run brings the live tree to one side.
+func run(ctx context.Context, b *Built, to Side, h hooks) (_ []core.Warning, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	p, err := readBuilt(b.MovesFile, false)
+	if err != nil {
+		return nil, err
+	}
+	if p.pass == nil && to == Old || p.pass != nil && p.done && p.pass.To == to {
+		return nil, nil
+	}
+	x := &exchange{
+		p: p, to: to, h: h, sub: map[string]int{}, roots: map[string]int{}, before: map[placePath]attributes{},
+		unlocked: map[placePath]bool{},
+	}
+	defer func() { err = errors.Join(err, x.close()) }()
+	if err := x.open(); err != nil {
+		return nil, err
+	}
+	if err := x.begin(); err != nil {
+		return nil, err
+	}
+	if err := x.h.at("pass written"); err != nil {
+		return nil, err
+	}
+	for _, m := range x.moves {
+		if m.On == to {
+			continue
+		}
+		if x.resumed {
+			now, err := x.now(m)
+			if err != nil {
+				return nil, err
+			}
+			if now == to {
+				continue
+			}
+		}
+		if err := x.move(m); err != nil {
+			return nil, err
+		}
+		if err := x.h.at("moved " + string(m.Slot)); err != nil {
+			return nil, err
+		}
+	}
+	if err := x.finish(); err != nil {
+		return nil, err
+	}
+	if err := x.h.at("folders set"); err != nil {
+		return nil, err
+	}
+	if err := passDone(p.file); err != nil {
+		return nil, err
+	}
+	return x.warnings.All(""), nil
+}
+
+// open opens the staging folders and the targets.
+func (x *exchange) open() error {
+	for _, s := range x.p.stages {
+		fd, err := openat.Open(unix.AT_FDCWD, s, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+		if openat.IsErrno(err, unix.ENOENT) {
+			return &core.Error{
+				Code: core.CodeNotFound, Op: "open " + files.Quote(s), Message: "the staging folder is gone",
+				Hint: "somebody removed or renamed it; what is live stays as it is",
+			}
+		}
+		if err != nil {
+			return failed("open staging folder", s, err)
+		}
+		x.stages = append(x.stages, fd)
+	}
+	for place, r := range x.p.roots {
+		fd, err := openat.DirThroughLinks(unix.AT_FDCWD, string(r.Path))
+		if err != nil {
+			return failed("open folder", string(r.Path), err)
+		}
+		x.roots[place] = fd
+		st, err := openat.Fstat(fd)
+		if err != nil {
+			return failed("stat", string(r.Path), err)
+		}
+		if st.Ino != r.Inode {
+			return &core.Error{
+				Code: core.CodeFailed, Op: "open " + files.Quote(string(r.Path)), Message: "it is another folder than the one that the restore was built for",
+				Hint: "put the folder back, or free what was built with `backstay undo APP --drop` and restore again",
+			}
+		}
+	}
+	return nil
+}
+
+func (x *exchange) close() error {
+	var errs []error
+	for _, fd := range x.stages {
+		errs = append(errs, unix.Close(fd))
+	}
+	for _, fd := range x.sub {
+		errs = append(errs, unix.Close(fd))
+	}
+	for _, fd := range x.roots {
+		errs = append(errs, unix.Close(fd))
+	}
+	for _, o := range x.chain {
+		errs = append(errs, unix.Close(o.fd))
+	}
+	return errors.Join(errs...)
+}
+
+// slotDir returns the open folder of a slot and the name there.
+func (x *exchange) slotDir(stage int, slot rawPath) (int, string, error) {
+	if stage >= len(x.stages) {
+		return -1, "", fmt.Errorf("read %s: there is no staging folder %d", files.Quote(x.p.file), stage)
+	}
+	dir, name := filepath.Split(string(slot))
+	if dir == "" {
+		return x.stages[stage], name, nil
+	}
+	key := insideKey(stage, rawPath(dir))
+	if fd, ok := x.sub[key]; ok {
+		return fd, name, nil
+	}
+	above, base, err := x.slotDir(stage, rawPath(strings.TrimSuffix(dir, "/")))
+	if err != nil {
+		return -1, "", err
+	}
+	fd, err := openat.Dir(above, base)
+	if err != nil {
+		return -1, "", err
+	}
+	// They are many only where folders came to be on both sides since Build.
+	if len(x.sub) > 200 {
+		for k, fd := range x.sub {
+			if err := unix.Close(fd); err != nil {
+				return -1, "", err
+			}
+			delete(x.sub, k)
+		}
+	}
+	x.sub[key] = fd
+	return fd, name, nil
+}
+
+// inSlot looks what lies in a slot: its inode, 0 when there is nothing.
+func (x *exchange) inSlot(m *move) (inode uint64, isDir bool, err error) {
+	dir, name, err := x.slotDir(m.Stage, m.Slot)
+	if openat.IsErrno(err, unix.ENOENT) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, failed("open staging folder of", string(m.Slot), err)
+	}
+	st, err := openat.Lstat(dir, name)
+	if openat.IsErrno(err, unix.ENOENT) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, failed("stat staged", string(m.Slot), err)
+	}
+	return st.Ino, openat.IsDir(&st), nil
+}
+
+// begin settles what is to be moved, and writes it down before anything is.
+func (x *exchange) begin() error {
+	p := x.p
+	x.moves, x.extra = p.moves, nil
+	if p.pass != nil {
+		x.moves, x.extra = p.passMoves, p.passed
+		if err := x.settle(); err != nil {
+			return err
+		}
+	}
+	if p.pass != nil && !p.done && p.pass.To == x.to {
+		x.resumed = true
+		return nil
+	}
+	var next []*move
+	for _, m := range x.moves {
+		now := other(x.to)
+		if p.pass == nil {
+			now = Old
+		} else {
+			var err error
+			if now, err = x.now(m); err != nil {
+				return err
+			}
+		}
+		moves, err := x.plan(m, now)
+		if err != nil {
+			return err
+		}
+		next = append(next, moves...)
+	}
+	x.moves = next
+	for _, l := range slices.Concat(p.folders, x.extra) {
+		fd, err := x.folder(l.placePath)
+		if openat.IsErrno(err, unix.ENOENT, unix.ENOTDIR, unix.ELOOP) && (x.to == Old || !x.needed(l.placePath)) {
+			continue
+		}
+		if err != nil {
+			return failed("open folder", x.real(l.placePath, ""), err)
+		}
+		st, err := openat.Fstat(fd)
+		if err != nil {
+			return failed("stat", x.real(l.placePath, ""), err)
+		}
+		x.before[l.placePath] = attributesOf(&st)
+	}
+	return writePass(p.file, x.to, x.moves, x.extra)
+}
+
+// needed says whether something is to be moved in a folder.
+func (x *exchange) needed(at placePath) bool {
+	return slices.ContainsFunc(x.moves, func(m *move) bool { return m.placePath == at && m.On != x.to })
+}
+
+// plan returns what a path of the last pass is in the next one: itself, or, where
+// folders must be merged, what is in it.
+func (x *exchange) plan(m *move, now Side) ([]*move, error) {
+	inode, isDir, err := x.inSlot(m)
+	if err != nil {
+		return nil, err
+	}
+	next := *m
+	next.On, next.Inode = now, inode
+	if now == x.to {
+		return []*move{&next}, nil
+	}
+	if x.p.pass == nil && !m.Take && inode != m.Inode {
+		return nil, &core.Error{
+			Code: core.CodeFailed, Op: "restore " + files.Quote(x.real(m.placePath, m.Name)), Message: "what was staged for it is not there any more",
+			Hint: "somebody changed " + files.Quote(x.p.stages[m.Stage]) + "; free it with `backstay undo APP --drop` and restore again",
+		}
+	}
+	if m.Take {
+		return []*move{&next}, nil
+	}
+	dir, err := x.folder(m.placePath)
+	if openat.IsErrno(err, unix.ENOENT, unix.ENOTDIR, unix.ELOOP) && x.to == Old {
+		return []*move{&next}, nil
+	}
+	if err != nil {
+		return nil, failed("open folder", x.real(m.placePath, ""), err)
+	}
+	st, err := openat.Lstat(dir, string(m.Name))
+	if openat.IsErrno(err, unix.ENOENT) {
+		return []*move{&next}, nil
+	}
+	if err != nil {
+		return nil, failed("stat", x.real(m.placePath, m.Name), err)
+	}
+	if x.to == New {
+		if isDir && openat.IsDir(&st) {
+			return x.merge(&next)
+		}
+		if !m.Had && x.p.pass == nil {
+			x.warnings.Add("newer", x.real(m.placePath, m.Name), "it was put there after the restore looked, and is kept in the staging folder")
+		}
+		return []*move{&next}, nil
+	}
+	if m.IsDir && openat.IsDir(&st) {
+		return x.unmerge(&next, inode != 0)
+	}
+	return []*move{&next}, nil
+}
+
+// merge plans to put what is in a staged folder into a live one that came to be since
+// Build looked.
+func (x *exchange) merge(m *move) (moves []*move, err error) {
+	dir, name, err := x.slotDir(m.Stage, m.Slot)
+	if err != nil {
+		return nil, failed("open staged", string(m.Slot), err)
+	}
+	fd, err := openat.Dir(dir, name)
+	if err != nil {
+		return nil, failed("open staged", string(m.Slot), err)
+	}
+	names, err := openat.List(fd)
+	at := placePath{m.Place, rawPath(filepath.Join(string(m.Dir), string(m.Name)))}
+	var stats []unix.Stat_t
+	for _, n := range names {
+		st, serr := openat.Lstat(fd, n)
+		err = errors.Join(err, serr)
+		stats = append(stats, st)
+	}
+	if err := errors.Join(err, unix.Close(fd)); err != nil {
+		return nil, failed("list staged", string(m.Slot), err)
+	}
+	if err := x.alsoTouched(at); err != nil {
+		return nil, err
+	}
+	for i, n := range names {
+		in := &move{placePath: at, Name: rawPath(n), Stage: m.Stage, Slot: m.Slot + "/" + rawPath(n), IsDir: openat.IsDir(&stats[i]), Inode: stats[i].Ino}
+		part, err := x.plan(in, Old)
+		if err != nil {
+			return nil, err
+		}
+		moves = append(moves, part...)
+	}
+	return moves, nil
+}
+
+// alsoTouched notes a folder in which something moves that Build knew nothing of.
+func (x *exchange) alsoTouched(at placePath) error {
+	known := func(l *folderLine) bool { return l.placePath == at }
+	if slices.ContainsFunc(x.extra, known) {
+		return nil
+	}
+	fd, err := x.folder(at)
+	if err != nil {
+		return failed("open folder", x.real(at, ""), err)
+	}
+	st, err := openat.Fstat(fd)
+	if err != nil {
+		return failed("stat", x.real(at, ""), err)
+	}
+	x.extra = append(x.extra, &folderLine{placePath: at, Old: attributesOf(&st)})
+	return nil
+}
+
+// unmerge plans to take a restored folder away. Where others have added to it since, it
+// stays with what they added, unless something else is to come into its place.
+func (x *exchange) unmerge(m *move, replaced bool) (moves []*move, err error) {
+	added, err := x.additions(m)
+	if err != nil {
+		return nil, err
+	}
+	if len(added) == 0 {
+		return []*move{m}, nil
+	}
+	if replaced {
+		x.warnings.Add("newer", x.real(m.placePath, m.Name), fmt.Sprintf("%s was added here since, and is kept in the staging folder, because something else had this name before", core.Some(added, 3)))
+		return []*move{m}, nil
+	}
+	dir, name, err := x.slotDir(m.Stage, m.Slot)
+	if err == nil {
+		err = unix.Mkdirat(dir, name, 0o700)
+	}
+	if err != nil && !openat.IsErrno(err, unix.EEXIST) {
+		return nil, failed("make folder", string(m.Slot), err)
+	}
+	x.warnings.Add("newer", x.real(m.placePath, m.Name), core.Some(added, 3)+" was added to this restored folder since, and stays there")
+	at := placePath{m.Place, rawPath(filepath.Join(string(m.Dir), string(m.Name)))}
+	if err := x.alsoTouched(at); err != nil {
+		return nil, err
+	}
+	for _, n := range x.p.inside[insideKey(m.Stage, m.Slot)] {
+		in := &move{placePath: at, Name: n, Stage: m.Stage, Slot: m.Slot + "/" + n, On: New}
+		_, in.IsDir = x.p.inside[insideKey(in.Stage, in.Slot)]
+		part, err := x.plan(in, New)
+		if err != nil {
+			return nil, err
+		}
+		moves = append(moves, part...)
+	}
+	return moves, nil
+}
+
+// additions lists what is in a restored folder and was not staged with it.
+func (x *exchange) additions(m *move) ([]string, error) {
+	dir, err := x.folder(m.placePath)
+	if err != nil {
+		return nil, failed("open folder", x.real(m.placePath, ""), err)
+	}
+	return x.additionsIn(dir, m.Stage, m.Slot, string(m.Name), "")
+}
+
+func (x *exchange) additionsIn(dir, stage int, slot rawPath, name, rel string) (added []string, err error) {
+	put, known := x.p.inside[insideKey(stage, slot)]
+	if !known {
+		return nil, nil
+	}
+	fd, err := openat.Dir(dir, name)
+	if openat.IsErrno(err, unix.ENOTDIR, unix.ELOOP, unix.ENOENT, unix.EACCES) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, failed("open folder", name, err)
+	}
+	defer func() { err = errors.Join(err, unix.Close(fd)) }()
+	names, err := openat.List(fd)
+	if err != nil {
+		return nil, failed("list folder", name, err)
+	}
+	ours := make(map[string]bool, len(put))
+	for _, n := range put {
+		ours[string(n)] = true
+	}
+	for _, n := range names {
+		at := filepath.Join(rel, n)
+		if !ours[n] {
+			added = append(added, files.Quote(at))
+			continue
+		}
+		below, err := x.additionsIn(fd, stage, slot+"/"+rawPath(n), n, at)
+		if err != nil {
+			return nil, err
+		}
+		added = append(added, below...)
+	}
+	return added, nil
+}
+
+// real names a live path.
+func (x *exchange) real(at placePath, name rawPath) string {
+	root := strings.TrimSuffix(string(x.p.roots[at.Place].Path), "/")
+	if at.Dir == "" && name == "" {
+		return root + "/"
+	}
+	return filepath.Join(root+"/", string(at.Dir), string(name))
+}
+
+// folder opens a live folder, through no link but those that the backup followed. It
+// belongs to x, until another one is opened.
+func (x *exchange) folder(at placePath) (int, error) {
+	root, ok := x.roots[at.Place]
+	if !ok {
+		return -1, fmt.Errorf("read %s: there is no target for %q", files.Quote(x.p.file), at.Place)
+	}
+	keep := 0
+	for keep < len(x.chain) && x.chain[keep].at.Place == at.Place && within(at.Dir, x.chain[keep].at.Dir) {
+		keep++
+	}
+	for _, o := range x.chain[keep:] {
+		if err := unix.Close(o.fd); err != nil {
+			return -1, err
+		}
+	}
+	x.chain = x.chain[:keep]
+	fd, have := root, ""
+	if keep > 0 {
+		fd, have = x.chain[keep-1].fd, string(x.chain[keep-1].at.Dir)
+	}
+	for have != string(at.Dir) {
+		rest := strings.TrimPrefix(string(at.Dir[len(have):]), "/")
+		name, _, _ := strings.Cut(rest, "/")
+		have = filepath.Join(have, name)
+		down := placePath{at.Place, rawPath(have)}
+		next, err := -1, error(nil)
+		if x.p.followed[down] {
+			next, err = openat.DirThroughLinks(fd, name)
+		} else {
+			next, err = openat.Dir(fd, name)
+		}
+		if err != nil {
+			return -1, err
+		}
+		x.chain = append(x.chain, open{down, next})
+		fd = next
+	}
+	return fd, nil
+}
+
+// within says whether a path is another one or below it.
+func within(path, dir rawPath) bool {
+	return path == dir || strings.HasPrefix(string(path), string(dir)+"/")
+}
+
+// finish sets the folders' owners, modes and times, and brings everything to disk.
+func (x *exchange) finish() error {
+	disks, err := durable.New()
+	if err != nil {
+		return err
+	}
+	lines := slices.Concat(x.p.folders, x.extra)
+	// Deepest first, so that a mode that forbids to look in comes last.
+	slices.SortStableFunc(lines, func(a, b *folderLine) int {
+		return strings.Count(string(b.Dir), "/") - strings.Count(string(a.Dir), "/")
+	})
+	together := len(lines) > durable.Singly
+	for _, fd := range x.stages {
+		together = together && disks.Trusted(fd)
+	}
+	for _, l := range lines {
+		fd, err := x.folder(l.placePath)
+		if openat.IsErrno(err, unix.ENOENT, unix.ENOTDIR, unix.ELOOP) {
+			continue // others took it away
+		}
+		if err != nil {
+			return failed("open folder", x.real(l.placePath, ""), err)
+		}
+		if err := x.set(fd, l); err != nil {
+			return failed("set times and mode of", x.real(l.placePath, ""), err)
+		}
+		if !together {
+			if err := disks.Folder(fd); err != nil {
+				return failed("sync folder", x.real(l.placePath, ""), err)
+			}
+		}
+	}
+	for key, fd := range x.sub {
+		if err := disks.Folder(fd); err != nil {
+			return failed("sync staging folder", key, err)
+		}
+	}
+	for i, fd := range x.stages {
+		if err := disks.Folder(fd); err != nil {
+			return failed("sync staging folder", x.p.stages[i], err)
+		}
+	}
+	if together {
+		for place, fd := range x.roots {
+			if err := disks.Disk(fd); err != nil {
+				return failed("sync the file system of", string(x.p.roots[place].Path), err)
+			}
+		}
+		for i, fd := range x.stages {
+			if err := disks.Disk(fd); err != nil {
+				return failed("sync the file system of", x.p.stages[i], err)
+			}
+		}
+	}
+	return nil
+}
+
+// set gives a folder what it is to have on this side.
+func (x *exchange) set(fd int, l *folderLine) error {
+	want := l.Old
+	before, known := x.before[l.placePath]
+	switch {
+	case x.to == Old:
+	case l.Set:
+		want = *l.New
+	case known:
+		want = before
+	}
+	st, err := openat.Fstat(fd)
+	if err != nil {
+		return err
+	}
+	// Where a killed process had made it writable nobody remembers that.
+	locked := x.unlocked[l.placePath] || x.resumed && st.Mode&0o7777 != want.Mode && st.Mode&0o7777 == want.Mode|0o300
+	if l.Meta {
+		if err := unix.Fchown(fd, int(want.UID), int(want.GID)); err != nil && !openat.IsErrno(err, unix.EPERM, unix.EINVAL) {
+			return err
+		}
+		xattr.Write(fd, want.Xattrs, func(name string, err error) {
+			x.warnings.Add("xattr", x.real(l.placePath, ""), fmt.Sprintf("its extended attribute %q could not be set: %s", name, openat.Reason(err)))
+		})
+	}
+	if l.Meta || locked {
+		if err := unix.Fchmod(fd, want.Mode); err != nil && !openat.IsErrno(err, unix.EPERM) {
+			return err
+		}
+	}
+	if x.to == New && !l.Set && !known {
+		return nil // another process began: its time is when something was last moved in it
+	}
+	if err := openat.SetTime(fd, time.Unix(want.Time[0], want.Time[1])); err != nil && !openat.IsErrno(err, unix.EPERM) {
+		return err
+	}
+	return nil
+}
