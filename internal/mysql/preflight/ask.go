@@ -43,8 +43,9 @@ type asker struct {
 
 // Limits of what Ask asks, so that it ends soon whatever the server holds.
 const (
-	queryLimit = 2 * time.Second // of one question
-	lockLimit  = 3               // seconds that a probe waits for locks
+	queryLimit = 2 * time.Second  // of a question that need not be answered
+	listLimit  = 30 * time.Second // of the list of tables, which must be
+	lockLimit  = 3                // seconds that a probe waits for locks
 )
 
 // Ask asks the server behind cfg about the restore into cfg.Database, which
@@ -106,10 +107,17 @@ func (a *asker) set(ctx context.Context, settings ...string) error {
 	return nil
 }
 
+// limit sets how long a question may take.
+func (a *asker) limit(ctx context.Context, d time.Duration) error {
+	return a.set(ctx, fmt.Sprintf("max_statement_time=%d", int(d.Seconds())), fmt.Sprintf("max_execution_time=%d", d.Milliseconds()))
+}
+
 // learn finds out what all questions rest on.
 func (a *asker) learn(ctx context.Context) (err error) {
-	if err := a.set(ctx, fmt.Sprintf("max_statement_time=%d", int(queryLimit.Seconds())), fmt.Sprintf("max_execution_time=%d", queryLimit.Milliseconds()),
-		fmt.Sprintf("lock_wait_timeout=%d", lockLimit), fmt.Sprintf("innodb_lock_wait_timeout=%d", lockLimit), "information_schema_stats_expiry=0"); err != nil {
+	if err := a.limit(ctx, queryLimit); err != nil {
+		return err
+	}
+	if err := a.set(ctx, fmt.Sprintf("lock_wait_timeout=%d", lockLimit), fmt.Sprintf("innodb_lock_wait_timeout=%d", lockLimit), "information_schema_stats_expiry=0"); err != nil {
 		return err
 	}
 	if a.in.Target != nil {

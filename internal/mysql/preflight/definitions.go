@@ -108,14 +108,13 @@ var (
 	parserOption     = regexp.MustCompile("WITH PARSER \x01(\\d+)\x01")
 	encryptedOption  = regexp.MustCompile("ENCRYPTED\x01?\\d*\x01? ?= ?(?:YES|\x01(\\d+)\x01)")
 	encryptionOption = regexp.MustCompile("ENCRYPTION ?= ?\x01(\\d+)\x01")
-	compressedOption = regexp.MustCompile("ROW_FORMAT ?= ?COMPRESSED|KEY_BLOCK_SIZE ?= ?\\d")
+	compressedOption = regexp.MustCompile(`ROW_FORMAT ?= ?COMPRESSED|KEY_BLOCK_SIZE ?= ?\d`)
 )
 
 // wants is what the tables' definitions ask of the server: each with the tables.
 type wants struct {
 	folders, tablespaces, parsers map[string][]string
 	encrypted, compressed         []string
-	keys                          map[string]string // number of the encryption key → a table
 }
 
 func (a *asker) readWants() wants {

@@ -30,9 +30,15 @@ func (a *asker) listLive(ctx context.Context) error {
 		return nil
 	}
 	schema := mysql.QuoteText(a.name)
+	if err := a.limit(ctx, listLimit); err != nil {
+		return err
+	}
 	names, err := a.c.Query(ctx, "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA="+schema+" ORDER BY TABLE_NAME")
 	if err != nil {
 		return fmt.Errorf("list tables of database %s: %w", a.name, err)
+	}
+	if err := a.limit(ctx, queryLimit); err != nil {
+		return err
 	}
 	sizes, sized, err := a.try(ctx, "SELECT TABLE_NAME, ENGINE, TABLE_ROWS, COALESCE(DATA_LENGTH,0)+COALESCE(INDEX_LENGTH,0) FROM information_schema.TABLES WHERE TABLE_SCHEMA="+schema)
 	if err != nil {
@@ -60,7 +66,11 @@ func (a *asker) listLive(ctx context.Context) error {
 		if named && !strings.HasPrefix(a.key(name), a.key(a.in.Database.Prefix)) || strings.HasPrefix(name, ProbePrefix) || len(a.in.Tables) > 0 {
 			return
 		}
-		if !inBackup[kind+" "+name] && !inBackup[kind+" "+a.key(name)] {
+		kinds := []string{kind}
+		if named { // what has the name of another kind is replaced by it
+			kinds = []string{"table", "view", "sequence"}
+		}
+		if !slices.ContainsFunc(kinds, func(k string) bool { return inBackup[k+" "+name] || inBackup[k+" "+a.key(name)] }) {
 			a.r.Extra = append(a.r.Extra, Object{kind, name})
 		}
 	}

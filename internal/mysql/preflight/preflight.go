@@ -31,6 +31,9 @@ type Input struct {
 	Plan *portable.Plan
 	// Target is what portable.Ask found out; nil: it is asked again.
 	Target *portable.Target
+	// Connections is how many load rows at once; 0: as many as package load
+	// opens when nobody says.
+	Connections int
 	// Copy says that the database is restored beside the live one, with its
 	// events disabled.
 	Copy bool

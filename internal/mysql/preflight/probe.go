@@ -49,7 +49,10 @@ func (a *asker) probe(ctx context.Context) (err error) {
 	p := &prober{asker: a, database: a.name, name: fmt.Sprintf("%s%x_%s", ProbePrefix, now, hex.EncodeToString(random[:]))}
 	defer func() { err = errors.Join(err, p.clean(ctx)) }()
 	// Waiting for locks has a limit of its own, which tells itself apart.
-	if err := a.set(ctx, "max_statement_time=0", "sql_mode='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'", "foreign_key_checks=0", "innodb_strict_mode=0", "sql_require_primary_key=0", "sql_generate_invisible_primary_key=0"); err != nil {
+	if err := a.limit(ctx, 0); err != nil {
+		return err
+	}
+	if err := a.set(ctx, "sql_mode='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'", "foreign_key_checks=0", "innodb_strict_mode=0", "sql_require_primary_key=0", "sql_generate_invisible_primary_key=0"); err != nil {
 		return err
 	}
 	if !a.r.Exists {

@@ -82,8 +82,12 @@ func (a *asker) findWritable(ctx context.Context) error {
 		a.find(core.FindingImpossible, name, "transaction_read_only", "SET GLOBAL "+cmp.Or(a.transactionVariable(), "transaction_read_only")+"=0", "every session begins with read-only transactions")
 	}
 	if level := a.number("innodb_force_recovery"); level > 0 {
-		a.find(core.FindingImpossible, "forced-recovery", "innodb_force_recovery", "repair the server first: take what it still gives, set it up anew without innodb_force_recovery, and restore there",
-			"InnoDB runs in forced recovery (innodb_force_recovery=%d): its data is damaged or in danger, and it keeps writes away or does without what makes them safe", level)
+		kind := core.FindingImpossible
+		if a.r.Server.MariaDB() && level < 4 { // which takes writes then, where MySQL takes none
+			kind = core.FindingDecision
+		}
+		a.find(kind, "forced-recovery", "innodb_force_recovery", "repair the server first: take what it still gives, set it up anew without innodb_force_recovery, and restore there",
+			"InnoDB runs in forced recovery (innodb_force_recovery=%d): its data is damaged, or was taken for damaged; what is restored there may be lost with it", level)
 	}
 	if len(a.r.Findings) == before {
 		a.fine(name, "", "the server takes writes")
@@ -219,21 +223,23 @@ func (a *asker) findSettings(context.Context) error {
 	if a.has("event") && !a.in.Copy && !a.on("event_scheduler") {
 		a.find(core.FindingFine, "event-scheduler", "event_scheduler", "SET GLOBAL event_scheduler=ON, if the events ran at the origin", "the backup has events, and the server runs none (event_scheduler=%s)", a.vars["event_scheduler"])
 	}
+	wanted := int64(cmp.Or(a.in.Connections, loadConnections)) + otherConnections
 	connections := a.number("max_user_connections")
 	if connections == 0 {
 		connections = a.number("max_connections") - a.number("threads_connected")
 	}
-	if connections < wantedConnections {
-		a.find(core.FindingDecision, "connections", "", "set database.connections: 1 in backstay.yaml, or raise max_connections or max_user_connections", "the server has %d connections left for account %s, and a restore may want %d", max(connections, 0), a.account, wantedConnections)
+	if connections < wanted {
+		a.find(core.FindingDecision, "connections", "", "set database.connections: 1 in backstay.yaml, or raise max_connections or max_user_connections", "the server has %d connections left for account %s, and a restore may want %d", max(connections, 0), a.account, wanted)
 	}
 	return nil
 }
 
 const (
 	usualPage = 16384
-	// wantedConnections is how many a restore opens at most when nobody says:
-	// package load's eight, those that control them and hold locks.
-	wantedConnections = 11
+	// loadConnections is how many package load opens at most when nobody says.
+	loadConnections = 8
+	// otherConnections control those and hold locks meanwhile.
+	otherConnections = 3
 )
 
 // findEngines looks for engines that the server has and does not let in. Those

@@ -75,7 +75,7 @@ func (a *asker) findHolders(ctx context.Context, others map[string]session, insi
 		held[r[0].Text] = append(held[r[0].Text], r[1].Text)
 	}
 	if !ok || len(rows) == 0 {
-		if rows, ok, err = a.try(ctx, "SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX"); err != nil {
+		if rows, _, err = a.try(ctx, "SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX"); err != nil {
 			return err
 		}
 		for _, r := range rows {
