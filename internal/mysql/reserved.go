@@ -15,3 +15,12 @@ func ReservedName(run, kind string) string { return reservedPrefix + run + "_" +
 func Reserved(name string) bool {
 	return len(name) >= len(reservedPrefix) && strings.EqualFold(name[:len(reservedPrefix)], reservedPrefix)
 }
+
+// ReservedRun returns the run of a reserved name, "" for any other name.
+func ReservedRun(name string) string {
+	if !Reserved(name) {
+		return ""
+	}
+	run, _, _ := strings.Cut(name[len(reservedPrefix):], "_")
+	return run
+}

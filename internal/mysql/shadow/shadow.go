@@ -3,16 +3,24 @@
 // engine's restore. It promises that until Switch begins nothing live has
 // changed, that Switch and Revert begin from whatever state a kill or crash
 // left, look for themselves what was already done, and end with the database
-// wholly new or wholly old, and that after Switch and Revert it is as it was.
+// wholly new or wholly old, and that after Switch, Revert and Settle it is as
+// it was.
+//
+// Two sides take turns at being live: the old one, which was live before the
+// restore, and the new one, which comes from the backup. What is not live lies
+// on a shelf: in databases beside the live one (ModeDatabase) or in the live
+// database under reserved names (ModeNames). Views are always shelved by name,
+// because no server renames them into another database. Triggers, routines and
+// events cannot be renamed: those of each side are written down, and dropped
+// and made again.
 package shadow
 
 import (
-	"context"
 	"errors"
+	"strings"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
-	"github.com/backstay/backstay/internal/mysql/load"
 	"github.com/backstay/backstay/internal/mysql/portable"
 )
 
@@ -38,6 +46,10 @@ const (
 	StateMixed   State = "mixed"   // a switch or revert was cut short: Switch or Revert finishes it
 )
 
+// ErrUnfinished is in the error of a Switch or Revert that could not even go
+// back: the state is mixed until Switch or Revert is called again.
+var ErrUnfinished = errors.New("the database is neither wholly old nor wholly new")
+
 // Options of a Shadow.
 type Options struct {
 	Run    string   // names the run in table names: 1 to 16 of a-z and 0-9
@@ -45,15 +57,18 @@ type Options struct {
 	// Prefix is the app's: only what begins with it is its own. Others stay
 	// what they are, Clean or not.
 	Prefix string
-	// Clean has what the backup does not have moved away with what is kept.
+	// Clean has what the backup does not have moved away with what is kept. It
+	// means nothing where Tables are given.
 	Clean bool
 	// Mode forces a mode; "": the better one of those that are possible.
 	Mode Mode
 	// Plan and DisableEvents are those of load.Options.
 	Plan          *portable.Plan
 	DisableEvents bool
-	// Origin is the server that the backup was taken from.
-	Origin core.DatabaseServer
+	// LockWait is for how many seconds at most a statement of Switch or Revert
+	// waits for tables that others use, while everybody else waits behind it;
+	// 0: 5.
+	LockWait int
 }
 
 // Shadow is a database that is built beside the live one. It is all that is
@@ -61,93 +76,212 @@ type Options struct {
 // journal as JSON, and what comes back from it works on. Its methods are not
 // safe for concurrent use.
 type Shadow struct {
-	Run      string         `json:"run"`
-	Live     string         `json:"live"` // the live database
-	Mode     Mode           `json:"mode"`
-	Why      string         `json:"why"`            // this mode
-	New      string         `json:"new,omitempty"`  // database of the new tables; Live in ModeNames
-	Kept     string         `json:"kept,omitempty"` // database of the kept ones; Live in ModeNames
-	Partial  bool           `json:"partial,omitempty"`
-	Built    bool           `json:"built,omitempty"`    // Build ended well
-	Doing    string         `json:"doing,omitempty"`    // "switch" or "revert" while one is under way
+	Run     string `json:"run"`
+	Live    string `json:"live"` // the live database
+	Mode    Mode   `json:"mode"`
+	Why     string `json:"why"`  // this mode
+	New     string `json:"new"`  // database of the new tables; Live in ModeNames
+	Kept    string `json:"kept"` // database of the kept ones; Live in ModeNames
+	Partial bool   `json:"partial,omitempty"`
+	Clean   bool   `json:"clean,omitempty"`
+	Prefix  string `json:"prefix,omitempty"`
+
+	Built       bool   `json:"built,omitempty"`        // Build ended well
+	Doing       string `json:"doing,omitempty"`        // "switch" or "revert" while one is under way
+	KeptDropped bool   `json:"kept_dropped,omitempty"` // there is no way back any more
+
+	LockWait int  `json:"lock_wait"`
+	AnyCase  bool `json:"any_case,omitempty"` // the server takes names of tables in any case
+
+	Tables []Table `json:"tables"` // also views and sequences
+	Was    Side    `json:"was"`    // of the old side
+	Will   Side    `json:"will"`   // of the new side
+
+	Moves   []Link   `json:"moves,omitempty"`   // foreign keys that are being made to lead elsewhere
+	Columns []Column `json:"columns,omitempty"` // of new tables, to be given their defaults after the first switch
+	Abroad  []string `json:"abroad,omitempty"`  // other databases with foreign keys into the live one
+	Lost    []string `json:"lost,omitempty"`    // views of the backup that could not be made
+	Temps   int      `json:"temps,omitempty"`   // temporary names of constraints that were given out
+
+	Extra    []string       `json:"extra,omitempty"`    // live tables and views of the app that the backup does not have
 	Findings []core.Finding `json:"findings,omitempty"` // of Choose, for the plan
+
+	plan          *portable.Plan
+	disableEvents bool
+	tables        []string
 }
 
-// ErrUnfinished is in the error of a Switch or Revert that could not even go
-// back: the state is mixed until Switch or Revert is called again.
-var ErrUnfinished = errors.New("the database is neither wholly old nor wholly new")
-
-var errNotBuilt = errors.New("not built yet")
-
-// Choose looks at the live database and decides where the new one is built. It
-// changes nothing but objects of its own, with which it tries rights, and which
-// are gone when it returns.
-func Choose(ctx context.Context, config mysql.Config, index core.DatabaseIndex, opt Options) (*Shadow, error) {
-	return nil, errNotBuilt
+// Table is a name that a table, view or sequence has or gets.
+type Table struct {
+	Name string `json:"name"`
+	Kind string `json:"kind,omitempty"` // in the backup: "table", "view", "sequence"; "" where it has none
+	New  string `json:"new"`            // reserved name of the new one
+	Kept string `json:"kept"`           // reserved name of the old one
+	// Former says that there was something of this name before the last Switch.
+	Former bool `json:"former,omitempty"`
+	// Same says that the live view is the backup's and stays where it is.
+	Same bool `json:"same,omitempty"`
+	// Sum tells the definition that a plain restore makes; "" where the server
+	// does not show one before the switch.
+	Sum string `json:"sum,omitempty"`
 }
 
-// Build makes the new tables, fills them, and compares their rows with what was
-// dumped. The live database is not changed. It may be called again after an
-// error or a kill, and begins anew. opt's Config is the live database; its
-// Tables, Plan and DisableEvents are those that Choose was given, and are set
-// by Build. After Build the caller saves the Shadow.
-func (s *Shadow) Build(ctx context.Context, index core.DatabaseIndex, source load.Source, opt load.Options) (*load.Loaded, error) {
-	return nil, errNotBuilt
+// Side is what belongs to the tables of a side and cannot be renamed with them.
+type Side struct {
+	Charset   string   `json:"charset,omitempty"` // the database's defaults
+	Collation string   `json:"collation,omitempty"`
+	Comment   string   `json:"comment,omitempty"`
+	Objects   []Object `json:"objects,omitempty"`
+	// Links are foreign keys to tables that do not change places. A shelved
+	// table has none of them, or it would have a say in what users may do.
+	Links []Link `json:"links,omitempty"`
+	// Names are constraints that have temporary names while another table
+	// has theirs.
+	Names []Constraint `json:"names,omitempty"`
 }
 
-// Switch makes the new database the live one. On error it goes back to the old
-// state by itself; an error that wraps ErrUnfinished means that this did not work. save writes the
-// Shadow to the journal, durably; Switch calls it before it changes something
-// that it could not find out by looking, and the caller calls it afterwards.
-func (s *Shadow) Switch(ctx context.Context, config mysql.Config, save func() error) ([]core.Warning, error) {
-	return nil, errNotBuilt
+// Object is a view, trigger, routine, package or event as a side has it.
+type Object struct {
+	core.SchemaObject
+	Statement []byte `json:"statement"` // in its own character set
 }
 
-// Revert makes the old database live again, from any state. What was live then
-// lies under the New names, and Switch makes it live again. save is as in Switch.
-func (s *Shadow) Revert(ctx context.Context, config mysql.Config, save func() error) ([]core.Warning, error) {
-	return nil, errNotBuilt
+// Link is a foreign key.
+type Link struct {
+	Schema string `json:"schema"` // of the table
+	Table  string `json:"table"`
+	Name   string `json:"name"`
+	// Clause is all but the name: FOREIGN KEY (…) REFERENCES …, with the name
+	// that the table it leads to has while it is live.
+	Clause string `json:"clause"`
 }
 
-// Settle does what may wait until users are back, after a Switch and after a
-// Revert: it gives the live tables' constraints and triggers the names and
-// words that they have in the backup, or had before. It may be called again.
-func (s *Shadow) Settle(ctx context.Context, config mysql.Config, save func() error) ([]core.Warning, error) {
-	return nil, errNotBuilt
+// Constraint is one that is called otherwise for a while.
+type Constraint struct {
+	Table  string `json:"table"` // its live name
+	Kind   string `json:"kind"`  // "FOREIGN KEY" or "CHECK"
+	Name   string `json:"name"`
+	Temp   string `json:"temp"`
+	Clause string `json:"clause,omitempty"` // of a CHECK
 }
 
-// Prove checks, after a Switch, that each table's definition is the one that a
-// plain restore would have made, that no foreign key which the account can see
-// leads into or out of what is not live, and that every object is there. It
-// changes nothing. It may be called before Settle.
-func (s *Shadow) Prove(ctx context.Context, config mysql.Config) error { return errNotBuilt }
-
-// State looks what is live. It changes nothing.
-func (s *Shadow) State(ctx context.Context, config mysql.Config) (State, error) {
-	return "", errNotBuilt
+// Column is one of a new table whose default takes numbers from a sequence.
+type Column struct {
+	Table      string `json:"table"`
+	Definition string `json:"definition"`
 }
 
-// DropNew drops what lies under the New names: what was built and is not live,
-// or, after Revert, what was live before it. It refuses while the state is
-// mixed. It may be called again.
-func (s *Shadow) DropNew(ctx context.Context, config mysql.Config) error { return errNotBuilt }
+// side tells the two sides apart.
+type side bool
 
-// DropKept drops what Switch took away. It refuses while the state is mixed.
-// It may be called again.
-func (s *Shadow) DropKept(ctx context.Context, config mysql.Config) error { return errNotBuilt }
+const (
+	old    side = false
+	newest side = true
+)
 
-// KeptBytes says about how much room the kept tables take, of data and keys.
-func (s *Shadow) KeptBytes(ctx context.Context, config mysql.Config) (int64, error) {
-	return 0, errNotBuilt
+func (s *Shadow) of(x side) *Side {
+	if x == newest {
+		return &s.Will
+	}
+	return &s.Was
 }
 
-// NewBytes says about how much room the new tables take, of data and keys.
-func (s *Shadow) NewBytes(ctx context.Context, config mysql.Config) (int64, error) {
-	return 0, errNotBuilt
+// verb is what Doing says while the side becomes live.
+func (x side) verb() string {
+	if x == newest {
+		return "switch"
+	}
+	return "revert"
 }
 
-// Leftovers lists the runs of which tables or databases are still there, beside
-// the live database of config, in no set order.
-func Leftovers(ctx context.Context, config mysql.Config) ([]string, error) {
-	return nil, errNotBuilt
+// place is where a table lies.
+type place struct{ schema, name string }
+
+func (p place) String() string { return mysql.QuoteName(p.schema) + "." + mysql.QuoteName(p.name) }
+
+// fold makes equal what the server takes for one name of a table.
+func (s *Shadow) fold(name string) string {
+	if s.AnyCase {
+		return strings.ToLower(name)
+	}
+	return name
+}
+
+func (s *Shadow) key(p place) place { return place{s.fold(p.schema), s.fold(p.name)} }
+
+func (s *Shadow) live(t *Table) place { return place{s.Live, t.Name} }
+
+// shelf returns where what has t's name lies when it is not live. Only what is
+// no view may lie in another database.
+func (s *Shadow) shelf(t *Table, x side, view bool) place {
+	name, schema := t.Kept, s.Kept
+	if x == newest {
+		name, schema = t.New, s.New
+	}
+	if view || s.Mode == ModeNames {
+		return place{s.Live, name}
+	}
+	return place{schema, t.Name}
+}
+
+func (s *Shadow) table(name string) *Table {
+	for i := range s.Tables {
+		if s.fold(s.Tables[i].Name) == s.fold(name) {
+			return &s.Tables[i]
+		}
+	}
+	return nil
+}
+
+// standing is where a table stands.
+type standing int
+
+const (
+	elsewhere standing = iota // it is none that changes places
+	isLive
+	onOldShelf
+	onNewShelf
+)
+
+// shelfOf returns the standing of what lies on the side's shelf.
+func shelfOf(x side) standing {
+	if x == newest {
+		return onNewShelf
+	}
+	return onOldShelf
+}
+
+// places tells for every place that a table may lie in which it is.
+func (s *Shadow) places() map[place]stand {
+	m := make(map[place]stand, 3*len(s.Tables))
+	for i := range s.Tables {
+		t := &s.Tables[i]
+		m[s.key(s.live(t))] = stand{t, isLive}
+		for _, view := range []bool{true, false} {
+			m[s.key(s.shelf(t, old, view))] = stand{t, onOldShelf}
+			m[s.key(s.shelf(t, newest, view))] = stand{t, onNewShelf}
+		}
+	}
+	return m
+}
+
+type stand struct {
+	table *Table
+	standing
+}
+
+// schemas lists the databases that the tables change places between.
+func (s *Shadow) schemas() []string {
+	if s.Mode == ModeNames {
+		return []string{s.Live}
+	}
+	return []string{s.Live, s.New, s.Kept}
+}
+
+func quoteTexts(texts []string) string {
+	quoted := make([]string, len(texts))
+	for i, t := range texts {
+		quoted[i] = mysql.QuoteText(t)
+	}
+	return strings.Join(quoted, ",")
 }

@@ -1,0 +1,358 @@
+package shadow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/load"
+)
+
+// Settle does what may wait until users are back, after a Switch and after a
+// Revert: it gives the live tables' constraints and triggers the names and
+// words that they have in the backup, or had before, and looks for rows whose
+// foreign keys lead nowhere now. It may be called again. What it could not do
+// is a warning; the database works without. save is as in Switch.
+func (s *Shadow) Settle(ctx context.Context, config mysql.Config, save func() error) (_ []core.Warning, err error) {
+	l, err := s.open(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	if err := l.alone(ctx); err != nil {
+		return nil, err
+	}
+	state := s.standing(l)
+	if s.Doing != "" || state == StateMixed {
+		return nil, &core.Error{Code: core.CodeFailed, Op: "settle the database", Message: "a switch of the database was cut short", Hint: "finish it first: backstay restore --resume, or backstay undo"}
+	}
+	x := &exchange{look: l, to: side(state == StateNew), save: save}
+	if err := x.nameConstraints(ctx); err != nil {
+		return nil, err
+	}
+	if err := x.wordTriggers(ctx); err != nil {
+		return nil, err
+	}
+	return x.warnings, x.findOrphans(ctx)
+}
+
+// nameConstraints gives the live tables' constraints their own names. Where a
+// shelved table has such a name, that one's gets a temporary one first.
+func (x *exchange) nameConstraints(ctx context.Context) error {
+	s := x.s
+	mine, others := s.of(x.to), s.of(!x.to)
+	if len(mine.Names) == 0 {
+		return nil
+	}
+	keys, err := x.foreignKeys(ctx, []string{s.Live}, false)
+	if err != nil {
+		return err
+	}
+	byName := map[string]foreignKey{} // names of foreign keys are compared in any case
+	for _, f := range keys {
+		byName[strings.ToLower(f.name)] = f
+	}
+	changed := false
+	// Of all tables at once, so that the journal is written once.
+	for _, c := range mine.Names {
+		holder, taken := byName[strings.ToLower(c.Name)]
+		if c.Kind != "FOREIGN KEY" || !taken {
+			continue
+		}
+		at := x.stand(holder.child)
+		if at.standing != shelfOf(!x.to) {
+			continue
+		}
+		known := slices.ContainsFunc(others.Names, func(o Constraint) bool { return o.Table == at.table.Name && o.Kind == c.Kind && o.Name == holder.name })
+		if !known {
+			others.Names = append(others.Names, Constraint{Table: at.table.Name, Kind: c.Kind, Name: holder.name, Temp: s.temp()})
+			changed = true
+		}
+	}
+	if changed {
+		if err := x.save(); err != nil {
+			return err
+		}
+	}
+	for _, c := range others.Names {
+		if f, ok := byName[strings.ToLower(c.Name)]; ok && c.Kind == "FOREIGN KEY" && x.stand(f.child).standing == shelfOf(!x.to) {
+			if err := x.renameKey(ctx, f, c.Temp); err != nil {
+				return err
+			}
+			delete(byName, strings.ToLower(c.Name))
+		}
+	}
+	for _, c := range mine.Names {
+		if c.Kind == "CHECK" {
+			if err := x.nameCheck(ctx, c); err != nil {
+				return err
+			}
+			continue
+		}
+		f, ok := byName[strings.ToLower(c.Temp)]
+		if !ok {
+			continue // it has its name
+		}
+		if other, taken := byName[strings.ToLower(c.Name)]; taken {
+			x.warnings = append(x.warnings, core.Warning{
+				Code: "constraint", Object: "table " + c.Table,
+				Message: fmt.Sprintf("its foreign key %s is called %s, because table %s has one of that name", c.Name, c.Temp, other.child.name),
+			})
+			continue
+		}
+		if err := x.renameKey(ctx, f, c.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// renameKey gives a foreign key another name, without a moment in which there
+// is none.
+func (x *exchange) renameKey(ctx context.Context, f foreignKey, name string) error {
+	return x.exec(ctx, "name foreign key "+name+" of table "+f.child.name, "ALTER TABLE "+f.child.String()+" DROP FOREIGN KEY "+mysql.QuoteName(f.name)+", ADD CONSTRAINT "+mysql.QuoteName(name)+" "+f.clause(f.parent))
+}
+
+// copyLimit is how large a table may be, in bytes, that is copied for the name
+// of a CHECK. MySQL copies it while writers wait.
+const copyLimit = 64 << 20
+
+// nameCheck gives a CHECK of MySQL its own name.
+func (x *exchange) nameCheck(ctx context.Context, c Constraint) error {
+	rows, err := x.control.Query(ctx, "SELECT TABLE_NAME, CONSTRAINT_NAME FROM information_schema.TABLE_CONSTRAINTS WHERE CONSTRAINT_TYPE='CHECK' AND CONSTRAINT_SCHEMA="+
+		mysql.QuoteText(x.s.Live)+" AND CONSTRAINT_NAME IN ("+quoteTexts([]string{c.Name, c.Temp})+")")
+	if err != nil {
+		return fmt.Errorf("find CHECK %s: %w", c.Name, err)
+	}
+	waits, holder := false, ""
+	for _, r := range rows {
+		if r[1].Text == c.Temp {
+			waits = true
+		} else {
+			holder = r[0].Text
+		}
+	}
+	if !waits {
+		return nil
+	}
+	t := x.s.table(c.Table)
+	size, err := x.control.Query(ctx, "SELECT COALESCE(MAX(DATA_LENGTH+INDEX_LENGTH),0) FROM information_schema.TABLES WHERE TABLE_SCHEMA="+mysql.QuoteText(x.s.Live)+" AND TABLE_NAME IN ("+quoteTexts([]string{c.Table, holder})+")")
+	if err != nil {
+		return fmt.Errorf("size of table %s: %w", c.Table, err)
+	}
+	n, err := strconv.ParseInt(size[0][0].Text, 10, 64)
+	if err != nil {
+		return fmt.Errorf("size of table %s: %w", c.Table, err)
+	}
+	rename := func(table, from, to, clause string) string {
+		return "ALTER TABLE " + mysql.QuoteName(table) + " DROP CHECK " + mysql.QuoteName(from) + ", ADD CONSTRAINT " + mysql.QuoteName(to) + " " + clause
+	}
+	held := x.stand(place{x.s.Live, holder})
+	if n > copyLimit || holder != "" && held.standing != shelfOf(!x.to) || t == nil {
+		x.warnings = append(x.warnings, core.Warning{
+			Code: "constraint", Object: "table " + c.Table,
+			Message: fmt.Sprintf("its CHECK %s is called %s; to rename it MySQL would copy the table, or another table has one of that name (when that is gone: %s)", c.Name, c.Temp, rename(c.Table, c.Temp, c.Name, c.Clause)),
+		})
+		return nil
+	}
+	if holder != "" {
+		clause, err := x.checkClause(ctx, place{x.s.Live, holder}, c.Name)
+		if err != nil {
+			return err
+		}
+		others := x.s.of(!x.to)
+		i := slices.IndexFunc(others.Names, func(o Constraint) bool { return o.Kind == "CHECK" && o.Table == held.table.Name && o.Name == c.Name })
+		if i < 0 {
+			i = len(others.Names)
+			others.Names = append(others.Names, Constraint{Table: held.table.Name, Kind: "CHECK", Name: c.Name, Temp: x.s.temp(), Clause: clause})
+			if err := x.save(); err != nil {
+				return err
+			}
+		}
+		if err := x.exec(ctx, "name CHECK "+c.Name+" of table "+holder, rename(holder, c.Name, others.Names[i].Temp, clause)); err != nil {
+			return err
+		}
+	}
+	return x.exec(ctx, "name CHECK "+c.Name+" of table "+c.Table, rename(c.Table, c.Temp, c.Name, c.Clause))
+}
+
+// checkClause reads a CHECK as the server prints it.
+func (x *exchange) checkClause(ctx context.Context, p place, name string) (string, error) {
+	printed, err := x.showCreate(ctx, p)
+	if err != nil {
+		return "", err
+	}
+	for _, item := range itemsOf(printed) {
+		if n, body, ok := cutConstraint(item); ok && n == name {
+			return body, nil
+		}
+	}
+	return "", fmt.Errorf("table %s: its CHECK %s is not in its definition", p.name, name)
+}
+
+// wordTriggers makes the triggers of a live table anew where a rename changed
+// the words in which one of them names its table. Writers wait meanwhile, so
+// that none misses them.
+func (x *exchange) wordTriggers(ctx context.Context) (err error) {
+	if len(x.wanted("trigger")) == 0 {
+		return nil
+	}
+	if err := x.readNow(ctx); err != nil {
+		return err
+	}
+	all, err := x.triggers(ctx)
+	if err != nil {
+		return err
+	}
+	tables := map[string]bool{}
+	for _, o := range x.wanted("trigger") {
+		now, live := x.now[keyOf(o)]
+		if live && !bytesEqual(now.Statement, o.Statement) && alike(o, now) || !live {
+			tables[o.Table] = true
+		}
+	}
+	for table := range tables {
+		if err := x.wordTable(ctx, table, all); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *exchange) wordTable(ctx context.Context, table string, all []liveTrigger) (err error) {
+	var todo []Object
+	for _, t := range all {
+		if x.s.fold(t.table) != x.s.fold(table) {
+			continue
+		}
+		o, known := x.now[objectKey{"trigger", strings.ToLower(t.name)}]
+		if !known {
+			return nil // one that cannot be made again
+		}
+		for _, w := range x.wanted("trigger") {
+			if keyOf(w) == keyOf(o) && alike(w, o) {
+				o = w
+			}
+		}
+		if ok, err := x.mayDefine(ctx, o); err != nil || !ok {
+			return err // it would lose its definer for the sake of a word
+		}
+		todo = append(todo, o)
+	}
+	for _, w := range x.wanted("trigger") { // that an earlier try dropped
+		if !slices.ContainsFunc(todo, func(o Object) bool { return keyOf(o) == keyOf(w) }) && x.s.fold(w.Table) == x.s.fold(table) {
+			todo = append(todo, w)
+		}
+	}
+	if err := x.exec(ctx, "lock table "+table, "LOCK TABLES "+mysql.QuoteName(table)+" WRITE"); err != nil {
+		return err
+	}
+	defer func() {
+		_, unlockErr := x.control.Exec(ctx, "UNLOCK TABLES")
+		err = errors.Join(err, unlockErr)
+	}()
+	for _, o := range todo {
+		if err := x.exec(ctx, "drop trigger "+o.Name, "DROP TRIGGER IF EXISTS "+mysql.QuoteName(o.Name)); err != nil {
+			return err
+		}
+	}
+	for _, o := range todo {
+		if err := x.create(ctx, o, o.Statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayDefine says whether the account may make an object with its definer.
+func (x *exchange) mayDefine(ctx context.Context, o Object) (bool, error) {
+	rows, err := x.control.Query(ctx, "SELECT CURRENT_USER()")
+	if err != nil || len(rows) != 1 {
+		return false, err
+	}
+	if rows[0][0].Text == o.Definer {
+		return true, nil
+	}
+	probe := Object{core.SchemaObject{Kind: "procedure", Name: mysql.ReservedName(x.s.Run, "probe"), Definer: o.Definer}, nil}
+	user, host, _ := cutLast(o.Definer, "@")
+	probe.Statement = []byte("CREATE DEFINER=" + mysql.QuoteName(user) + "@" + mysql.QuoteName(host) + " PROCEDURE " + mysql.QuoteName(probe.Name) + "() SET @backstay = 1")
+	_, err = x.control.Exec(ctx, string(probe.Statement))
+	if mysql.Number(err) != 0 {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, load.DropObject(ctx, x.control, probe.SchemaObject)
+}
+
+// orphansShown is how many rows are counted at most.
+const orphansShown = 1000
+
+// findOrphans warns of live rows that lead nowhere, in tables whose other end
+// changed places without them.
+func (x *exchange) findOrphans(ctx context.Context) error {
+	if x.to == old {
+		return nil
+	}
+	keys, err := x.foreignKeys(ctx, append([]string{x.s.Live}, x.s.Abroad...), false)
+	if err != nil {
+		return err
+	}
+	for _, f := range keys {
+		child, parent := x.stand(f.child), x.stand(f.parent)
+		// The rows of two tables of the backup are as they were at its origin.
+		if (child.standing == isLive) == (parent.standing == isLive) {
+			continue
+		}
+		n, err := x.orphans(ctx, f)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			continue
+		}
+		count := strconv.Itoa(n)
+		if n > orphansShown {
+			count = fmt.Sprintf("more than %d", orphansShown)
+		}
+		x.warnings = append(x.warnings, core.Warning{
+			Code: "orphans", Object: "table " + f.child.name,
+			Message: fmt.Sprintf("%s rows of it lead by %s (%s) to rows of table %s that are not there", count, f.name, commas(f.columns), f.parent.name),
+		})
+	}
+	return nil
+}
+
+func (x *exchange) orphans(ctx context.Context, f foreignKey) (int, error) {
+	if _, there := x.at(f.parent); !there && slices.Contains(x.s.schemas(), f.parent.schema) {
+		return 0, nil
+	}
+	var on, given []string
+	for i, c := range f.columns {
+		on = append(on, "c."+mysql.QuoteName(c)+" = p."+mysql.QuoteName(f.targets[i]))
+		given = append(given, "c."+mysql.QuoteName(c)+" IS NOT NULL")
+	}
+	rows, err := x.control.Query(ctx, fmt.Sprintf("SELECT COUNT(*) FROM (SELECT 1 FROM %s c WHERE %s AND NOT EXISTS (SELECT 1 FROM %s p WHERE %s) LIMIT %d) o",
+		f.child, strings.Join(given, " AND "), f.parent, strings.Join(on, " AND "), orphansShown+1))
+	if mysql.AccessDenied(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look for rows of %s that lead nowhere: %w", f.child, err)
+	}
+	return strconv.Atoi(rows[0][0].Text)
+}
+
+func cutLast(text, sep string) (before, after string, ok bool) {
+	i := strings.LastIndex(text, sep)
+	if i < 0 {
+		return text, "", false
+	}
+	return text[:i], text[i+len(sep):], true
+}
