@@ -46,7 +46,7 @@ func runHook(ctx context.Context, app App, command string, timeout time.Duration
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 2 * time.Second
-	out := &tail{}
+	out := &tail{limit: hookOutput}
 	cmd.Stdout, cmd.Stderr = out, out
 	err := cmd.Run()
 	switch {
@@ -67,15 +67,16 @@ func runHook(ctx context.Context, app App, command string, timeout time.Duration
 
 // tail keeps the end of what is written to it.
 type tail struct {
-	mu   sync.Mutex
-	data []byte
+	limit int // bytes
+	mu    sync.Mutex
+	data  []byte
 }
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.data = append(t.data, p...)
-	if over := len(t.data) - hookOutput; over > 0 {
+	if over := len(t.data) - t.limit; over > 0 {
 		t.data = append(t.data[:0], t.data[over:]...)
 	}
 	return len(p), nil
@@ -113,4 +114,38 @@ func ReadOnlyHooks(ctx context.Context, app App) (leave func() error, err error)
 	}
 	// readonly_off runs also when readonly_on broke off half-way.
 	return leave, RunHooks(ctx, app, "readonly_on", app.Hooks.ReadonlyOn)
+}
+
+// MaintenanceHooks keeps users out with the app's hook maintenance_on, and lets
+// them in again in leave with maintenance_off. Without such hooks it does
+// nothing.
+func MaintenanceHooks(ctx context.Context, app App) (leave func() error, err error) {
+	if len(app.Hooks.MaintenanceOn) == 0 {
+		return func() error { return nil }, nil
+	}
+	var mu sync.Mutex
+	left := false
+	leave = func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if left {
+			return nil
+		}
+		_, err := LiftHooks(ctx, app)
+		left = err == nil
+		return err
+	}
+	// maintenance_off runs also when maintenance_on broke off half-way.
+	return leave, RunHooks(ctx, app, "maintenance_on", app.Hooks.MaintenanceOn)
+}
+
+// LiftHooks runs the app's hook maintenance_off, also when ctx has ended; ran
+// says whether there is one.
+func LiftHooks(ctx context.Context, app App) (ran bool, err error) {
+	if len(app.Hooks.MaintenanceOff) == 0 {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
+	return true, RunHooks(ctx, app, "maintenance_off", app.Hooks.MaintenanceOff)
 }

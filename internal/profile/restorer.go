@@ -70,6 +70,7 @@ const (
 	FindingSchemaVersion  = "schema-version"   // of the database
 	FindingAdministrators = "administrators"   // whether anybody can log in and manage the application
 	FindingMaintenance    = "maintenance-mode" // whether users are kept out during the switch
+	FindingNoCode         = "no-code"          // the application's code is neither here nor restored
 )
 
 // MaintenanceOptions say how Maintenance goes about it.
@@ -82,30 +83,38 @@ type MaintenanceOptions struct {
 // Comparison is a backup and the machine that it is to be restored on.
 type Comparison struct {
 	App      App
-	Live     *core.Application    // what is there now, with what the database says; nil: nothing, or nothing that could be understood
+	Live     *core.Application    // what is there now, with what its database says; nil: nothing, or nothing that could be understood
 	Manifest *core.Manifest       // of the backup
-	Target   *core.DatabaseSource // what the restore fills; nil: no database is restored
+	Target   *core.DatabaseSource // how the application is to reach its database (see Configuration); nil: no database is restored
 	Root     string               // where the application will lie; "" for none
 	Code     bool                 // the code is restored too
 	Files    bool                 // what users put in is restored too
+	Settings bool                 // the configuration is restored too
 	// Config and LiveConfig are the contents of the configuration file in the
 	// backup and in the live application; nil: there is none.
 	Config, LiveConfig []byte
-	// List returns the paths of all files below dir (relative to the
-	// application's root) that the backup's files and code components will
-	// bring; nil: unknown. It may be called several times.
+	// List returns the paths, relative to the application's root, of all files
+	// below dir that the restore will bring from the backup; nil: unknown. It may
+	// be called several times.
 	List func(ctx context.Context, dir string) ([]string, error)
 }
 
 // Configuration is what a configuration file is to say. What is nil, "" or
 // false stays.
 type Configuration struct {
-	App      string               // the app's name, for messages
-	Root     string               // where the application will lie, for settings that depend on it
-	Path     string               // where the file will lie, for messages
-	Database *core.DatabaseSource // how the application is to reach its database
-	URL      string               // where it answers: http(s)://host/path
-	Quiet    bool                 // it is a copy: mail and jobs off, as far as the file can say so
+	App   string // the app's name, for messages
+	Root  string // where the application will lie, for settings that depend on it
+	Path  string // where the file will lie, for messages
+	URL   string // where it answers: http(s)://host/path
+	Quiet bool   // it is a copy: mail and jobs off, as far as the file can say so
+	// Database is how the application is to reach its database: what its own
+	// configuration says now (Discover without the database of backstay.yaml,
+	// whose account may be another), and where there is none, what was given.
+	Database *core.DatabaseSource
+	// Live is the content of the file that is there now, where Database came
+	// from it; nil: there is none. A connection setting that is in the same words
+	// in both stays, also when only the web server could say what it means.
+	Live []byte
 }
 
 // Change is a setting that was changed. From and To are "*****" for secrets.

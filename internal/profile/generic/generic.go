@@ -65,9 +65,6 @@ func (Profile) Versions(context.Context, profile.Querier, *core.Application) err
 // Busy knows nothing of the application.
 func (Profile) Busy(context.Context, profile.Querier, *core.Application) error { return nil }
 
-// AfterRestore knows nothing of the application.
-func (Profile) AfterRestore(profile.Restored) []string { return nil }
-
 // ReadOnly runs the app's hooks readonly_on and, in leave, readonly_off.
 func (Profile) ReadOnly(ctx context.Context, _ profile.Querier, app profile.App, _ *core.Application) (func() error, error) {
 	return profile.ReadOnlyHooks(ctx, app)

@@ -7,32 +7,41 @@ import (
 	"github.com/backstay/backstay/internal/profile"
 )
 
-// Maintenance is not built yet.
-func (Profile) Maintenance(_ context.Context, _ profile.Querier, _ profile.App, _ *core.Application, _ profile.MaintenanceOptions) (func() error, error) {
-	return func() error { return nil }, nil
+// Maintenance runs the app's hooks maintenance_on and, in leave,
+// maintenance_off.
+func (Profile) Maintenance(ctx context.Context, _ profile.Querier, app profile.App, found *core.Application, _ profile.MaintenanceOptions) (func() error, error) {
+	if len(app.Hooks.MaintenanceOn) == 0 {
+		profile.Note(found, "users are not kept out while data are exchanged; hooks: {maintenance_on: […], maintenance_off: […]} in backstay.yaml can")
+	}
+	return profile.MaintenanceHooks(ctx, app)
 }
 
-// LiftMaintenance is not built yet.
-func (Profile) LiftMaintenance(context.Context, profile.App) (bool, error) { return false, nil }
+// LiftMaintenance runs maintenance_off.
+func (Profile) LiftMaintenance(ctx context.Context, app profile.App) (bool, error) {
+	return profile.LiftHooks(ctx, app)
+}
 
-// Compare is not built yet.
+// Compare knows nothing of the application.
 func (Profile) Compare(context.Context, profile.Comparison) []core.Finding { return nil }
 
-// Configure is not built yet.
+// Configure knows no configuration file.
 func (Profile) Configure(_ context.Context, content []byte, _ profile.Configuration) ([]byte, []profile.Change, error) {
 	return content, nil, nil
 }
 
-// Quiet is not built yet.
+// Quiet knows nothing of the application.
 func (Profile) Quiet(string) []profile.Statement { return nil }
 
-// PostSteps is not built yet.
-func (Profile) PostSteps(profile.Restored) []profile.PostStep { return nil }
+// PostSteps runs the app's hooks after_restore.
+func (Profile) PostSteps(r profile.Restored) []profile.PostStep { return profile.HookSteps(r.App) }
 
 // URL returns what backstay.yaml says.
 func (Profile) URL(app profile.App, _ *core.Application) string { return app.URL }
 
-// Check is not built yet.
+// Check knows nothing of the application.
 func (Profile) Check(context.Context, profile.Querier, *core.Application, profile.Restored) []core.Finding {
 	return nil
 }
+
+// AfterRestore knows nothing of the application.
+func (Profile) AfterRestore(profile.Restored) []string { return nil }

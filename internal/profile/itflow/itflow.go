@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/phpconf"
@@ -30,6 +31,11 @@ type Profile struct {
 	PHP string
 	// Env is the environment that PHP sees; nil: this process's.
 	Env []string
+	// LockDir is where the locks of ITFlow's jobs lie; "": the folder for
+	// temporary files.
+	LockDir string
+	// CronWait is how long Maintenance waits for jobs; 0: ten minutes.
+	CronWait time.Duration
 }
 
 var _ profile.Profile = Profile{}
@@ -42,6 +48,7 @@ const (
 	SettingConfig = "config"      // the configuration file, relative to the root
 	SettingURL    = "base_url"    // $config_base_url: host and path, without scheme
 	SettingBranch = "repo_branch" // $repo_branch: what its updater follows
+	SettingHTTPS  = "https_only"  // "0" where $config_https_only lets people log in without
 )
 
 // markers are files that every ITFlow since 2020 has.
@@ -108,6 +115,9 @@ func (p Profile) Discover(ctx context.Context, app profile.App) (*core.Applicati
 			found.Settings[setting] = v
 		}
 	}
+	if v, ok := config.Variable("config_https_only"); ok && v.IsLiteral() && !v.Bool() {
+		found.Settings[SettingHTTPS] = "0"
+	}
 	codeVersions(app.Root, found)
 	if found.FileSets, err = fileSets(ctx, app, s, found); err != nil {
 		return nil, err
@@ -161,6 +171,7 @@ type settings struct {
 	app     profile.App
 	path    string
 	parsed  *phpconf.File
+	source  []byte        // what the file will hold; nil: what it holds
 	asked   *phpconf.File // by PHP; nil: not asked yet
 	askErr  error
 }
@@ -173,7 +184,7 @@ func (s *settings) text(ctx context.Context, name, yaml string) (string, error) 
 		line := v
 		if s.asked == nil && s.askErr == nil {
 			s.asked, s.askErr = phpconf.AskPHP(ctx, phpconf.Question{
-				File: s.path, Variables: variables(), PHP: s.profile.PHP, Env: s.profile.Env,
+				File: s.path, Source: s.source, Variables: variables(), PHP: s.profile.PHP, Env: s.profile.Env,
 			})
 		}
 		if s.askErr != nil {
@@ -192,7 +203,7 @@ func (s *settings) text(ctx context.Context, name, yaml string) (string, error) 
 
 // variables are those of config.php that backstay reads.
 func variables() []string {
-	return []string{"dbhost", "dbusername", "dbpassword", "database", "config_base_url", "repo_branch", "config_backup_path"}
+	return []string{"dbhost", "dbusername", "dbpassword", "database", "config_base_url", "config_https_only", "repo_branch", "config_backup_path"}
 }
 
 // optional is text for what a backup can do without: a warning when it cannot

@@ -25,6 +25,10 @@ const readonlyFile = "data/.readonly"
 // left from one that somebody else made.
 const readonlyMark = "made by backstay for the time of a backup; when none runs, remove this file to make iTop writable again\n"
 
+func readonlyMode(root string) modeFile {
+	return modeFile{filepath.Join(root, readonlyFile), readonlyMark, "read-only", "nobody can write in iTop"}
+}
+
 // defaultCronLimit is iTop's default for cron_max_execution_time.
 const defaultCronLimit = 600 * time.Second
 
@@ -34,57 +38,80 @@ const defaultCronLimit = 600 * time.Second
 // time. A file that is there already stays, but for one that a killed backup
 // left. When q is nil, cron is not waited for. Not for two at once on one app.
 func (p Profile) ReadOnly(ctx context.Context, q profile.Querier, app profile.App, found *core.Application) (func() error, error) {
-	path := filepath.Join(app.Root, readonlyFile)
-	ours, err := enterReadOnly(path)
+	mode := readonlyMode(app.Root)
+	ours, err := mode.enter()
 	if err != nil {
 		return func() error { return nil }, &core.Error{
 			Code: core.CodeApplication, Op: "make iTop read-only", Err: err,
-			Hint: "let backstay's account write in " + filepath.Dir(path) + ", or write consistency: online for app " + app.Name,
+			Hint: "let backstay's account write in " + filepath.Dir(mode.path) + ", or write consistency: online for app " + app.Name,
 		}
 	}
 	if !ours {
 		profile.Note(found, "iTop was in its read-only mode already (%s exists) and stays in it", readonlyFile)
 	}
-	leave := leaveReadOnly(path, ours)
+	leave := mode.leave(ours)
 	if q == nil || found.Settings[SettingCronLock] == "" {
 		return leave, nil
 	}
 	return leave, p.waitForCron(ctx, q, app, found)
 }
 
-// enterReadOnly makes the file; ours says whether it is to be removed.
-func enterReadOnly(path string) (ours bool, err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+// modeFile is a file that puts iTop into a mode while it exists. What it holds
+// tells one that backstay made.
+type modeFile struct {
+	path, mark string
+	name       string // of the mode
+	until      string // what is so while the file exists
+}
+
+// enter makes the file; ours says whether it is to be removed: also when a
+// killed run of backstay left it.
+func (m modeFile) enter() (ours bool, err error) {
+	f, err := os.OpenFile(m.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {
-		return isMarked(path)
+		return m.isOurs()
 	}
 	if err != nil {
 		return false, err
 	}
-	_, err = io.WriteString(f, readonlyMark)
+	_, err = io.WriteString(f, m.mark)
 	if err = errors.Join(err, f.Close()); err != nil {
-		return false, errors.Join(err, os.Remove(path)) // as on a full disk
+		return false, errors.Join(err, os.Remove(m.path)) // as on a full disk
 	}
 	return true, nil
 }
 
-// isMarked says whether the file is one that backstay made.
-func isMarked(path string) (bool, error) {
-	info, err := os.Lstat(path)
-	if err != nil || !info.Mode().IsRegular() || info.Size() != int64(len(readonlyMark)) {
+// isOurs says whether the file is there and backstay made it.
+func (m modeFile) isOurs() (bool, error) {
+	info, err := os.Lstat(m.path)
+	if err != nil || !info.Mode().IsRegular() || info.Size() != int64(len(m.mark)) {
 		return false, err
 	}
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := os.OpenFile(m.path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return false, err
 	}
-	content, err := io.ReadAll(io.LimitReader(f, int64(len(readonlyMark))+1))
-	return string(content) == readonlyMark, errors.Join(err, f.Close())
+	content, err := io.ReadAll(io.LimitReader(f, int64(len(m.mark))+1))
+	return string(content) == m.mark, errors.Join(err, f.Close())
 }
 
-// leaveReadOnly returns the function that removes the file, if it is ours and
-// still the one that we made.
-func leaveReadOnly(path string, ours bool) func() error {
+// lift removes the file if backstay made it; lifted says whether it did.
+func (m modeFile) lift() (lifted bool, err error) {
+	ours, err := m.isOurs()
+	if err == nil && ours {
+		err = os.Remove(m.path)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, &core.Error{
+			Code: core.CodeApplication, Op: "end iTop's " + m.name + " mode", Err: err, Hint: "remove " + m.path + " by hand: until then " + m.until,
+		}
+	}
+	return ours && err == nil, nil
+}
+
+// leave returns the function that removes the file, if it is ours and still the
+// one that we made.
+func (m modeFile) leave(ours bool) func() error {
 	var mu sync.Mutex
 	return func() error {
 		mu.Lock()
@@ -92,25 +119,22 @@ func leaveReadOnly(path string, ours bool) func() error {
 		if !ours {
 			return nil
 		}
-		stillOurs, err := isMarked(path)
-		if err == nil && stillOurs {
-			err = os.Remove(path)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return &core.Error{
-				Code: core.CodeApplication, Op: "end iTop's read-only mode", Err: err, Hint: "remove " + path + " by hand: until then nobody can write in iTop",
-			}
-		}
-		ours = false
-		return nil
+		_, err := m.lift()
+		ours = err != nil
+		return err
 	}
 }
 
-func (p Profile) waitForCron(ctx context.Context, q profile.Querier, app profile.App, found *core.Application) error {
-	limit := defaultCronLimit
+// cronLimit is how long cron may run.
+func cronLimit(found *core.Application) time.Duration {
 	if s, err := strconv.Atoi(found.Settings[SettingCronLimit]); err == nil && s >= 0 && s <= 24*60*60 {
-		limit = time.Duration(s) * time.Second
+		return time.Duration(s) * time.Second
 	}
+	return defaultCronLimit
+}
+
+func (p Profile) waitForCron(ctx context.Context, q profile.Querier, app profile.App, found *core.Application) error {
+	limit := cronLimit(found)
 	poll := p.Poll
 	if poll <= 0 {
 		poll = time.Second

@@ -7,41 +7,26 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/profile"
 )
 
-// TestAfterRestore: what is said depends on whether the compiled code is there
-// and belongs to what was restored.
+// TestAfterRestore: what only a person can do.
 func TestAfterRestore(t *testing.T) {
 	backup := map[string]string{VersionApplication: "3.2.1"}
 	for name, c := range map[string]struct {
-		code, files, compiled bool
-		version               string
-		want                  []string // what each step but the last holds
+		code    bool
+		version string
+		want    []string // what each step but the last holds
 	}{
-		"all of it":            {true, true, true, "3.2.1", nil},
-		"database alone":       {false, false, true, "3.2.1", nil},
-		"code kept":            {false, true, true, "3.2.1", []string{"compile iTop again"}},
-		"never compiled":       {true, true, false, "3.2.1", []string{"answers with an error until it is"}},
-		"code newer":           {false, true, true, "3.3.0", []string{"the code here is iTop 3.3.0 and the backup is of iTop 3.2.1", "compile"}},
-		"code older, restored": {true, true, true, "3.1.0", nil},
+		"same code":            {false, "3.2.1", nil},
+		"code newer":           {false, "3.3.0", []string{"the code here is iTop 3.3.0 and the backup is of iTop 3.2.1"}},
+		"code older, restored": {true, "3.1.0", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := t.TempDir()
-			for _, dir := range []string{"core", "data"} {
-				if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := os.WriteFile(filepath.Join(root, "core/config.class.inc.php"), []byte("<?php define('ITOP_VERSION', '"+c.version+"');"), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			if c.compiled {
-				if err := os.Mkdir(filepath.Join(root, "env-production"), 0o755); err != nil {
-					t.Fatal(err)
-				}
-			}
-			got := Profile{}.AfterRestore(profile.Restored{Root: root, Code: c.code, Files: c.files, Versions: backup, Settings: map[string]string{SettingEnvironment: "production"}})
+			write(t, root, map[string]string{"core/config.class.inc.php": "<?php define('ITOP_VERSION', '" + c.version + "');"})
+			got := Profile{}.AfterRestore(profile.Restored{Root: root, Code: c.code, Versions: backup})
 			if len(got) != len(c.want)+1 || !strings.Contains(got[len(got)-1], "restart php-fpm") {
 				t.Fatalf("got %q, want steps with %q and a restart", got, c.want)
 			}
@@ -54,6 +39,40 @@ func TestAfterRestore(t *testing.T) {
 	}
 }
 
+// TestPostSteps: iTop is compiled where the compiled code may not belong to what
+// was restored, or is not there.
+func TestPostSteps(t *testing.T) {
+	for name, c := range map[string]struct {
+		code, files, database, compiled bool
+		want                            string
+	}{
+		"all of it":        {true, true, true, true, ""},
+		"database alone":   {false, false, true, true, "came back"},
+		"code kept":        {false, true, true, true, "came back"},
+		"configuration":    {false, false, false, true, ""},
+		"never compiled":   {true, true, true, false, "answers with an error until it is"},
+		"nothing compiled": {false, false, false, false, "answers with an error until it is"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			write(t, root, map[string]string{"data/": ""})
+			if c.compiled {
+				write(t, root, map[string]string{"env-production/": ""})
+			}
+			got := Profile{}.PostSteps(profile.Restored{Root: root, Code: c.code, Files: c.files, Database: c.database})
+			if c.want == "" {
+				if len(got) > 0 {
+					t.Errorf("got %+v", got)
+				}
+				return
+			}
+			if len(got) != 1 || got[0].Name != "compile" || !got[0].Required || !strings.Contains(got[0].Why, c.want) {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
+
 // TestCompileCommand runs the command as a person would type it, in a folder
 // with stubs of iTop's files and a name that needs quoting.
 func TestCompileCommand(t *testing.T) {
@@ -61,25 +80,41 @@ func TestCompileCommand(t *testing.T) {
 		t.Skip("the command is one for PHP, and there is no php:", err)
 	}
 	root := filepath.Join(t.TempDir(), "it's my $iTop")
-	profileFiles := map[string]string{
-		"approot.inc.php":                        "<?php if (!$bBypassMaintenance) { exit(1); } define('APPROOT', __DIR__.'/');",
+	write(t, root, map[string]string{
+		"approot.inc.php":                        "<?php if (!$bBypassMaintenance) { exit(0); } define('APPROOT', __DIR__.'/');",
 		"application/application.inc.php":        "<?php define('ITOP_APPLICATION', 'iTop');",
 		"setup/runtimeenv.class.inc.php":         "<?php class RunTimeEnvironment { function __construct($e) { $this->e = $e; } public $e; function CompileFrom($s) { mkdir(APPROOT.'env-'.$this->e.'/'.$s, 0755, true); } }",
 		"data/the web server's user writes here": "",
-	}
-	for path, text := range profileFiles {
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, path)), 0o755); err != nil {
-			t.Fatal(err)
+	})
+	const environment = `te"st$x`
+	compile := func() profile.PostStep {
+		steps := Profile{}.PostSteps(profile.Restored{Root: root, Settings: map[string]string{SettingEnvironment: environment}})
+		if len(steps) != 1 {
+			t.Fatalf("got %+v", steps)
 		}
-		if err := os.WriteFile(filepath.Join(root, path), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		return steps[0]
 	}
-	out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", compileCommand(root, `te"st$x`)).CombinedOutput()
-	if err != nil || string(out) != "compiled\n" {
-		t.Fatalf("%v\n%s", err, out)
+	step := compile()
+	out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", step.ByHand()).CombinedOutput()
+	if err != nil || string(out) != compiled+"\n" {
+		t.Fatalf("by hand: %v\n%s", err, out)
 	}
-	if _, err := os.Stat(filepath.Join(root, `env-te"st$x/te"st$x`)); err != nil {
+	if _, err := os.Stat(filepath.Join(root, "env-"+environment, environment)); err != nil {
 		t.Error(err)
+	}
+	if err := os.RemoveAll(filepath.Join(root, "env-"+environment)); err != nil {
+		t.Fatal(err)
+	}
+	if result, err := profile.RunPostStep(t.Context(), step, nil, nil); err != nil || result.Exit != 0 || result.Output != compiled+"\n" {
+		t.Errorf("%+v, %v", result, err)
+	}
+	if _, err := os.Stat(filepath.Join(root, "env-"+environment, environment)); err != nil {
+		t.Error(err)
+	}
+	// A script that ends before its work is done ends with success.
+	write(t, root, map[string]string{"application/application.inc.php": "<?php echo 'Maintenance'; exit(0);"})
+	result, err := profile.RunPostStep(t.Context(), step, nil, nil)
+	if err == nil || result.Exit != 0 || !strings.Contains(err.Error(), "Maintenance") || !strings.Contains(core.HintOf(err), "by hand: cd ") {
+		t.Errorf("%+v, %v (hint %q)", result, err, core.HintOf(err))
 	}
 }

@@ -23,6 +23,7 @@ type settings struct {
 	root     string
 	path     string // of the configuration file
 	parsed   *phpconf.File
+	source   []byte        // what the file will hold; nil: what it holds
 	asked    *phpconf.File // by PHP; nil: not asked yet
 	askErr   error
 	warnings []core.Warning
@@ -59,7 +60,7 @@ func find(f *phpconf.File, variable string, keys []string) (phpconf.Value, bool)
 func (s *settings) ask(ctx context.Context) (*phpconf.File, error) {
 	if s.asked == nil && s.askErr == nil {
 		s.asked, s.askErr = phpconf.AskPHP(ctx, phpconf.Question{
-			File: s.path, Variables: []string{"MySettings", "MyModuleSettings"}, PHP: s.profile.PHP, Env: s.profile.Env,
+			File: s.path, Source: s.source, Variables: []string{"MySettings", "MyModuleSettings"}, PHP: s.profile.PHP, Env: s.profile.Env,
 			// What iTop has defined when Config::Load evaluates the file, and
 			// the folder of the class that does it.
 			Constants: map[string]string{"APPROOT": s.root + "/", "APPCONF": s.root + "/conf/", "ITOP_APPLICATION": "iTop"},

@@ -38,6 +38,9 @@ type Subject struct {
 	// Want gives some paths of the installation, relative to the root, and the
 	// component that takes each; "": none.
 	Want map[string]core.Component
+	// Modes are the files, relative to the root, that put the application into a
+	// mode that Maintenance uses.
+	Modes []string
 	// Rootless says that an app needs no root, and none of a certain kind.
 	Rootless bool
 }
@@ -96,6 +99,7 @@ func Run(t *testing.T, s Subject) {
 	t.Run("database says nothing", s.silentDatabase)
 	t.Run("read-only", s.readOnly)
 	t.Run("after restore", s.afterRestore)
+	runRestorer(t, s)
 }
 
 func (s Subject) install(t *testing.T, a Account) (root string, app profile.App) {
@@ -176,11 +180,16 @@ func (s Subject) detect(t *testing.T) {
 	}
 }
 
-func (s Subject) account(t *testing.T) {
-	passwords := []string{
+// passwords are those that a server takes and a careless reader or writer does
+// not.
+func passwords() []string {
+	return []string{
 		"", "plain", `it's`, `"quoted"`, `back\slash`, `\`, `\'`, `\\n`, "päss 🔐 wörd", "a\x00b", "line\nbreak", "a?>b<?php", "// # /*", "$x{$y}", "\xff\xfe",
 	}
-	for _, password := range passwords {
+}
+
+func (s Subject) account(t *testing.T) {
+	for _, password := range passwords() {
 		a := PlainAccount()
 		a.Password = password
 		_, app := s.install(t, a)
