@@ -12,6 +12,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/rights"
 )
 
 // listLive lists what the database has now.
@@ -52,8 +53,10 @@ func (a *asker) listLive(ctx context.Context) error {
 		size[r[0].Text] = r
 	}
 	inBackup := map[string]bool{}
+	backupName := map[string]string{}
 	for _, t := range a.tables {
 		inBackup["table "+a.key(t.Name)] = true
+		backupName[a.key(t.Name)] = t.Name
 	}
 	for _, o := range a.objects {
 		inBackup[o.Kind+" "+o.Name] = true
@@ -63,7 +66,7 @@ func (a *asker) listLive(ctx context.Context) error {
 	}
 	extra := func(kind, name string) {
 		named := kind == "table" || kind == "view" || kind == "sequence"
-		if named && !strings.HasPrefix(a.key(name), a.key(a.in.Database.Prefix)) || strings.HasPrefix(name, ProbePrefix) || len(a.in.Tables) > 0 {
+		if named && !strings.HasPrefix(a.key(name), a.key(a.in.Database.Prefix)) || ours(name) || len(a.in.Tables) > 0 {
 			return
 		}
 		kinds := []string{kind}
@@ -85,10 +88,11 @@ func (a *asker) listLive(ctx context.Context) error {
 			continue
 		}
 		extra("table", name)
-		if strings.HasPrefix(name, ProbePrefix) {
+		if ours(name) {
 			continue
 		}
-		t := LiveTable{Name: name, InBackup: inBackup["table "+a.key(name)]}
+		t := LiveTable{Name: name, BackupName: backupName[a.key(name)]}
+		t.InBackup = t.BackupName != ""
 		if s, ok := size[name]; ok {
 			t.Engine, t.Rows, t.Bytes = s[1].Text, parse(s[2].Text), parse(s[3].Text)
 			t.Exact = countsRows(t.Engine) && !s[2].Null
@@ -102,6 +106,10 @@ func (a *asker) listLive(ctx context.Context) error {
 	slices.SortFunc(a.r.Extra, func(x, y Object) int { return cmp.Or(cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.Name, y.Name)) })
 	return nil
 }
+
+// ours says whether something is backstay's own: a probe, or what a restore
+// keeps beside live tables.
+func ours(name string) bool { return strings.HasPrefix(name, ProbePrefix) || mysql.Reserved(name) }
 
 // countsRows says whether the number of rows that the catalogue gives for an
 // engine is no estimate.
@@ -145,7 +153,7 @@ func (a *asker) listCode(ctx context.Context, extra func(kind, name string)) err
 			}
 			gone := slices.ContainsFunc(a.tables, func(t core.Table) bool { return a.key(t.Name) == a.key(r[2].Text) })
 			kept := slices.ContainsFunc(a.objects, func(o core.SchemaObject) bool { return o.Kind == "trigger" && strings.EqualFold(o.Name, name) })
-			if gone && !kept && !strings.HasPrefix(name, ProbePrefix) {
+			if gone && !kept && !ours(name) {
 				a.fine("extra-trigger", "trigger "+name, "the backup does not have it; it goes with the table %s that is replaced", r[2].Text)
 			}
 		}
@@ -245,6 +253,18 @@ func (a *asker) liveDefiners(ctx context.Context) (map[string]string, error) {
 // plainDiskName matches what DiskName makes of what is not a letter.
 var plainDiskName = regexp.MustCompile("@[0-9a-f]{4}")
 
+// decoded returns the database of what InnoDB calls a table.
+func decoded(table string) string {
+	schema, _, _ := strings.Cut(table, "/")
+	return plainDiskName.ReplaceAllStringFunc(schema, func(code string) string {
+		n, err := strconv.ParseUint(code[1:], 16, 16)
+		if err != nil {
+			return code
+		}
+		return string(rune(n))
+	})
+}
+
 // findOutside looks for foreign keys of other databases to tables that are
 // replaced: they would follow those that are put away.
 func (a *asker) findOutside(ctx context.Context) error {
@@ -275,8 +295,12 @@ func (a *asker) findOutside(ctx context.Context) error {
 			case !strings.Contains(plainDiskName.ReplaceAllString(to, ""), "@"): // letters beyond ASCII may be any table's
 				continue
 			}
-			a.find(core.FindingDecision, "referenced-from-elsewhere", "table "+to, "after the restore, drop the foreign key there and make it again",
-				"a foreign key of table %s, in another database, points to it: it would follow the table that is put away", from)
+			if schema := decoded(r[0].Text); rights.On(schema, a.grants)("ALTER") {
+				a.fine("referenced-from-elsewhere", "table "+to, "a foreign key of table %s, in another database, leads to it, and is led to the restored one", from)
+				continue
+			}
+			a.find(core.FindingDecision, "referenced-from-elsewhere", "table "+to, "GRANT ALTER on that table to the account; or drop the foreign key there and make it again after the restore",
+				"a foreign key of table %s, in another database, leads to it, and would follow the table that is put away, because account %s may not alter that one", from, a.account)
 		}
 		if ok {
 			return nil

@@ -48,7 +48,7 @@ func Meanings() []Meaning {
 		{"history", kinds(fine, decision), "Decision: former versions of rows of system-versioned tables cannot be written on this server; the present rows are restored."},
 		{"definer", kinds(rewrite), "The account may not make views, triggers, routines or events that run as another one; they will run as it."},
 		{"missing-definer", kinds(fine, decision), "Decision: they run as an account that the server does not have, and do not work until it does. Fine: those that are there now do so too, or the account may not see which accounts there are."},
-		{"referenced-from-elsewhere", kinds(decision), "A foreign key in another database points to a table that is replaced, and would follow the old one."},
+		{"referenced-from-elsewhere", kinds(fine, decision), "A foreign key in another database leads to a table that is replaced. Decision: the account may not alter that one, so that it would follow the old table."},
 		{"sessions", kinds(fine), "How many other sessions are in the database now."},
 		{"held-tables", kinds(fine), "A session holds tables, or a transaction open, for five seconds or longer: the switch waits for it."},
 		{"disk-space", kinds(fine, decision), "What the database takes beside the one that is there, by estimate, and what is free where the server keeps its data and its binary log. Fine: there is enough, or the server is on another machine."},

@@ -59,12 +59,13 @@ type Report struct {
 
 // LiveTable is a base table that the database has now.
 type LiveTable struct {
-	Name     string
-	Engine   string
-	Rows     int64 // an estimate unless Exact
-	Exact    bool
-	Bytes    int64 // rows and keys, as the server estimates
-	InBackup bool  // the restore replaces it
+	Name       string
+	Engine     string
+	Rows       int64 // an estimate unless Exact
+	Exact      bool
+	Bytes      int64  // rows and keys, as the server estimates
+	InBackup   bool   // the restore replaces it
+	BackupName string // its name in the backup, which may differ in case; "" when it is not in it
 }
 
 // Object is something in a database.

@@ -240,6 +240,10 @@ func TestLiveAndExtra(t *testing.T) {
 	if len(r.Live) != 3 || r.Live[0].Name != "later" || r.Live[0].InBackup || !r.Live[0].Exact || r.Live[0].Rows != 2 || !r.Live[1].InBackup || r.Live[1].Engine != "InnoDB" || r.Live[1].Bytes == 0 {
 		t.Errorf("%+v", r.Live)
 	}
+	mysqltest.ExecOn(t, cfg, "CREATE TABLE "+mysql.ReservedName("abc", "k1")+" (id INT PRIMARY KEY)")
+	if again := ask(t, cfg, in); len(again.Live) != 3 || len(again.Extra) != 4 {
+		t.Errorf("what a restore keeps is taken for the app's: %+v", again)
+	}
 	in.Database.Prefix = "t"
 	if r = ask(t, cfg, in); slices.Contains(r.Extra, preflight.Object{Kind: "table", Name: "later"}) {
 		t.Error("what is not the app's is said not to be in the backup")

@@ -153,13 +153,13 @@ func (a *asker) rightsByGrants(needed []right) {
 
 // lacks says that the account does not have a right.
 func (a *asker) lacks(r right, text string) {
-	if text != "" {
-		text = ": " + text
-	}
 	hint := fmt.Sprintf("GRANT %s ON %s.* TO the account, or give another account with --database-user and --database-password-file", r.name, mysql.QuoteName(a.name))
 	if r.without != "" {
-		a.find(core.FindingDecision, "wanted-right", r.name, hint, "account %s does not have it%s; %s", a.account, text, r.without)
+		a.find(core.FindingDecision, "wanted-right", r.name, hint, "account %s does not have it; %s", a.account, r.without)
 		return
+	}
+	if text != "" {
+		text = ": " + text
 	}
 	a.find(core.FindingImpossible, "missing-right", r.name, hint, "account %s does not have it in database %s, and the restore needs it%s", a.account, a.name, text)
 }

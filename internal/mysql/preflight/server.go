@@ -229,7 +229,7 @@ func (a *asker) findSettings(context.Context) error {
 		connections = a.number("max_connections") - a.number("threads_connected")
 	}
 	if connections < wanted {
-		a.find(core.FindingDecision, "connections", "", "set database.connections: 1 in backstay.yaml, or raise max_connections or max_user_connections", "the server has %d connections left for account %s, and a restore may want %d", max(connections, 0), a.account, wanted)
+		a.find(core.FindingDecision, "connections", "", "set database.connections: 1 in backstay.yaml, or raise max_connections or max_user_connections", "the server has fewer connections left for account %s than the %d that a restore may want", a.account, wanted)
 	}
 	return nil
 }
