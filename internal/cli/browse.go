@@ -265,10 +265,11 @@ func (s *session) diffCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			changes, err := e.Diff(ctx, a, b)
+			difference, err := e.Diff(ctx, a, b)
 			if err != nil {
 				return err
 			}
+			changes := difference.Changes()
 			if changes == nil {
 				changes = []engine.Change{}
 			}

@@ -170,7 +170,7 @@ func TestDiff(t *testing.T) {
 	a.Write(t, "uploads/gone/x/y.txt", "y")
 	first := enginetest.Backup(t, e, a.Target)
 	same, err := e.Diff(t.Context(), mustOpen(t, e, first.ID), mustOpen(t, e, first.ID))
-	if err != nil || len(same) != 0 {
+	if err != nil || !same.Empty() {
 		t.Errorf("a backup differs from itself: %v, %v", same, err)
 	}
 
@@ -188,10 +188,11 @@ func TestDiff(t *testing.T) {
 		}
 	}
 	second := enginetest.Backup(t, e, a.Target)
-	got, err := e.Diff(t.Context(), mustOpen(t, e, first.ID), mustOpen(t, e, second.ID))
+	difference, err := e.Diff(t.Context(), mustOpen(t, e, first.ID), mustOpen(t, e, second.ID))
 	if err != nil {
 		t.Fatal(err)
 	}
+	got := difference.Changes()
 	want := []engine.Change{
 		{Kind: "changed", Object: "table a", Before: "100 rows", After: "100 rows"},
 		{Kind: "removed", Object: "table bag", Before: "50 rows"},
@@ -208,6 +209,11 @@ func TestDiff(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+	// A folder counts as the files in it.
+	f := difference.Files[0]
+	if f.Added != 0 || f.Removed != 1 || f.Changed != 5 {
+		t.Errorf("%d files added, %d removed, %d changed; want 0, 1 and 5", f.Added, f.Removed, f.Changed)
 	}
 }
 

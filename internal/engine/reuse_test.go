@@ -71,7 +71,7 @@ func TestUnchangedTablesAreNotRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, c := range diff {
+		for _, c := range diff.Changes() {
 			list = append(list, c.Kind+" "+c.Object)
 		}
 		return list
