@@ -30,6 +30,9 @@ type Engine struct {
 	Log        *slog.Logger
 	Version    string // of backstay
 	Host       string
+	// Under is the id of the process whose guard started this one as a part of
+	// its command; "": none did. What that guard holds is not waited for.
+	Under string
 }
 
 // Target is an app to work on.

@@ -19,6 +19,9 @@ import (
 // however that ends.
 type AppLock struct{ f *os.File }
 
+// Guarding is what LockApp is to be told by a guard.
+const Guarding = "guard"
+
 // lockPoll is how often a busy lock is tried again. There is no way to wait
 // for flock and for a context at once.
 const lockPoll = 200 * time.Millisecond
@@ -45,6 +48,12 @@ func (e *Engine) LockApp(ctx context.Context, app, doing string, wait bool) (*Ap
 			return nil, errors.Join(fmt.Errorf("lock app %s: %w", app, err), f.Close())
 		}
 		holder := readHolder(path)
+		if e.Under != "" && strings.HasPrefix(holder, Guarding+" by process "+e.Under+" ") {
+			return nil, errors.Join(&core.Error{
+				Code: core.CodeLocked, Op: "lock app " + app, Message: "this runs under backstay guard, which holds the app until its command has ended",
+				Hint: "guard backs the app up before and after its command; leave backups and restores of the app out of the command",
+			}, f.Close())
+		}
 		if !wait {
 			return nil, errors.Join(&core.Error{
 				Code: core.CodeLocked, Op: "lock app " + app, Message: "another operation works on it: " + holder,
