@@ -8,11 +8,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/files/compare"
 	"github.com/backstay/backstay/internal/files/openat"
 	"github.com/backstay/backstay/internal/files/restore"
 )
@@ -41,14 +43,9 @@ func build(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.
 	if err := Abandon(opt.MovesFile); err != nil {
 		return nil, err
 	}
-	c, err := newComparison(ctx, r, entry, extra, opt)
-	if err != nil {
-		return nil, err
-	}
-	b := &builder{c: c, file: opt.MovesFile, name: name, byFS: map[mount]*staging{}, slots: map[*change]string{}}
-	c.makeRoot = b.makeRoot
+	b := &builder{opt: opt, file: opt.MovesFile, name: name, byFS: map[openat.Mount]*staging{}, slots: map[*compare.Change]string{}}
 	if b.w, err = createLines(opt.MovesFile); err != nil {
-		return nil, failed("write", opt.MovesFile, err)
+		return nil, files.Failed("write", opt.MovesFile, err)
 	}
 	defer func() {
 		for _, s := range b.stages {
@@ -63,15 +60,17 @@ func build(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.
 		return nil, err
 	}
 	if err := openat.SyncPath(filepath.Dir(opt.MovesFile)); err != nil {
-		return nil, failed("write", opt.MovesFile, err)
+		return nil, files.Failed("write", opt.MovesFile, err)
 	}
 	if err := h.at("begun"); err != nil {
 		return nil, err
 	}
-	if err := c.run(ctx, entry); err != nil {
+	how := opt.comparison()
+	how.MakeRoot = b.makeRoot
+	if b.c, err = compare.Contents(ctx, r, entry, extra, how); err != nil {
 		return nil, err
 	}
-	if err := b.check(); err != nil {
+	if err := b.check(entry.Name); err != nil {
 		return nil, err
 	}
 	if err := b.assign(); err != nil {
@@ -90,44 +89,41 @@ func build(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.
 }
 
 // check refuses what could not be switched, before anything is written.
-func (b *builder) check() error {
+func (b *builder) check(component string) error {
 	c := b.c
-	if len(c.obstacles) > 0 {
-		w := c.obstacles[0]
+	if len(c.Obstacles) > 0 {
+		w := c.Obstacles[0]
 		more := ""
-		if n := len(c.obstacles) - 1; n > 0 {
+		if n := len(c.Obstacles) - 1; n > 0 {
 			more = fmt.Sprintf(", and %d more paths cannot be restored", n)
 		}
 		what, hint, _ := strings.Cut(w.Message, "; ")
 		return &core.Error{Code: core.CodeFailed, Op: "restore " + w.Object, Message: what + more, Hint: hint}
 	}
-	if err := c.measure(); err != nil {
-		return err
-	}
-	for _, s := range c.diff.Space {
+	for _, s := range c.Space {
 		if s.Bytes > s.Free {
 			return &core.Error{
-				Code: core.CodeDisk, Op: "restore " + c.component,
+				Code: core.CodeDisk, Op: "restore " + component,
 				Message: fmt.Sprintf("the file system of %s has %d MB free, and what differs takes %d MB", files.Quote(s.Path), s.Free>>20, (s.Bytes+1<<20-1)>>20),
 				Hint:    "free space there and restore again; nothing was changed",
 			}
 		}
 	}
 	// Who may not write to a folder cannot rename in it.
-	for _, f := range c.folders {
-		if !f.touched {
+	for _, f := range c.Folders {
+		if !f.Touched {
 			continue
 		}
-		fd, err := openWay(f)
+		fd, err := f.Open()
 		if err != nil {
-			return failed("open folder", f.real, err)
+			return files.Failed("open folder", f.Real, err)
 		}
 		err = unix.Faccessat(fd, ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
-		if openat.IsErrno(err, unix.EACCES) && int(f.st.Uid) == os.Geteuid() {
+		if openat.IsErrno(err, unix.EACCES) && int(f.Stat.Uid) == os.Geteuid() {
 			err = nil // it will be made writable meanwhile
 		}
 		if err := errors.Join(err, unix.Close(fd)); err != nil {
-			return failed("write to", f.real, err)
+			return files.Failed("write to", f.Real, err)
 		}
 	}
 	return nil
@@ -143,7 +139,7 @@ func (b *builder) fill(ctx context.Context, component string) error {
 	if err != nil {
 		return err
 	}
-	real := map[string]*change{} // by path in the tree made up
+	real := map[string]*compare.Change{} // by path in the tree made up
 	targets := map[string]string{}
 	for i, s := range b.stages {
 		// By its descriptor, so that nobody can put another folder there.
@@ -152,29 +148,34 @@ func (b *builder) fill(ctx context.Context, component string) error {
 			real[placeOf(i)+"/"+b.slots[ch]] = ch
 		}
 	}
+	var mu sync.Mutex
+	progress := b.opt.Progress
+	if progress == nil {
+		progress = core.NoProgress{}
+	}
 	var damaged *restore.Damaged
-	if c.opt.Damaged != nil {
+	if b.opt.Damaged != nil {
 		damaged = &restore.Damaged{}
 	}
-	got, err := restore.Files(ctx, c.reader, tree, extra, restore.Options{
-		Targets: targets, Owners: c.opt.Owners, Verify: true, KeepRoots: true, Damaged: damaged, Progress: quietStage{c.progress}, Workers: c.opt.Workers,
+	got, err := restore.Files(ctx, c.Reader, tree, extra, restore.Options{
+		Targets: targets, Owners: b.opt.Owners, Verify: true, KeepRoots: true, Damaged: damaged, Progress: quietStage{progress}, Workers: b.opt.Workers,
 		Real: func(path string) string {
 			if ch := real[path]; ch != nil {
-				return ch.real
+				return ch.Real
 			}
 			return ""
 		},
 		Denied: func(d restore.Denied) {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.denied = append(c.denied, denied{path: d.Path, uid: d.UID, gid: d.GID, mode: d.Mode})
+			mu.Lock()
+			defer mu.Unlock()
+			c.Denied = append(c.Denied, compare.Denied{Denied: d})
 		},
 	})
 	if err != nil {
 		return err
 	}
 	for _, w := range got.Warnings {
-		c.warnings.Add(w.Code, w.Object, w.Message)
+		c.Warnings.Add(w.Code, w.Object, w.Message)
 	}
 	if damaged != nil {
 		b.leaveOut(component, damaged, real)
@@ -183,19 +184,19 @@ func (b *builder) fill(ctx context.Context, component string) error {
 }
 
 // leaveOut takes note of what is damaged and was not staged.
-func (b *builder) leaveOut(component string, damaged *restore.Damaged, real map[string]*change) {
-	gone := map[*change]bool{}
+func (b *builder) leaveOut(component string, damaged *restore.Damaged, real map[string]*compare.Change) {
+	gone := map[*compare.Change]bool{}
 	for _, path := range damaged.Paths {
 		path = strings.TrimPrefix(path, component+"/")
 		for slot, ch := range real {
 			if slot == path || strings.HasPrefix(path, slot+"/") {
 				gone[ch] = gone[ch] || slot == path
-				b.c.opt.Damaged.Add(filepath.Join(component, ch.path, strings.TrimPrefix(path, slot)), 1)
+				b.opt.Damaged.Add(filepath.Join(component, ch.Path, strings.TrimPrefix(path, slot)), 1)
 			}
 		}
 	}
 	for _, s := range b.stages {
-		s.changes = slices.DeleteFunc(s.changes, func(ch *change) bool { return gone[ch] })
+		s.changes = slices.DeleteFunc(s.changes, func(ch *compare.Change) bool { return gone[ch] })
 	}
 }
 
@@ -208,41 +209,41 @@ func (quietStage) Stage(string, int64) {}
 func (b *builder) finish(component string) (*Built, error) {
 	c := b.c
 	built := &Built{
-		Component: component, Targets: c.opt.Targets, MovesFile: b.file, Made: b.made, Added: c.diff.Added, Changed: c.diff.Changed,
-		Removed: c.diff.Removed, Extra: c.diff.Extra, Metadata: c.diff.Metadata, Unchanged: c.diff.Unchanged, Bytes: c.diff.Bytes,
+		Component: component, Targets: b.opt.Targets, MovesFile: b.file, Made: b.made, Added: c.Added, Changed: c.Changed,
+		Removed: c.Removed, Extra: c.Extra, Metadata: c.Metadata, Unchanged: c.Unchanged, Bytes: c.Bytes,
 	}
-	owners := newOwnerTree(c)
+	owners := &ownerTree{wanted: len(c.Denied) > 0}
 	for i, s := range b.stages {
 		built.Stages = append(built.Stages, Stage{Path: s.path})
 		for _, ch := range s.changes {
 			m := &move{
-				placePath: placePath{ch.in.place, rawPath(ch.dir)}, Name: rawPath(ch.name), Stage: i, Slot: rawPath(b.slots[ch]),
-				Take: ch.take, Had: ch.had, IsDir: ch.dirs,
+				placePath: placePath{ch.In.Place, rawPath(ch.Dir)}, Name: rawPath(ch.Name), Stage: i, Slot: rawPath(b.slots[ch]),
+				Take: ch.Take, Had: ch.Had, IsDir: ch.IsDir,
 			}
-			if !ch.take {
+			if !ch.Take {
 				st, err := openat.Lstat(s.fd, b.slots[ch])
 				if err != nil {
-					return nil, failed("stat what was staged for", ch.real, err)
+					return nil, files.Failed("stat what was staged for", ch.Real, err)
 				}
 				m.Inode = st.Ino
-				owners.see(ch.real, &st)
+				owners.see(ch.Real, &st)
 				if openat.IsDir(&st) {
-					if err := b.inside(owners, i, s.fd, b.slots[ch], b.slots[ch], ch.real); err != nil {
-						return nil, failed("look through what was staged for", ch.real, err)
+					if err := b.inside(owners, i, s.fd, b.slots[ch], b.slots[ch], ch.Real); err != nil {
+						return nil, files.Failed("look through what was staged for", ch.Real, err)
 					}
 				}
 			}
 			if err := b.w.put(line{Move: m}); err != nil {
-				return nil, failed("write", b.file, err)
+				return nil, files.Failed("write", b.file, err)
 			}
 		}
 	}
 	if err := b.folderLines(); err != nil {
 		return nil, err
 	}
-	c.denyFolders()
-	built.Warnings = c.warnings.All("")
-	built.Commands = owners.commands(c.denied)
+	c.Denied = append(c.Denied, deniedFolders(c)...)
+	built.Warnings = c.Warnings.All("")
+	built.Commands = owners.commands(c.Denied)
 	if err := b.announce(line{Built: built}); err != nil {
 		return nil, err
 	}
@@ -284,44 +285,44 @@ func (b *builder) inside(owners *ownerTree, stage, dir int, name, slot, real str
 // to become of them.
 func (b *builder) folderLines() error {
 	c := b.c
-	put := func(l line) error { return failed("write", b.file, b.w.put(l)) }
-	for _, f := range c.folders {
-		at := placePath{f.place, rawPath(f.rel)}
-		if f.parent == nil {
-			if err := put(line{Root: &rootLine{Place: f.place, Path: rawPath(f.root), Inode: f.st.Ino}}); err != nil {
+	put := func(l line) error { return files.Failed("write", b.file, b.w.put(l)) }
+	for _, f := range c.Folders {
+		at := placePath{f.Place, rawPath(f.Rel)}
+		if f.Parent == nil {
+			if err := put(line{Root: &rootLine{Place: f.Place, Path: rawPath(f.Root), Inode: f.Stat.Ino}}); err != nil {
 				return err
 			}
 		}
-		if f.followed {
+		if f.Followed {
 			if err := put(line{Follow: &at}); err != nil {
 				return err
 			}
 		}
-		if len(f.same) > 0 {
-			s := &sameLine{placePath: at, Ctimes: f.ctimes}
-			for _, n := range f.same {
+		if len(f.Same) > 0 {
+			s := &sameLine{placePath: at, Ctimes: f.Ctimes}
+			for _, n := range f.Same {
 				s.Names = append(s.Names, rawPath(n))
 			}
 			if err := put(line{Same: s}); err != nil {
 				return err
 			}
 		}
-		if !f.touched && !f.meta {
+		if !f.Touched && !f.Meta {
 			continue
 		}
-		l := &folderLine{placePath: at, Set: f.set, Meta: f.meta, Old: attributesOf(&f.st)}
-		l.Old.Xattrs = f.xattrs
-		if f.set {
-			uid, gid := c.owners.IDs(f.entry)
-			t := f.entry.ModTime
-			l.New = &attributes{Mode: files.UnixMode(f.entry.Mode), UID: uid, GID: gid, Time: [2]int64{t.Unix(), int64(t.Nanosecond())}, Xattrs: f.extra.Xattrs}
+		l := &folderLine{placePath: at, Set: f.Set, Meta: f.Meta, Old: attributesOf(&f.Stat)}
+		l.Old.Xattrs = f.Xattrs
+		if f.Set {
+			uid, gid := c.Owners.IDs(f.Entry)
+			t := f.Entry.ModTime
+			l.New = &attributes{Mode: files.UnixMode(f.Entry.Mode), UID: uid, GID: gid, Time: [2]int64{t.Unix(), int64(t.Nanosecond())}, Xattrs: f.Extra.Xattrs}
 		}
 		if err := put(line{Folder: l}); err != nil {
 			return err
 		}
 	}
-	for _, l := range c.partly {
-		if err := put(line{Folder: l}); err != nil {
+	for _, p := range c.Partly {
+		if err := put(line{Folder: &folderLine{placePath: placePath{p.Place, rawPath(p.Rel)}, Old: attributesOf(&p.Stat)}}); err != nil {
 			return err
 		}
 	}

@@ -11,40 +11,35 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/files/compare"
 	"github.com/backstay/backstay/internal/files/openat"
+	"github.com/backstay/backstay/internal/files/restore"
 )
 
-// denied is what only root could set.
-type denied struct {
-	path     string
-	uid, gid uint32
-	mode     uint32 // to be set after the owner; 0: none
-	modeOnly bool
-}
-
-// denyFolders notes which live folders this user will not be able to change.
-func (c *comparison) denyFolders() {
-	if c.asRoot {
-		return
+// deniedFolders returns which live folders this user will not be able to change.
+func deniedFolders(c *compare.Result) (all []compare.Denied) {
+	if c.AsRoot {
+		return nil
 	}
-	for _, f := range c.folders {
-		if !f.meta {
+	for _, f := range c.Folders {
+		if !f.Meta {
 			continue
 		}
-		uid, gid := c.owners.IDs(f.entry)
-		mode := files.UnixMode(f.entry.Mode)
-		mine := int(f.st.Uid) == os.Geteuid()
-		d := denied{path: f.real, uid: uid, gid: gid, modeOnly: f.st.Uid == uid && (mine || f.st.Gid == gid)}
-		if f.real == "" {
-			d.path = "/"
+		uid, gid := c.Owners.IDs(f.Entry)
+		mode := files.UnixMode(f.Entry.Mode)
+		mine := int(f.Stat.Uid) == os.Geteuid()
+		d := compare.Denied{Denied: restore.Denied{Path: f.Real, UID: uid, GID: gid}, ModeOnly: f.Stat.Uid == uid && (mine || f.Stat.Gid == gid)}
+		if f.Real == "" {
+			d.Path = "/"
 		}
-		if !mine && f.st.Mode&0o7777 != mode {
-			d.mode = mode
+		if !mine && f.Stat.Mode&0o7777 != mode {
+			d.Mode = mode
 		}
-		if !d.modeOnly || d.mode != 0 {
-			c.denied = append(c.denied, d)
+		if !d.ModeOnly || d.Mode != 0 {
+			all = append(all, d)
 		}
 	}
+	return all
 }
 
 // ownerTree is what was staged, with the owners that it has, in the order of a walk.
@@ -60,8 +55,6 @@ type ownedPath struct {
 	denied   bool
 }
 
-func newOwnerTree(c *comparison) *ownerTree { return &ownerTree{wanted: len(c.denied) > 0} }
-
 func (t *ownerTree) see(path string, st *unix.Stat_t) {
 	if t.wanted {
 		t.paths = append(t.paths, ownedPath{path: path, uid: st.Uid, gid: st.Gid, isDir: openat.IsDir(st)})
@@ -73,25 +66,25 @@ const commandBytes = 16 << 10
 
 // commands returns the lines that set what was denied: one for a whole folder where
 // everything in it is to have the same owner.
-func (t *ownerTree) commands(all []denied) []string {
+func (t *ownerTree) commands(all []compare.Denied) []string {
 	if len(all) == 0 {
 		return nil
 	}
-	byPath := make(map[string]denied, len(all))
+	byPath := make(map[string]compare.Denied, len(all))
 	for _, d := range all {
-		byPath[d.path] = d
+		byPath[d.Path] = d
 	}
 	each, whole := map[[2]uint32][]string{}, map[[2]uint32][]string{}
 	modes := map[uint32][]string{}
 	for _, path := range slices.Sorted(maps.Keys(byPath)) {
-		if d := byPath[path]; d.mode != 0 {
-			modes[d.mode] = append(modes[d.mode], path)
+		if d := byPath[path]; d.Mode != 0 {
+			modes[d.Mode] = append(modes[d.Mode], path)
 		}
 	}
 	for i := range t.paths {
 		p := &t.paths[i]
-		if d, ok := byPath[p.path]; ok && !d.modeOnly {
-			p.uid, p.gid, p.denied = d.uid, d.gid, true
+		if d, ok := byPath[p.path]; ok && !d.ModeOnly {
+			p.uid, p.gid, p.denied = d.UID, d.GID, true
 		}
 		if p.denied {
 			delete(byPath, p.path)
@@ -113,8 +106,8 @@ func (t *ownerTree) commands(all []denied) []string {
 		at = end
 	}
 	for _, path := range slices.Sorted(maps.Keys(byPath)) {
-		if d := byPath[path]; !d.modeOnly {
-			own := [2]uint32{d.uid, d.gid}
+		if d := byPath[path]; !d.ModeOnly {
+			own := [2]uint32{d.UID, d.GID}
 			each[own] = append(each[own], path)
 		}
 	}

@@ -101,23 +101,23 @@ func drop(b *Built) error {
 func (p *plan) remove(side Side) error {
 	for _, s := range p.stages {
 		if err := removeStage(s); err != nil {
-			return failed("remove", s, err)
+			return files.Failed("remove", s, err)
 		}
 	}
 	if side == Old {
 		for _, made := range slices.Backward(p.made) {
 			err := unix.Rmdir(made)
 			if err != nil && !openat.IsErrno(err, unix.ENOENT, unix.ENOTEMPTY, unix.EEXIST, unix.ENOTDIR, unix.EBUSY) {
-				return failed("remove", made, err)
+				return files.Failed("remove", made, err)
 			}
 		}
 	}
 	for _, path := range []string{passFile(p.file) + ".new", passFile(p.file), p.file} {
 		if err := removeFile(path); err != nil {
-			return failed("remove", path, err)
+			return files.Failed("remove", path, err)
 		}
 	}
-	return failed("remove", p.file, openat.SyncPath(filepath.Dir(p.file)))
+	return files.Failed("remove", p.file, openat.SyncPath(filepath.Dir(p.file)))
 }
 
 // removeStage removes a staging folder. The folder that it is in keeps its time.
@@ -138,21 +138,21 @@ func removeStage(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	on, err := mountOf(in)
+	on, err := openat.MountOf(in)
 	if err != nil {
 		return err
 	}
 	if err := removeAll(in, name, on); err != nil {
 		return err
 	}
-	if err := openat.SetTime(in, modTime(&st)); err != nil && !openat.IsErrno(err, unix.EPERM) {
+	if err := openat.SetTime(in, openat.ModTime(&st)); err != nil && !openat.IsErrno(err, unix.EPERM) {
 		return err
 	}
 	return openat.Sync(in)
 }
 
 // removeAll removes a name with all that is in it, and nothing that is mounted there.
-func removeAll(dir int, name string, on mount) (err error) {
+func removeAll(dir int, name string, on openat.Mount) (err error) {
 	err = unix.Unlinkat(dir, name, 0)
 	if err == nil || openat.IsErrno(err, unix.ENOENT) {
 		return nil
@@ -172,7 +172,7 @@ func removeAll(dir int, name string, on mount) (err error) {
 			err = cerr
 		}
 	}()
-	m, err := mountOf(fd)
+	m, err := openat.MountOf(fd)
 	if err != nil {
 		return err
 	}
@@ -219,7 +219,7 @@ func keptBytes(b *Built) (total int64, err error) {
 	for _, s := range b.Stages {
 		n, err := spaceOf(unix.AT_FDCWD, s.Path, seen)
 		if err != nil {
-			return 0, failed("measure", s.Path, err)
+			return 0, files.Failed("measure", s.Path, err)
 		}
 		total += n
 	}
@@ -289,7 +289,7 @@ func changed(ctx context.Context, b *Built) (_ []core.Warning, err error) {
 			continue
 		}
 		if err != nil {
-			return nil, failed("open folder", x.real(s.placePath, ""), err)
+			return nil, files.Failed("open folder", x.real(s.placePath, ""), err)
 		}
 		for i, n := range s.Names {
 			st, err := openat.Lstat(dir, string(n))
@@ -300,7 +300,7 @@ func changed(ctx context.Context, b *Built) (_ []core.Warning, err error) {
 			case openat.IsErrno(err, unix.ENOENT):
 				warnings.Add("newer", x.real(s.placePath, n), "it was as in the backup and was removed since; it was not restored")
 			case err != nil:
-				return nil, failed("stat", x.real(s.placePath, n), err)
+				return nil, files.Failed("stat", x.real(s.placePath, n), err)
 			case st.Ctim.Nano() != s.Ctimes[i]:
 				warnings.Add("newer", x.real(s.placePath, n), "it was as in the backup and was changed since; it stays as it is now")
 			}

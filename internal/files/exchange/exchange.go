@@ -18,6 +18,7 @@ import (
 	"context"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files/compare"
 	"github.com/backstay/backstay/internal/files/restore"
 )
 
@@ -66,64 +67,28 @@ type Options struct {
 	Workers  int           // files read or written at the same time; 0: 4
 }
 
-// MaxListed is how many paths a List holds.
-const MaxListed = 200
+// What Compare finds is what package compare does.
+type (
+	// Difference is what a restore would do to the live tree.
+	Difference = compare.Difference
+	// List counts paths, and names the first of them.
+	List = compare.List
+	// Space is what a file system must have room for.
+	Space = compare.Space
+)
 
-// List counts paths, and names the first of them.
-type List struct {
-	Files   int64 `json:"files"`   // files and symbolic links, those in whole folders too
-	Folders int64 `json:"folders"` // folders that are wholly so, each counted once with all below it
-	// Paths are absolute, at most MaxListed, and quoted where they are not
-	// printable; a folder that is wholly so stands for all that is in it, and ends with "/".
-	Paths []string `json:"paths,omitempty"`
-}
-
-// Space is what a file system must have room for.
-type Space struct {
-	Path       string `json:"path"`        // a folder on it
-	Bytes      int64  `json:"bytes"`       // needed for what is staged, in whole blocks
-	Free       int64  `json:"free"`        // for this user
-	Inodes     int64  `json:"inodes"`      // files, links and folders needed
-	FreeInodes int64  `json:"free_inodes"` // -1: the file system does not say, or has no limit
-}
-
-// Enough says whether it fits.
-func (s Space) Enough() bool {
-	return s.Bytes <= s.Free && (s.FreeInodes < 0 || s.Inodes <= s.FreeInodes)
-}
-
-// Difference is what a restore would do to the live tree.
-type Difference struct {
-	Added   List `json:"added"`   // in the backup only
-	Changed List `json:"changed"` // in both, and not the same
-	Removed List `json:"removed"` // on the live side only, and taken away: with Clean
-	Extra   List `json:"extra"`   // on the live side only, and staying: without Clean
-	// Metadata counts folders that are in both and whose owner, mode, time or attributes differ.
-	Metadata  int64 `json:"metadata"`
-	Unchanged int64 `json:"unchanged"` // files and symbolic links
-	Bytes     int64 `json:"bytes"`     // of the files to be staged
-	Space     []Space
-	// Obstacles keep Build from succeeding; code "mounted", "immutable", "denied",
-	// "not_owned" or "no_folder"; the message has what to do.
-	Obstacles []core.Warning `json:"obstacles,omitempty"`
+func (o Options) comparison() compare.Options {
+	return compare.Options{
+		Targets: o.Targets, Paths: o.Paths, Owners: o.Owners, Trees: o.Trees, Kept: o.Kept, Follow: o.Follow, Clean: o.Clean,
+		Transform: o.Transform, Damaged: o.Damaged, Progress: o.Progress, Workers: o.Workers,
+	}
 }
 
 // Compare compares the backup with the live tree without reading contents: by
 // type, size, modification time, mode and owner. It changes nothing. extra is the
 // object of the component's extra.jsonl, "" when it has none.
 func Compare(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.ObjectID, opt Options) (*Difference, error) {
-	c, err := newComparison(ctx, r, entry, extra, opt)
-	if err != nil {
-		return nil, err
-	}
-	c.quick = true
-	if err := c.run(ctx, entry); err != nil {
-		return nil, err
-	}
-	if err := c.measure(); err != nil {
-		return nil, err
-	}
-	return &c.diff, nil
+	return compare.Quick(ctx, r, entry, extra, opt.comparison())
 }
 
 // Stage is a staging folder.

@@ -311,7 +311,7 @@ func writePass(movesFile string, to Side, moves []*move, folders []*folderLine) 
 	}
 	w, err := createLines(temp)
 	if err != nil {
-		return failed("write", temp, err)
+		return files.Failed("write", temp, err)
 	}
 	put := func() error {
 		if err := w.put(line{Pass: &passHead{To: to}}); err != nil {
@@ -337,7 +337,7 @@ func writePass(movesFile string, to Side, moves []*move, folders []*folderLine) 
 		err = openat.SyncPath(filepath.Dir(path))
 	}
 	if err != nil {
-		return errors.Join(failed("write", path, err), removeFile(temp))
+		return errors.Join(files.Failed("write", path, err), removeFile(temp))
 	}
 	return nil
 }
@@ -347,7 +347,7 @@ func passDone(movesFile string) error {
 	path := passFile(movesFile)
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return failed("write", path, err)
+		return files.Failed("write", path, err)
 	}
 	b, err := json.Marshal(line{Done: true})
 	if err != nil {
@@ -366,7 +366,7 @@ func passDone(movesFile string) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	return failed("write", path, errors.Join(err, f.Close()))
+	return files.Failed("write", path, errors.Join(err, f.Close()))
 }
 
 func removeFile(path string) error {

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/backstay/backstay/internal/files"
 	"github.com/backstay/backstay/internal/files/openat"
 )
 
@@ -21,7 +22,7 @@ func (x *exchange) move(m *move) error {
 	real := x.real(m.placePath, m.Name)
 	slotDir, slot, err := x.slotDir(m.Stage, m.Slot)
 	if err != nil {
-		return failed("open staging folder for", real, err)
+		return files.Failed("open staging folder for", real, err)
 	}
 	dir, err := x.folder(m.placePath)
 	if openat.IsErrno(err, unix.ENOENT, unix.ENOTDIR, unix.ELOOP) && x.to == Old {
@@ -29,13 +30,13 @@ func (x *exchange) move(m *move) error {
 		return nil
 	}
 	if err != nil {
-		return failed("open folder of", real, err)
+		return files.Failed("open folder of", real, err)
 	}
 	err = x.change(slotDir, slot, dir, m)
 	if openat.IsErrno(err, unix.EACCES) {
 		err = x.unlock(dir, slotDir, slot, m, err)
 	}
-	return failed("replace", real, err)
+	return files.Failed("replace", real, err)
 }
 
 // change does what move does. What comes in must be in the slot; what goes out need not be there.
@@ -141,11 +142,11 @@ func (x *exchange) settle() error {
 			continue
 		}
 		if err != nil {
-			return failed("open staging folder of", string(m.Slot), err)
+			return files.Failed("open staging folder of", string(m.Slot), err)
 		}
 		aside, err := there(slotDir, slot+asideSuffix)
 		if err != nil {
-			return failed("stat staged", string(m.Slot), err)
+			return files.Failed("stat staged", string(m.Slot), err)
 		}
 		if !aside {
 			continue
@@ -153,17 +154,17 @@ func (x *exchange) settle() error {
 		real := x.real(m.placePath, m.Name)
 		full, err := there(slotDir, slot)
 		if err != nil {
-			return failed("stat staged", string(m.Slot), err)
+			return files.Failed("stat staged", string(m.Slot), err)
 		}
 		if !full {
 			if err := x.rename(slotDir, slot+asideSuffix, slotDir, slot); err != nil {
-				return failed("keep", real, err)
+				return files.Failed("keep", real, err)
 			}
 			continue
 		}
 		dir, err := x.folder(m.placePath)
 		if err != nil {
-			return failed("open folder of", real, err)
+			return files.Failed("open folder of", real, err)
 		}
 		err = x.rename(slotDir, slot+asideSuffix, dir, string(m.Name))
 		if openat.IsErrno(err, unix.EEXIST) {
@@ -172,7 +173,7 @@ func (x *exchange) settle() error {
 			err = x.rename(slotDir, slot+asideSuffix, slotDir, slot+asideSuffix+"-kept")
 		}
 		if err != nil {
-			return failed("put back", real, err)
+			return files.Failed("put back", real, err)
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/files/compare"
 	"github.com/backstay/backstay/internal/files/openat"
 	"github.com/backstay/backstay/internal/files/xattr"
 )
@@ -30,21 +31,22 @@ Do not move or change anything: see "backstay undo --help". To free the space, u
 // staging is a staging folder while it is filled.
 type staging struct {
 	path    string
-	mount   mount
+	mount   openat.Mount
 	fd      int
-	changes []*change
+	changes []*compare.Change
 }
 
 // builder is the state of one Build.
 type builder struct {
-	c      *comparison
+	c      *compare.Result
+	opt    Options
 	file   string
 	w      *lineWriter
 	name   string
 	stages []*staging
 	made   []string
-	byFS   map[mount]*staging
-	slots  map[*change]string
+	byFS   map[openat.Mount]*staging
+	slots  map[*compare.Change]string
 }
 
 // put writes lines that must be on disk before what they announce is done.
@@ -53,7 +55,7 @@ func (b *builder) announce(l line) error {
 	if err == nil {
 		err = b.w.sync()
 	}
-	return failed("write", b.file, err)
+	return files.Failed("write", b.file, err)
 }
 
 // makeRoot makes a target folder and those above it.
@@ -77,23 +79,23 @@ func (b *builder) makeRoot(path string) error {
 
 // stageFor returns the staging folder for what comes into a folder. It is beside the
 // target where that can be, or in the target, or as high in a mounted folder as can be.
-func (b *builder) stageFor(f *folder) (*staging, error) {
-	if s := b.byFS[f.mount]; s != nil {
+func (b *builder) stageFor(f *compare.Folder) (*staging, error) {
+	if s := b.byFS[f.Mount]; s != nil {
 		return s, nil
 	}
-	var way []*folder
-	for at := f; at != nil; at = at.parent {
+	var way []*compare.Folder
+	for at := f; at != nil; at = at.Parent {
 		way = append(way, at)
 	}
 	var denied error
 	for i := len(way) - 1; i >= 0; i-- {
 		at := way[i]
-		if at.mount != f.mount {
+		if at.Mount != f.Mount {
 			continue
 		}
-		fd, err := openWay(at)
+		fd, err := at.Open()
 		if err != nil {
-			return nil, failed("open folder", at.real, err)
+			return nil, files.Failed("open folder", at.Real, err)
 		}
 		s, err := b.stageNear(fd, at)
 		if cerr := unix.Close(fd); err == nil {
@@ -101,14 +103,14 @@ func (b *builder) stageFor(f *folder) (*staging, error) {
 		}
 		if openat.IsErrno(err, unix.EACCES, unix.EPERM) {
 			if denied == nil {
-				denied = failed("make a staging folder in", at.real, err)
+				denied = files.Failed("make a staging folder in", at.Real, err)
 			}
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		b.byFS[f.mount] = s
+		b.byFS[f.Mount] = s
 		b.stages = append(b.stages, s)
 		return s, nil
 	}
@@ -116,16 +118,16 @@ func (b *builder) stageFor(f *folder) (*staging, error) {
 }
 
 // stageNear makes a staging folder beside the root that is open, or else in the open folder.
-func (b *builder) stageNear(fd int, at *folder) (*staging, error) {
-	if at.parent == nil {
+func (b *builder) stageNear(fd int, at *compare.Folder) (*staging, error) {
+	if at.Parent == nil {
 		above, err := openat.DirThroughLinks(fd, "..")
 		if err == nil {
-			m, merr := mountOf(above)
+			m, merr := openat.MountOf(above)
 			here, herr := openat.Fstat(above)
 			var s *staging
 			err = errors.Join(merr, herr)
 			// The folder above "/" is "/".
-			if err == nil && m == at.mount && here.Ino != at.st.Ino {
+			if err == nil && m == at.Mount && here.Ino != at.Stat.Ino {
 				s, err = b.makeStage(above, m)
 			}
 			err = errors.Join(err, unix.Close(above))
@@ -137,11 +139,11 @@ func (b *builder) stageNear(fd int, at *folder) (*staging, error) {
 			return nil, err
 		}
 	}
-	return b.makeStage(fd, at.mount)
+	return b.makeStage(fd, at.Mount)
 }
 
 // makeStage makes the staging folder in an open folder, whose time stays what it was.
-func (b *builder) makeStage(in int, on mount) (s *staging, err error) {
+func (b *builder) makeStage(in int, on openat.Mount) (s *staging, err error) {
 	real, err := os.Readlink(openat.Path(in))
 	if err != nil {
 		return nil, err
@@ -168,12 +170,12 @@ func (b *builder) makeStage(in int, on mount) (s *staging, err error) {
 	}
 	fd, err := openat.Dir(in, b.name)
 	if err != nil {
-		return nil, failed("open folder", path, err)
+		return nil, files.Failed("open folder", path, err)
 	}
 	s = &staging{path: path, mount: on, fd: fd}
 	defer func() {
 		if err != nil {
-			err = errors.Join(failed("make staging folder", path, err), unix.Close(fd))
+			err = errors.Join(files.Failed("make staging folder", path, err), unix.Close(fd))
 		}
 	}()
 	// Nothing in it is to inherit a group or an access control list.
@@ -198,36 +200,16 @@ func (b *builder) makeStage(in int, on mount) (s *staging, err error) {
 
 // keepTime gives an open folder its time back, where this user may, and syncs it.
 func (b *builder) keepTime(fd int, st *unix.Stat_t) error {
-	if err := openat.SetTime(fd, modTime(st)); err != nil && !openat.IsErrno(err, unix.EPERM) {
+	if err := openat.SetTime(fd, openat.ModTime(st)); err != nil && !openat.IsErrno(err, unix.EPERM) {
 		return err
 	}
 	return openat.Sync(fd)
 }
 
-// openWay opens a folder that was compared again, from its root down and through no
-// link but those that are followed.
-func openWay(f *folder) (int, error) {
-	if f.parent == nil {
-		return openat.DirThroughLinks(unix.AT_FDCWD, f.root)
-	}
-	above, err := openWay(f.parent)
-	if err != nil {
-		return -1, err
-	}
-	name := filepath.Base(f.rel)
-	fd := -1
-	if f.followed {
-		fd, err = openat.DirThroughLinks(above, name)
-	} else {
-		fd, err = openat.Dir(above, name)
-	}
-	return fd, errors.Join(err, unix.Close(above))
-}
-
 // assign gives each change a slot in a staging folder.
 func (b *builder) assign() error {
-	for _, ch := range b.c.changes {
-		s, err := b.stageFor(ch.in)
+	for _, ch := range b.c.Changes {
+		s, err := b.stageFor(ch.In)
 		if err != nil {
 			return err
 		}
@@ -244,27 +226,27 @@ func placeOf(stage int) string { return fmt.Sprintf("s%d", stage) }
 // tree makes up the folder that is to be written to the staging folders: a place for
 // each, in which each slot is an entry. It returns the object of its extra.jsonl too.
 func (b *builder) tree(ctx context.Context, component string) (core.Entry, core.ObjectID, error) {
-	o := b.c.reader
+	o := b.c.Reader
 	var places []core.Entry
 	at := map[string]string{} // path in the component → path in the tree made up
 	for i, s := range b.stages {
 		var entries []core.Entry
 		for _, ch := range s.changes {
-			if ch.take {
+			if ch.Take {
 				continue
 			}
-			e := ch.entry
+			e := ch.Entry
 			e.Name = b.slots[ch]
 			entries = append(entries, e)
-			at[ch.path] = placeOf(i) + "/" + e.Name
+			at[ch.Path] = placeOf(i) + "/" + e.Name
 		}
-		places = append(places, o.folder(placeOf(i), entries))
+		places = append(places, o.Folder(placeOf(i), entries))
 	}
 	extra, err := b.extras(ctx, at)
 	if err != nil {
 		return core.Entry{}, "", err
 	}
-	return o.folder(component, places), extra, nil
+	return o.Folder(component, places), extra, nil
 }
 
 // staged returns where a path of the component is in the tree made up, "" when it is not in it.
@@ -283,7 +265,7 @@ func staged(at map[string]string, path string) string {
 
 // extras makes up the extra.jsonl of the tree made up.
 func (b *builder) extras(ctx context.Context, at map[string]string) (core.ObjectID, error) {
-	if len(b.c.extras) == 0 {
+	if len(b.c.Extras) == 0 {
 		return "", nil
 	}
 	// Of each file with several names that are staged together, the first one is the
@@ -301,14 +283,14 @@ func (b *builder) extras(ctx context.Context, at map[string]string) (core.Object
 			first[g] = to
 		}
 	}
-	for path, x := range b.c.extras {
+	for path, x := range b.c.Extras {
 		if x.Link != "" {
 			join(x.Link, path)
 			join(x.Link, x.Link)
 		}
 	}
 	lines := map[string]files.Extra{}
-	for path, x := range b.c.extras {
+	for path, x := range b.c.Extras {
 		if err := ctx.Err(); err != nil {
 			return "", err
 		}
@@ -317,7 +299,7 @@ func (b *builder) extras(ctx context.Context, at map[string]string) (core.Object
 			continue
 		}
 		link := x.Link
-		if link == "" && b.c.linked[path] {
+		if link == "" && b.c.Linked[path] {
 			link = path
 		}
 		x.Path, x.Link = to, ""
@@ -332,7 +314,7 @@ func (b *builder) extras(ctx context.Context, at map[string]string) (core.Object
 		}
 		lines[to] = x
 	}
-	for path := range b.c.linked { // which need not have a line of their own
+	for path := range b.c.Linked { // which need not have a line of their own
 		to := staged(at, path)
 		if to == "" {
 			continue
@@ -356,7 +338,7 @@ func (b *builder) extras(ctx context.Context, at map[string]string) (core.Object
 		}
 		text = append(text, line...)
 	}
-	return b.c.reader.file(text).ID, nil
+	return b.c.Reader.File(text).ID, nil
 }
 
 // before says whether a walk that goes through folders in byte order comes to a before b.

@@ -132,19 +132,19 @@ func (x *exchange) open() error {
 			}
 		}
 		if err != nil {
-			return failed("open staging folder", s, err)
+			return files.Failed("open staging folder", s, err)
 		}
 		x.stages = append(x.stages, fd)
 	}
 	for place, r := range x.p.roots {
 		fd, err := openat.DirThroughLinks(unix.AT_FDCWD, string(r.Path))
 		if err != nil {
-			return failed("open folder", string(r.Path), err)
+			return files.Failed("open folder", string(r.Path), err)
 		}
 		x.roots[place] = fd
 		st, err := openat.Fstat(fd)
 		if err != nil {
-			return failed("stat", string(r.Path), err)
+			return files.Failed("stat", string(r.Path), err)
 		}
 		if st.Ino != r.Inode {
 			return &core.Error{
@@ -214,14 +214,14 @@ func (x *exchange) inSlot(m *move) (inode uint64, isDir bool, err error) {
 		return 0, false, nil
 	}
 	if err != nil {
-		return 0, false, failed("open staging folder of", string(m.Slot), err)
+		return 0, false, files.Failed("open staging folder of", string(m.Slot), err)
 	}
 	st, err := openat.Lstat(dir, name)
 	if openat.IsErrno(err, unix.ENOENT) {
 		return 0, false, nil
 	}
 	if err != nil {
-		return 0, false, failed("stat staged", string(m.Slot), err)
+		return 0, false, files.Failed("stat staged", string(m.Slot), err)
 	}
 	return st.Ino, openat.IsDir(&st), nil
 }
@@ -264,11 +264,11 @@ func (x *exchange) begin() error {
 			continue
 		}
 		if err != nil {
-			return failed("open folder", x.real(l.placePath, ""), err)
+			return files.Failed("open folder", x.real(l.placePath, ""), err)
 		}
 		st, err := openat.Fstat(fd)
 		if err != nil {
-			return failed("stat", x.real(l.placePath, ""), err)
+			return files.Failed("stat", x.real(l.placePath, ""), err)
 		}
 		x.before[l.placePath] = attributesOf(&st)
 	}
@@ -278,193 +278,6 @@ func (x *exchange) begin() error {
 // needed says whether something is to be moved in a folder.
 func (x *exchange) needed(at placePath) bool {
 	return slices.ContainsFunc(x.moves, func(m *move) bool { return m.placePath == at && m.On != x.to })
-}
-
-// plan returns what a path of the last pass is in the next one: itself, or, where
-// folders must be merged, what is in it.
-func (x *exchange) plan(m *move, now Side) ([]*move, error) {
-	inode, isDir, err := x.inSlot(m)
-	if err != nil {
-		return nil, err
-	}
-	next := *m
-	next.On, next.Inode = now, inode
-	if now == x.to {
-		return []*move{&next}, nil
-	}
-	if x.p.pass == nil && !m.Take && inode != m.Inode {
-		return nil, &core.Error{
-			Code: core.CodeFailed, Op: "restore " + files.Quote(x.real(m.placePath, m.Name)), Message: "what was staged for it is not there any more",
-			Hint: "somebody changed " + files.Quote(x.p.stages[m.Stage]) + "; free it with `backstay undo APP --drop` and restore again",
-		}
-	}
-	if m.Take {
-		return []*move{&next}, nil
-	}
-	dir, err := x.folder(m.placePath)
-	if openat.IsErrno(err, unix.ENOENT, unix.ENOTDIR, unix.ELOOP) && x.to == Old {
-		return []*move{&next}, nil
-	}
-	if err != nil {
-		return nil, failed("open folder", x.real(m.placePath, ""), err)
-	}
-	st, err := openat.Lstat(dir, string(m.Name))
-	if openat.IsErrno(err, unix.ENOENT) {
-		return []*move{&next}, nil
-	}
-	if err != nil {
-		return nil, failed("stat", x.real(m.placePath, m.Name), err)
-	}
-	if x.to == New {
-		if isDir && openat.IsDir(&st) {
-			return x.merge(&next)
-		}
-		if !m.Had && x.p.pass == nil {
-			x.warnings.Add("newer", x.real(m.placePath, m.Name), "it was put there after the restore looked, and is kept in the staging folder")
-		}
-		return []*move{&next}, nil
-	}
-	if m.IsDir && openat.IsDir(&st) {
-		return x.unmerge(&next, inode != 0)
-	}
-	return []*move{&next}, nil
-}
-
-// merge plans to put what is in a staged folder into a live one that came to be since
-// Build looked.
-func (x *exchange) merge(m *move) (moves []*move, err error) {
-	dir, name, err := x.slotDir(m.Stage, m.Slot)
-	if err != nil {
-		return nil, failed("open staged", string(m.Slot), err)
-	}
-	fd, err := openat.Dir(dir, name)
-	if err != nil {
-		return nil, failed("open staged", string(m.Slot), err)
-	}
-	names, err := openat.List(fd)
-	at := placePath{m.Place, rawPath(filepath.Join(string(m.Dir), string(m.Name)))}
-	var stats []unix.Stat_t
-	for _, n := range names {
-		st, serr := openat.Lstat(fd, n)
-		err = errors.Join(err, serr)
-		stats = append(stats, st)
-	}
-	if err := errors.Join(err, unix.Close(fd)); err != nil {
-		return nil, failed("list staged", string(m.Slot), err)
-	}
-	if err := x.alsoTouched(at); err != nil {
-		return nil, err
-	}
-	for i, n := range names {
-		in := &move{placePath: at, Name: rawPath(n), Stage: m.Stage, Slot: m.Slot + "/" + rawPath(n), IsDir: openat.IsDir(&stats[i]), Inode: stats[i].Ino}
-		part, err := x.plan(in, Old)
-		if err != nil {
-			return nil, err
-		}
-		moves = append(moves, part...)
-	}
-	return moves, nil
-}
-
-// alsoTouched notes a folder in which something moves that Build knew nothing of.
-func (x *exchange) alsoTouched(at placePath) error {
-	known := func(l *folderLine) bool { return l.placePath == at }
-	if slices.ContainsFunc(x.extra, known) {
-		return nil
-	}
-	fd, err := x.folder(at)
-	if err != nil {
-		return failed("open folder", x.real(at, ""), err)
-	}
-	st, err := openat.Fstat(fd)
-	if err != nil {
-		return failed("stat", x.real(at, ""), err)
-	}
-	x.extra = append(x.extra, &folderLine{placePath: at, Old: attributesOf(&st)})
-	return nil
-}
-
-// unmerge plans to take a restored folder away. Where others have added to it since, it
-// stays with what they added, unless something else is to come into its place.
-func (x *exchange) unmerge(m *move, replaced bool) (moves []*move, err error) {
-	added, err := x.additions(m)
-	if err != nil {
-		return nil, err
-	}
-	if len(added) == 0 {
-		return []*move{m}, nil
-	}
-	if replaced {
-		x.warnings.Add("newer", x.real(m.placePath, m.Name), fmt.Sprintf("%s was added here since, and is kept in the staging folder, because something else had this name before", core.Some(added, 3)))
-		return []*move{m}, nil
-	}
-	dir, name, err := x.slotDir(m.Stage, m.Slot)
-	if err == nil {
-		err = unix.Mkdirat(dir, name, 0o700)
-	}
-	if err != nil && !openat.IsErrno(err, unix.EEXIST) {
-		return nil, failed("make folder", string(m.Slot), err)
-	}
-	x.warnings.Add("newer", x.real(m.placePath, m.Name), core.Some(added, 3)+" was added to this restored folder since, and stays there")
-	at := placePath{m.Place, rawPath(filepath.Join(string(m.Dir), string(m.Name)))}
-	if err := x.alsoTouched(at); err != nil {
-		return nil, err
-	}
-	for _, n := range x.p.inside[insideKey(m.Stage, m.Slot)] {
-		in := &move{placePath: at, Name: n, Stage: m.Stage, Slot: m.Slot + "/" + n, On: New}
-		_, in.IsDir = x.p.inside[insideKey(in.Stage, in.Slot)]
-		part, err := x.plan(in, New)
-		if err != nil {
-			return nil, err
-		}
-		moves = append(moves, part...)
-	}
-	return moves, nil
-}
-
-// additions lists what is in a restored folder and was not staged with it.
-func (x *exchange) additions(m *move) ([]string, error) {
-	dir, err := x.folder(m.placePath)
-	if err != nil {
-		return nil, failed("open folder", x.real(m.placePath, ""), err)
-	}
-	return x.additionsIn(dir, m.Stage, m.Slot, string(m.Name), "")
-}
-
-func (x *exchange) additionsIn(dir, stage int, slot rawPath, name, rel string) (added []string, err error) {
-	put, known := x.p.inside[insideKey(stage, slot)]
-	if !known {
-		return nil, nil
-	}
-	fd, err := openat.Dir(dir, name)
-	if openat.IsErrno(err, unix.ENOTDIR, unix.ELOOP, unix.ENOENT, unix.EACCES) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, failed("open folder", name, err)
-	}
-	defer func() { err = errors.Join(err, unix.Close(fd)) }()
-	names, err := openat.List(fd)
-	if err != nil {
-		return nil, failed("list folder", name, err)
-	}
-	ours := make(map[string]bool, len(put))
-	for _, n := range put {
-		ours[string(n)] = true
-	}
-	for _, n := range names {
-		at := filepath.Join(rel, n)
-		if !ours[n] {
-			added = append(added, files.Quote(at))
-			continue
-		}
-		below, err := x.additionsIn(fd, stage, slot+"/"+rawPath(n), n, at)
-		if err != nil {
-			return nil, err
-		}
-		added = append(added, below...)
-	}
-	return added, nil
 }
 
 // real names a live path.
@@ -543,36 +356,36 @@ func (x *exchange) finish() error {
 			continue // others took it away
 		}
 		if err != nil {
-			return failed("open folder", x.real(l.placePath, ""), err)
+			return files.Failed("open folder", x.real(l.placePath, ""), err)
 		}
 		if err := x.set(fd, l); err != nil {
-			return failed("set times and mode of", x.real(l.placePath, ""), err)
+			return files.Failed("set times and mode of", x.real(l.placePath, ""), err)
 		}
 		if !together {
 			if err := disks.Folder(fd); err != nil {
-				return failed("sync folder", x.real(l.placePath, ""), err)
+				return files.Failed("sync folder", x.real(l.placePath, ""), err)
 			}
 		}
 	}
 	for key, fd := range x.sub {
 		if err := disks.Folder(fd); err != nil {
-			return failed("sync staging folder", key, err)
+			return files.Failed("sync staging folder", key, err)
 		}
 	}
 	for i, fd := range x.stages {
 		if err := disks.Folder(fd); err != nil {
-			return failed("sync staging folder", x.p.stages[i], err)
+			return files.Failed("sync staging folder", x.p.stages[i], err)
 		}
 	}
 	if together {
 		for place, fd := range x.roots {
 			if err := disks.Disk(fd); err != nil {
-				return failed("sync the file system of", string(x.p.roots[place].Path), err)
+				return files.Failed("sync the file system of", string(x.p.roots[place].Path), err)
 			}
 		}
 		for i, fd := range x.stages {
 			if err := disks.Disk(fd); err != nil {
-				return failed("sync the file system of", x.p.stages[i], err)
+				return files.Failed("sync the file system of", x.p.stages[i], err)
 			}
 		}
 	}

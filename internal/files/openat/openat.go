@@ -197,3 +197,6 @@ func SetTime(fd int, modified time.Time) error {
 	}
 	return nil
 }
+
+// ModTime returns the modification time.
+func ModTime(st *unix.Stat_t) time.Time { return time.Unix(st.Mtim.Unix()) }

@@ -1,4 +1,4 @@
-package exchange
+package compare
 
 import (
 	"bytes"
@@ -9,13 +9,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/files"
 	"github.com/backstay/backstay/internal/files/openat"
+	"github.com/backstay/backstay/internal/files/restore"
 	"github.com/backstay/backstay/internal/files/xattr"
 )
 
@@ -31,26 +31,26 @@ const (
 
 // contentReader is one worker's means of comparing.
 type contentReader struct {
-	c            *comparison
+	c            *Result
 	stored, live []byte
 }
 
 // look compares a file or link of the backup with what is there.
 func (r *contentReader) look(l leaf) error {
 	c := r.c
-	if change := c.opt.Transform[l.path]; change != nil && l.entry.Type == core.TypeFile {
-		e, err := c.reader.transform(c.ctx, l.path, l.entry, change)
-		if c.leaveOut(err, filepath.Join(c.component, l.path), 1) {
+	if change := c.opt.Transform[l.Path]; change != nil && l.Entry.Type == core.TypeFile {
+		e, err := c.Reader.transform(c.ctx, l.Path, l.Entry, change)
+		if c.leaveOut(err, filepath.Join(c.component, l.Path), 1) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		l.entry = e
+		l.Entry = e
 	}
 	for n := 0; ; n++ {
 		again, err := r.lookOnce(l, n == maxReadings-1)
-		if c.leaveOut(err, filepath.Join(c.component, l.path), 1) {
+		if c.leaveOut(err, filepath.Join(c.component, l.Path), 1) {
 			return nil
 		}
 		if err != nil || !again {
@@ -62,25 +62,25 @@ func (r *contentReader) look(l leaf) error {
 // lookOnce returns true when the file changed meanwhile.
 func (r *contentReader) lookOnce(l leaf, last bool) (again bool, err error) {
 	c := r.c
-	name := l.name
-	st, err := openat.Lstat(l.in.fd, name)
+	name := l.Name
+	st, err := openat.Lstat(l.In.fd, name)
 	if openat.IsErrno(err, unix.ENOENT) {
 		return false, c.added(l)
 	}
 	if err != nil {
-		return false, failed("stat", l.real(), err)
+		return false, files.Failed("stat", l.real(), err)
 	}
 	through := false // a link to the same file may stay
-	if openat.Kind(&st) == unix.S_IFLNK && l.entry.Type == core.TypeFile && slices.Contains(c.opt.Follow, l.path) {
-		if to, err := openat.Stat(l.in.fd, name); err == nil {
+	if openat.Kind(&st) == unix.S_IFLNK && l.Entry.Type == core.TypeFile && slices.Contains(c.opt.Follow, l.Path) {
+		if to, err := openat.Stat(l.In.fd, name); err == nil {
 			st, through = to, true
 		}
 	}
 	ok := false
 	switch {
-	case l.entry.Type == core.TypeSymlink && openat.Kind(&st) == unix.S_IFLNK:
+	case l.Entry.Type == core.TypeSymlink && openat.Kind(&st) == unix.S_IFLNK:
 		ok, err = r.sameSymlink(l, &st)
-	case l.entry.Type == core.TypeFile && openat.Kind(&st) == unix.S_IFREG:
+	case l.Entry.Type == core.TypeFile && openat.Kind(&st) == unix.S_IFREG:
 		ok, again, err = r.sameFile(l, &st, through)
 	}
 	if err != nil || again && !last {
@@ -94,9 +94,9 @@ func (r *contentReader) lookOnce(l leaf, last bool) (again bool, err error) {
 }
 
 // noteSame notes a file or link that stays as it is.
-func (c *comparison) noteSame(l leaf, st *unix.Stat_t) {
+func (c *Result) noteSame(l leaf, st *unix.Stat_t) {
 	ctime := st.Ctim.Nano()
-	if !c.quick && l.entry.Type == core.TypeFile && (st.Nlink > 1 || l.extra.Link != "" || c.linked[l.path]) {
+	if !c.quick && l.Entry.Type == core.TypeFile && (st.Nlink > 1 || l.Extra.Link != "" || c.Linked[l.Path]) {
 		c.mu.Lock()
 		c.same = append(c.same, &sameLink{leaf: l, id: openat.IDOf(st), ctime: ctime})
 		c.mu.Unlock()
@@ -105,50 +105,48 @@ func (c *comparison) noteSame(l leaf, st *unix.Stat_t) {
 	c.keepSame(l, ctime)
 }
 
-func (c *comparison) keepSame(l leaf, ctime int64) {
+func (c *Result) keepSame(l leaf, ctime int64) {
 	c.mu.Lock()
-	c.diff.Unchanged++
+	c.Unchanged++
 	c.mu.Unlock()
 	if c.quick {
 		return
 	}
-	l.in.mu.Lock()
-	l.in.same = append(l.in.same, l.name)
-	l.in.ctimes = append(l.in.ctimes, ctime)
-	l.in.mu.Unlock()
+	l.In.mu.Lock()
+	l.In.Same = append(l.In.Same, l.Name)
+	l.In.Ctimes = append(l.In.Ctimes, ctime)
+	l.In.mu.Unlock()
 }
 
 // sameOwner compares owners. Where only root could change it, and nothing else differs, the live
 // file stays, and what root would have to do is noted.
-func (c *comparison) sameOwner(l leaf, st *unix.Stat_t) (same, leave bool) {
-	uid, gid := c.owners.IDs(l.entry)
+func (c *Result) sameOwner(l leaf, st *unix.Stat_t) (same, leave bool) {
+	uid, gid := c.Owners.IDs(l.Entry)
 	if st.Uid == uid && st.Gid == gid {
 		return true, false
 	}
-	return false, !c.asRoot && st.Uid != uid
+	return false, !c.AsRoot && st.Uid != uid
 }
 
-func (c *comparison) deny(real string, e core.Entry) {
-	uid, gid := c.owners.IDs(e)
-	d := denied{path: real, uid: uid, gid: gid}
+func (c *Result) deny(real string, e core.Entry) {
+	uid, gid := c.Owners.IDs(e)
+	d := Denied{Denied: restore.Denied{Path: real, UID: uid, GID: gid}}
 	if m := files.UnixMode(e.Mode); m&(unix.S_ISUID|unix.S_ISGID) != 0 {
-		d.mode = m
+		d.Mode = m
 	}
 	c.mu.Lock()
-	c.denied = append(c.denied, d)
+	c.Denied = append(c.Denied, d)
 	c.mu.Unlock()
 }
-
-func modTime(st *unix.Stat_t) time.Time { return time.Unix(st.Mtim.Unix()) }
 
 func (r *contentReader) sameSymlink(l leaf, st *unix.Stat_t) (bool, error) {
 	c := r.c
 	owner, leave := c.sameOwner(l, st)
-	if !owner && !leave || !l.entry.ModTime.Equal(modTime(st)) || l.entry.Object.Size != st.Size {
+	if !owner && !leave || !l.Entry.ModTime.Equal(openat.ModTime(st)) || l.Entry.Object.Size != st.Size {
 		return false, nil
 	}
 	if !c.quick {
-		src, err := c.reader.Open(c.ctx, l.entry.Object.ID)
+		src, err := c.Reader.Open(c.ctx, l.Entry.Object.ID)
 		if err != nil {
 			return false, fmt.Errorf("restore %s: %w", files.Quote(l.real()), err)
 		}
@@ -159,13 +157,13 @@ func (r *contentReader) sameSymlink(l leaf, st *unix.Stat_t) (bool, error) {
 		if err != nil {
 			return false, fmt.Errorf("restore %s: %w", files.Quote(l.real()), err)
 		}
-		have, err := openat.Readlink(l.in.fd, l.name)
+		have, err := openat.Readlink(l.In.fd, l.Name)
 		if err != nil || have != string(want) {
 			return false, nil // or it is no link any more
 		}
 	}
 	if leave {
-		c.deny(l.real(), l.entry)
+		c.deny(l.real(), l.Entry)
 	}
 	return true, nil
 }
@@ -174,8 +172,8 @@ func (r *contentReader) sameSymlink(l leaf, st *unix.Stat_t) (bool, error) {
 func (r *contentReader) sameFile(l leaf, st *unix.Stat_t, through bool) (same, again bool, err error) {
 	c := r.c
 	owner, leave := c.sameOwner(l, st)
-	mode := files.UnixMode(l.entry.Mode)
-	if !owner && !leave || st.Size != l.entry.Object.Size || !l.entry.ModTime.Equal(modTime(st)) {
+	mode := files.UnixMode(l.Entry.Mode)
+	if !owner && !leave || st.Size != l.Entry.Object.Size || !l.Entry.ModTime.Equal(openat.ModTime(st)) {
 		return false, false, nil
 	}
 	if st.Mode&0o7777 != mode && (!leave || st.Mode&0o7777 != mode&^(unix.S_ISUID|unix.S_ISGID)) {
@@ -188,16 +186,16 @@ func (r *contentReader) sameFile(l leaf, st *unix.Stat_t, through bool) (same, a
 		}
 	}
 	if leave {
-		c.deny(l.real(), l.entry)
+		c.deny(l.real(), l.Entry)
 	}
 	return true, false, nil
 }
 
 func (r *contentReader) sameBytes(l leaf, st *unix.Stat_t, through bool) (same, again bool, err error) {
 	c := r.c
-	fd, err := openLive(l.in.fd, l.name, through)
+	fd, err := openLive(l.In.fd, l.Name, through)
 	if openat.IsErrno(err, unix.EMFILE, unix.ENFILE, unix.ENOMEM) {
-		return false, false, failed("open", l.real(), err)
+		return false, false, files.Failed("open", l.real(), err)
 	}
 	if err != nil {
 		// What cannot be read cannot be compared. It changes places like all else that differs.
@@ -205,19 +203,19 @@ func (r *contentReader) sameBytes(l leaf, st *unix.Stat_t, through bool) (same, 
 	}
 	defer func() {
 		if cerr := unix.Close(fd); err == nil && cerr != nil {
-			err = failed("close", l.real(), cerr)
+			err = files.Failed("close", l.real(), cerr)
 		}
 	}()
 	now, err := openat.Fstat(fd)
 	if err != nil {
-		return false, false, failed("stat", l.real(), err)
+		return false, false, files.Failed("stat", l.real(), err)
 	}
 	if openat.IDOf(&now) != openat.IDOf(st) || now.Ctim != st.Ctim {
 		return false, true, nil
 	}
 	unread := false
 	have := xattr.Read(fd, func(string, error) { unread = true })
-	if unread || !c.sameXattrs(have, l.extra.Xattrs) {
+	if unread || !c.sameXattrs(have, l.Extra.Xattrs) {
 		return false, false, nil
 	}
 	same, err = r.compareBytes(l, fd)
@@ -226,7 +224,7 @@ func (r *contentReader) sameBytes(l leaf, st *unix.Stat_t, through bool) (same, 
 	}
 	after, err := openat.Fstat(fd)
 	if err != nil {
-		return false, false, failed("stat", l.real(), err)
+		return false, false, files.Failed("stat", l.real(), err)
 	}
 	return same, after.Ctim != st.Ctim, nil
 }
@@ -251,7 +249,7 @@ func (r *contentReader) compareBytes(l leaf, fd int) (same bool, err error) {
 	if r.stored == nil {
 		r.stored, r.live = make([]byte, compareBuffer), make([]byte, compareBuffer)
 	}
-	src, err := c.reader.Open(c.ctx, l.entry.Object.ID)
+	src, err := c.Reader.Open(c.ctx, l.Entry.Object.ID)
 	if err != nil {
 		return false, fmt.Errorf("restore %s: %w", files.Quote(l.real()), err)
 	}
@@ -284,22 +282,22 @@ func (r *contentReader) compareBytes(l leaf, fd int) (same bool, err error) {
 		if err != nil {
 			return false, fmt.Errorf("restore %s: %w", files.Quote(l.real()), err)
 		}
-		if size > l.entry.Object.Size {
+		if size > l.Entry.Object.Size {
 			break
 		}
 	}
-	if size != l.entry.Object.Size {
-		return false, files.Damage("restore "+files.Quote(l.real()), fmt.Sprintf("the backup has %d bytes of it where there should be %d", size, l.entry.Object.Size))
+	if size != l.Entry.Object.Size {
+		return false, files.Damage("restore "+files.Quote(l.real()), fmt.Sprintf("the backup has %d bytes of it where there should be %d", size, l.Entry.Object.Size))
 	}
 	return same, nil
 }
 
 // sameXattrs compares extended attributes: those that this user can see.
-func (c *comparison) sameXattrs(have, want map[string][]byte) bool {
+func (c *Result) sameXattrs(have, want map[string][]byte) bool {
 	if len(have) == 0 && len(want) == 0 {
 		return true
 	}
-	if !c.asRoot {
+	if !c.AsRoot {
 		want = maps.Clone(want)
 		maps.DeleteFunc(want, func(name string, _ []byte) bool { return strings.HasPrefix(name, "trusted.") })
 	}
@@ -308,40 +306,40 @@ func (c *comparison) sameXattrs(have, want map[string][]byte) bool {
 
 // resolveLinks finds files that are the same but for being, or not being, other names
 // of one another. They count as changed, with all their other names.
-func (c *comparison) resolveLinks() {
+func (c *Result) resolveLinks() {
 	if len(c.same) == 0 {
 		return
 	}
 	type group struct {
 		at string // the path that others of it are links to
-		on mount
+		on openat.Mount
 	}
 	groupOf := func(l leaf) group {
-		if l.extra.Link != "" {
-			return group{l.extra.Link, l.in.mount}
+		if l.Extra.Link != "" {
+			return group{l.Extra.Link, l.In.Mount}
 		}
-		return group{l.path, l.in.mount}
+		return group{l.Path, l.In.Mount}
 	}
-	changes := map[string]*change{}
-	for _, ch := range c.changes {
-		changes[ch.path] = ch
+	changes := map[string]*Change{}
+	for _, ch := range c.Changes {
+		changes[ch.Path] = ch
 	}
 	staged := map[group]bool{} // one of it will be written anew
-	for path, x := range c.extras {
+	for path, x := range c.Extras {
 		at := x.Link
-		if c.linked[path] {
+		if c.Linked[path] {
 			at = path
 		}
 		if at == "" {
 			continue
 		}
 		if ch := covering(changes, path); ch != nil {
-			staged[group{at, ch.in.mount}] = true
+			staged[group{at, ch.In.Mount}] = true
 		}
 	}
-	for path := range c.linked { // which need not have a line of their own
+	for path := range c.Linked { // which need not have a line of their own
 		if ch := covering(changes, path); ch != nil {
-			staged[group{path, ch.in.mount}] = true
+			staged[group{path, ch.In.Mount}] = true
 		}
 	}
 	first := map[openat.ID]group{}
@@ -361,7 +359,7 @@ func (c *comparison) resolveLinks() {
 	}
 	for _, s := range c.same {
 		if staged[groupOf(s.leaf)] {
-			c.note(&change{seq: s.seq, in: s.in, dir: s.in.rel, name: s.name, path: s.path, entry: s.entry, extra: s.extra, had: true, real: s.real()})
+			c.note(&Change{Seq: s.Seq, In: s.In, Dir: s.In.Rel, Name: s.Name, Path: s.Path, Entry: s.Entry, Extra: s.Extra, Had: true, Real: s.real()})
 		} else {
 			c.keepSame(s.leaf, s.ctime)
 		}
@@ -369,7 +367,7 @@ func (c *comparison) resolveLinks() {
 }
 
 // covering returns the change at a path or at a folder that it is in.
-func covering(changes map[string]*change, path string) *change {
+func covering(changes map[string]*Change, path string) *Change {
 	for {
 		if ch := changes[path]; ch != nil {
 			return ch

@@ -1,4 +1,4 @@
-package exchange
+package compare
 
 import (
 	"bytes"
@@ -13,9 +13,9 @@ import (
 	"github.com/backstay/backstay/internal/files"
 )
 
-// overlay is a repository with some folders and files that are made up: folders of which
-// only some is wanted, and files that are changed on the way.
-type overlay struct {
+// Overlay is a repository with some folders and files that are made up: folders of which
+// only some is wanted, and files that are changed on the way. It is safe for concurrent use.
+type Overlay struct {
 	under core.TreeReader
 
 	mu    sync.Mutex
@@ -23,17 +23,17 @@ type overlay struct {
 	blobs map[core.ObjectID][]byte
 }
 
-var _ core.TreeReader = (*overlay)(nil)
+var _ core.TreeReader = (*Overlay)(nil)
 
 // madeUp begins the ids of what is not in the repository.
 const madeUp = "exchange:"
 
-func newOverlay(under core.TreeReader) *overlay {
-	return &overlay{under: under, dirs: map[core.ObjectID][]core.Entry{}, blobs: map[core.ObjectID][]byte{}}
+func newOverlay(under core.TreeReader) *Overlay {
+	return &Overlay{under: under, dirs: map[core.ObjectID][]core.Entry{}, blobs: map[core.ObjectID][]byte{}}
 }
 
 // ReadDir reads a folder.
-func (o *overlay) ReadDir(ctx context.Context, id core.ObjectID) ([]core.Entry, error) {
+func (o *Overlay) ReadDir(ctx context.Context, id core.ObjectID) ([]core.Entry, error) {
 	if !strings.HasPrefix(string(id), madeUp) {
 		return o.under.ReadDir(ctx, id)
 	}
@@ -47,7 +47,7 @@ type blob struct{ *bytes.Reader }
 func (blob) Close() error { return nil }
 
 // Open opens a file.
-func (o *overlay) Open(ctx context.Context, id core.ObjectID) (io.ReadSeekCloser, error) {
+func (o *Overlay) Open(ctx context.Context, id core.ObjectID) (io.ReadSeekCloser, error) {
 	if !strings.HasPrefix(string(id), madeUp) {
 		return o.under.Open(ctx, id)
 	}
@@ -56,8 +56,8 @@ func (o *overlay) Open(ctx context.Context, id core.ObjectID) (io.ReadSeekCloser
 	return blob{bytes.NewReader(o.blobs[id])}, nil
 }
 
-// folder makes a folder up.
-func (o *overlay) folder(name string, entries []core.Entry) core.Entry {
+// Folder makes a folder up.
+func (o *Overlay) Folder(name string, entries []core.Entry) core.Entry {
 	e := core.Entry{Name: name, Type: core.TypeDir, Mode: 0o700}
 	for _, in := range entries {
 		e.Object.Size += in.Object.Size
@@ -74,8 +74,8 @@ func (o *overlay) folder(name string, entries []core.Entry) core.Entry {
 	return e
 }
 
-// file makes the bytes of a file up.
-func (o *overlay) file(content []byte) core.Object {
+// File makes a file up.
+func (o *Overlay) File(content []byte) core.Object {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	id := core.ObjectID(fmt.Sprintf("%sfile-%d", madeUp, len(o.blobs)))
@@ -84,7 +84,7 @@ func (o *overlay) file(content []byte) core.Object {
 }
 
 // transform returns the entry of a file with its content changed.
-func (o *overlay) transform(ctx context.Context, path string, e core.Entry, change func([]byte) ([]byte, error)) (core.Entry, error) {
+func (o *Overlay) transform(ctx context.Context, path string, e core.Entry, change func([]byte) ([]byte, error)) (core.Entry, error) {
 	if strings.HasPrefix(string(e.Object.ID), madeUp) {
 		return e, nil
 	}
@@ -108,13 +108,13 @@ func (o *overlay) transform(ctx context.Context, path string, e core.Entry, chan
 	if content, err = change(content); err != nil {
 		return e, fmt.Errorf("change %s for this machine: %w", files.Quote(path), err)
 	}
-	e.Object = o.file(content)
+	e.Object = o.File(content)
 	return e, nil
 }
 
 // prune returns the entry of a folder with only what is selected in it, and with files
 // changed that are to be: the entry itself when that is all of it.
-func (o *overlay) prune(c *comparison, path string, e core.Entry) (core.Entry, error) {
+func (o *Overlay) prune(c *Result, path string, e core.Entry) (core.Entry, error) {
 	whole, _ := c.selection.At(path)
 	changes := false
 	for p := range c.opt.Transform {
@@ -145,7 +145,7 @@ func (o *overlay) prune(c *comparison, path string, e core.Entry) (core.Entry, e
 		}
 		some = append(some, in)
 	}
-	made := o.folder(e.Name, some)
+	made := o.Folder(e.Name, some)
 	e.Object, e.Files = made.Object, made.Files
 	return e, nil
 }

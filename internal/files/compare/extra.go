@@ -1,8 +1,6 @@
-package exchange
+package compare
 
 import (
-	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
 
@@ -14,7 +12,7 @@ import (
 )
 
 // findExtra finds what a folder has and the backup has not.
-func (c *comparison) findExtra(f *folder) error {
+func (c *Result) findExtra(f *Folder) error {
 	if !f.owned.Whole() || !f.whole {
 		return nil
 	}
@@ -23,7 +21,7 @@ func (c *comparison) findExtra(f *folder) error {
 		return nil // what this user may not see it cannot take away either
 	}
 	if err != nil {
-		return failed("list folder", f.real, err)
+		return files.Failed("list folder", f.Real, err)
 	}
 	for _, name := range names {
 		if f.names[name] {
@@ -32,7 +30,7 @@ func (c *comparison) findExtra(f *folder) error {
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}
-		x := extraPath{dir: f.rel, name: name, real: f.real + "/" + name}
+		x := extraPath{dir: f.Rel, name: name, real: f.Real + "/" + name}
 		all, err := c.extra(f, f.fd, f.owned, x)
 		if err != nil {
 			return err
@@ -60,7 +58,7 @@ type extraFound struct {
 }
 
 // extra looks through a name that the backup does not have in an open folder of it.
-func (c *comparison) extra(f *folder, dir int, owned files.Scope, x extraPath) (found extraFound, err error) {
+func (c *Result) extra(f *Folder, dir int, owned files.Scope, x extraPath) (found extraFound, err error) {
 	rel := filepath.Join(x.dir, x.name)
 	here := owned.Child(x.name, rel)
 	if c.kept[files.Quote(x.real)] || !here.Whole() {
@@ -71,12 +69,12 @@ func (c *comparison) extra(f *folder, dir int, owned files.Scope, x extraPath) (
 		return extraFound{}, nil
 	}
 	if err != nil {
-		return extraFound{}, failed("stat", x.real, err)
+		return extraFound{}, files.Failed("stat", x.real, err)
 	}
 	if !openat.IsDir(&st) {
-		if mounted, err := isMounted(dir, x.name, f.mount); err != nil || mounted {
+		if mounted, err := openat.IsMounted(dir, x.name, f.Mount); err != nil || mounted {
 			if err != nil && !openat.IsErrno(err, unix.ENOENT) {
-				return extraFound{}, failed("stat", x.real, err)
+				return extraFound{}, files.Failed("stat", x.real, err)
 			}
 			return extraFound{}, nil
 		}
@@ -95,14 +93,14 @@ func (c *comparison) extra(f *folder, dir int, owned files.Scope, x extraPath) (
 		return extraFound{}, nil
 	}
 	if err != nil {
-		return extraFound{}, failed("open folder", x.real, err)
+		return extraFound{}, files.Failed("open folder", x.real, err)
 	}
 	defer func() {
 		if cerr := unix.Close(fd); err == nil && cerr != nil {
-			err = failed("close", x.real, cerr)
+			err = files.Failed("close", x.real, cerr)
 		}
 	}()
-	if m, err := mountOf(fd); err != nil || m != f.mount {
+	if m, err := openat.MountOf(fd); err != nil || m != f.Mount {
 		if err == nil && c.opt.Clean {
 			c.warn("kept", x.real, "it is not in the backup, but another file system is mounted there; it was not taken away")
 		}
@@ -110,7 +108,7 @@ func (c *comparison) extra(f *folder, dir int, owned files.Scope, x extraPath) (
 	}
 	names, err := openat.List(fd)
 	if err != nil {
-		return extraFound{}, failed("list folder", x.real, err)
+		return extraFound{}, files.Failed("list folder", x.real, err)
 	}
 	found.whole = true
 	for _, name := range names {
@@ -130,23 +128,20 @@ func (c *comparison) extra(f *folder, dir int, owned files.Scope, x extraPath) (
 	if found.whole {
 		found.parts = []extraPath{x}
 	} else if c.opt.Clean && slices.ContainsFunc(found.parts, func(p extraPath) bool { return p.dir == rel }) {
-		c.partly = append(c.partly, &folderLine{placePath: placePath{f.place, rawPath(rel)}, Old: attributesOf(&st)})
+		c.Partly = append(c.Partly, Partly{Place: f.Place, Rel: rel, Stat: st})
 	}
 	return found, nil
 }
 
 // noteExtra notes a path that is extra: to stay, or to be taken away.
-func (c *comparison) noteExtra(f *folder, x extraPath) {
-	f.mu.Lock()
-	f.extras = true
-	f.mu.Unlock()
+func (c *Result) noteExtra(f *Folder, x extraPath) {
 	if c.opt.Clean {
 		c.seq++
-		c.note(&change{seq: c.seq, in: f, dir: x.dir, name: x.name, take: true, had: true, dirs: x.isDir, real: x.real, entry: core.Entry{Files: x.files}})
+		c.note(&Change{Seq: c.seq, In: f, Dir: x.dir, Name: x.name, Take: true, Had: true, IsDir: x.isDir, Real: x.real, Entry: core.Entry{Files: x.files}})
 		return
 	}
 	c.mu.Lock()
-	c.diff.Extra.add(x.real, x.isDir, x.files)
+	c.Extra.add(x.real, x.isDir, x.files)
 	c.mu.Unlock()
 }
 
@@ -163,73 +158,44 @@ func (l *List) add(real string, isDir bool, n int64) {
 }
 
 // count sums up what was found.
-func (c *comparison) count() {
-	d := &c.diff
-	for _, ch := range c.changes {
+func (c *Result) count() {
+	d := &c.Difference
+	for _, ch := range c.Changes {
 		n := int64(1)
-		if ch.dirs {
-			n = ch.entry.Files
+		if ch.IsDir {
+			n = ch.Entry.Files
 		}
 		switch {
-		case ch.take:
-			d.Removed.add(ch.real, ch.dirs, n)
+		case ch.Take:
+			d.Removed.add(ch.Real, ch.IsDir, n)
 			continue
-		case ch.had:
-			d.Changed.add(ch.real, ch.dirs, n)
+		case ch.Had:
+			d.Changed.add(ch.Real, ch.IsDir, n)
 		default:
-			d.Added.add(ch.real, ch.dirs, n)
+			d.Added.add(ch.Real, ch.IsDir, n)
 		}
-		d.Bytes += ch.entry.Object.Size
+		d.Bytes += ch.Entry.Object.Size
 	}
-	for _, f := range c.folders {
-		if f.meta {
+	for _, f := range c.Folders {
+		if f.Meta {
 			d.Metadata++
 		}
 	}
-	d.Obstacles = c.obstacles
+	d.Obstacles = c.Obstacles
 }
 
 // measure asks the file systems how much room they have.
-func (c *comparison) measure() error {
+func (c *Result) measure() error {
 	for _, s := range c.space {
 		var st unix.Statfs_t
 		if err := openat.Retry(func() error { return unix.Statfs(s.Path, &st) }); err != nil {
-			return failed("ask for the free space of", s.Path, err)
+			return files.Failed("ask for the free space of", s.Path, err)
 		}
 		s.Free, s.FreeInodes = int64(st.Bavail)*st.Bsize, int64(st.Ffree)
 		if st.Files == 0 {
 			s.FreeInodes = -1
 		}
-		c.diff.Space = append(c.diff.Space, *s)
+		c.Space = append(c.Space, *s)
 	}
 	return nil
-}
-
-// failed says what could not be done, and what to do about it.
-func failed(op, real string, err error) error {
-	if err == nil {
-		return nil
-	}
-	var known *core.Error
-	if errors.As(err, &known) {
-		return err
-	}
-	e := &core.Error{Code: core.CodeFailed, Op: op + " " + files.Quote(real), Err: err}
-	switch {
-	case openat.IsErrno(err, unix.ENOSPC, unix.EDQUOT):
-		e.Code, e.Hint = core.CodeDisk, "free space on the file system of "+files.Quote(real)
-	case openat.IsErrno(err, unix.EROFS):
-		e.Code, e.Hint = core.CodeDisk, "the file system is mounted read-only; mount it writable, or restore elsewhere with --to-dir"
-	case openat.IsErrno(err, unix.EIO):
-		e.Code, e.Hint = core.CodeDisk, "the disk reports errors; restore to another one with --to-dir"
-	case openat.IsErrno(err, unix.EBUSY):
-		e.Hint = "something is mounted there; unmount it, or restore this path elsewhere with --to-dir"
-	case openat.IsErrno(err, unix.EPERM):
-		e.Hint = "restore as root or as a user who may write there; if root may not either, the file system protects it: see lsattr"
-	case openat.IsErrno(err, unix.EACCES):
-		e.Hint = "restore as root or as a user who may write there, or elsewhere with --to-dir"
-	default:
-		return fmt.Errorf("%s %s: %w", op, files.Quote(real), err)
-	}
-	return e
 }
