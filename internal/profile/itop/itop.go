@@ -33,6 +33,9 @@ type Profile struct {
 	// Poll is how often ReadOnly looks whether cron has ended; 0: each second,
 	// as iTop does.
 	Poll time.Duration
+	// BackupWait is how long Maintenance waits for a backup that iTop makes
+	// itself; 0: five seconds. It may take hours.
+	BackupWait time.Duration
 }
 
 var _ profile.Profile = Profile{}

@@ -23,8 +23,7 @@ func maintenanceMode(root string) modeFile {
 	return modeFile{filepath.Join(root, maintenanceFile), maintenanceMark, "maintenance", "nobody can use iTop"}
 }
 
-// backupWait is how long iTop's own backup is waited for. It may take hours.
-const backupWait = 5 * time.Second
+const defaultBackupWait = 5 * time.Second
 
 // lockPoll is how long one GET_LOCK waits: short enough that the server and
 // whatever lies between do not take the connection for dead.
@@ -69,6 +68,10 @@ type maintenance struct {
 }
 
 func (m *maintenance) enter(ctx context.Context, opt profile.MaintenanceOptions) error {
+	wait := m.profile.BackupWait
+	if wait <= 0 {
+		wait = defaultBackupWait
+	}
 	if m.q != nil {
 		if err := m.takeCron(ctx, opt); err != nil {
 			return err
@@ -78,7 +81,7 @@ func (m *maintenance) enter(ctx context.Context, opt profile.MaintenanceOptions)
 			if lock == "" {
 				continue
 			}
-			taken, err := m.take(ctx, lock, backupWait)
+			taken, err := m.take(ctx, lock, wait)
 			if err != nil {
 				return err
 			}

@@ -21,12 +21,15 @@ func TestMain(m *testing.M) { os.Exit(mysqltest.Main(m)) }
 // server is a profile.Querier on a real server.
 type server struct {
 	conn *mysql.Conn
-	// after, when set, is called with the number of each query once it is answered.
-	after   func(n int)
-	queries int
+	// before and after, when set, are called with the number of each query.
+	before, after func(n int)
+	queries       int
 }
 
 func (s *server) Query(ctx context.Context, statement string) ([][]*string, error) {
+	if s.before != nil {
+		s.before(s.queries + 1)
+	}
 	rows, err := s.conn.Query(ctx, statement)
 	out := [][]*string{}
 	for _, r := range rows {
