@@ -111,7 +111,8 @@ type Setting struct {
 	// Otherwise is set when the value cannot be written so that the application
 	// reads it back: why.
 	Otherwise string
-	// Stays is set when it need not be looked at: it is as in the live file.
+	// Stays is set when it is in the same words in the live file: where these are
+	// not plain text, only the web server knows what they mean.
 	Stays bool
 }
 
@@ -145,15 +146,18 @@ func ChangeSettings(ctx context.Context, content []byte, path string, settings [
 	}
 	var changes []Change
 	var assignments []phpconf.Assignment
+	var looked []Setting
 	for _, s := range settings {
-		if s.Stays {
+		text, ok, err := s.Reads(ctx, content)
+		literal, line, why := isLiteral(parsed, s.Assignment)
+		if s.Stays && (!literal || err != nil) {
 			continue
 		}
-		text, ok, err := s.Reads(ctx, content)
+		looked = append(looked, s)
 		if err == nil && s.Is(text, ok) {
 			continue
 		}
-		if literal, line, why := isLiteral(parsed, s.Assignment); !literal {
+		if !literal {
 			return nil, nil, &core.Error{
 				Code: core.CodeApplication, Op: "change " + path, Err: unless(ok, err), Hint: fmt.Sprintf("make what it reads say so, or write %s as a plain value in the file; then repeat", s.Name),
 				Message: fmt.Sprintf("the setting %s (line %d) is not plain text (%s) and gives another value than it has to have here", s.Name, line, why),
@@ -179,10 +183,7 @@ func ChangeSettings(ctx context.Context, content []byte, path string, settings [
 	if err != nil {
 		return nil, nil, at(path, err)
 	}
-	for _, s := range settings {
-		if s.Stays {
-			continue
-		}
+	for _, s := range looked {
 		text, ok, err := s.Reads(ctx, out)
 		if err != nil {
 			return nil, nil, err

@@ -112,8 +112,8 @@ type Configuration struct {
 	// whose account may be another), and where there is none, what was given.
 	Database *core.DatabaseSource
 	// Live is the content of the file that is there now, where Database came
-	// from it; nil: there is none. A connection setting that is in the same words
-	// in both stays, also when only the web server could say what it means.
+	// from it; nil: there is none. A connection setting that is not plain text,
+	// and in the same words in both, stays: the web server knows what it means.
 	Live []byte
 }
 
