@@ -38,7 +38,11 @@ type asker struct {
 
 	tables  []core.Table // to restore
 	objects []core.SchemaObject
-	texts   map[string]string // path in the backup → the statement that will be run; empty without Input.Read
+	// triggers says that tables which are restored or replaced have triggers,
+	// views that views are replaced.
+	triggers, views bool
+
+	texts map[string]string // path in the backup → the statement that will be run; empty without Input.Read
 }
 
 // Limits of what Ask asks, so that it ends soon whatever the server holds.
@@ -67,7 +71,7 @@ func (a *asker) ask(ctx context.Context) (_ *Report, err error) {
 	for _, step := range []func(context.Context) error{
 		a.learn, a.choose, a.listLive,
 		a.findServer, a.findWritable, a.findCluster, a.findSettings, a.findDefinitions, a.findHistory,
-		a.findDefiners, a.findOutside, a.findSessions, a.findSpace, a.findRights,
+		a.findDefiners, a.findUnreadable, a.findOutside, a.findSessions, a.findSpace, a.findRights,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err

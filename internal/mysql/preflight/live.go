@@ -81,6 +81,7 @@ func (a *asker) listLive(ctx context.Context) error {
 		name := r[0].Text
 		switch r[1].Text {
 		case "VIEW", "SYSTEM VIEW":
+			a.views = a.views || inBackup["view "+a.key(name)] || a.in.Clean && !ours(name)
 			extra("view", name)
 			continue
 		case "SEQUENCE":
@@ -153,11 +154,44 @@ func (a *asker) listCode(ctx context.Context, extra func(kind, name string)) err
 			}
 			gone := slices.ContainsFunc(a.tables, func(t core.Table) bool { return a.key(t.Name) == a.key(r[2].Text) })
 			kept := slices.ContainsFunc(a.objects, func(o core.SchemaObject) bool { return o.Kind == "trigger" && strings.EqualFold(o.Name, name) })
+			a.triggers = a.triggers || gone
 			if gone && !kept && !ours(name) {
 				a.fine("extra-trigger", "trigger "+name, "the backup does not have it; it goes with the table %s that is replaced", r[2].Text)
 			}
 		}
 	}
+	return nil
+}
+
+// findUnreadable looks for routines that are replaced and that the account may
+// not read: they could not be brought back, so that a switch refuses.
+func (a *asker) findUnreadable(ctx context.Context) error {
+	if !a.r.Exists || a.in.Copy || len(a.in.Tables) > 0 {
+		return nil
+	}
+	rows, _, err := a.try(ctx, "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_DEFINITION IS NULL AND ROUTINE_SCHEMA="+mysql.QuoteText(a.name)+" ORDER BY ROUTINE_NAME, ROUTINE_TYPE")
+	if err != nil {
+		return err
+	}
+	var unreadable []string
+	for _, r := range rows {
+		kind, name := strings.ToLower(r[0].Text), r[1].Text
+		replaced := slices.ContainsFunc(a.objects, func(o core.SchemaObject) bool { return o.Kind == kind && strings.EqualFold(o.Name, name) })
+		if (replaced || a.in.Clean) && !ours(name) {
+			unreadable = append(unreadable, kind+" "+name)
+		}
+	}
+	if len(unreadable) == 0 {
+		return nil
+	}
+	right := "SHOW_ROUTINE ON *.*"
+	if a.r.Server.MariaDB() {
+		if right = "SELECT ON mysql.proc"; a.r.Server.VersionNumber >= 110301 {
+			right = "SHOW CREATE ROUTINE ON " + mysql.QuoteName(a.name) + ".*"
+		}
+	}
+	a.find(core.FindingImpossible, "unreadable-object", core.Some(unreadable, shown), "GRANT "+right+" TO the account, or give another account with --database-user and --database-password-file",
+		"they are in the database now, account %s may not read them, and what is replaced could not be brought back", a.account)
 	return nil
 }
 

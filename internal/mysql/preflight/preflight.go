@@ -34,6 +34,8 @@ type Input struct {
 	// Connections is how many load rows at once; 0: as many as package load
 	// opens when nobody says.
 	Connections int
+	// Clean says that what the backup does not have is taken away too.
+	Clean bool
 	// Copy says that the database is restored beside the live one, with its
 	// events disabled.
 	Copy bool

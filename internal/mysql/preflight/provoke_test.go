@@ -247,6 +247,8 @@ func TestConnections(t *testing.T) {
 func TestMissingRights(t *testing.T) {
 	cfg, in := of(t, everything...)
 	all := []string{"SELECT", "INSERT", "CREATE", "DROP", "ALTER", "INDEX", "LOCK TABLES", "REFERENCES", "CREATE VIEW", "SHOW VIEW", "TRIGGER", "CREATE ROUTINE", "ALTER ROUTINE", "EVENT"}
+	// Routines that are there must be read, for which each server has a right of its own.
+	mysqltest.ExecOn(t, cfg, "DROP PROCEDURE p", "DROP FUNCTION f")
 	plainAccount := as(t, cfg, strings.Join(all, ", ")+" ON DB.*")
 	if got := plain(ask(t, plainAccount, in)); len(got) != 1 || !strings.HasPrefix(got[0], "rewrite definer ") {
 		t.Errorf("with all rights: %v", got)
@@ -261,9 +263,6 @@ func TestMissingRights(t *testing.T) {
 			}
 			account := as(t, cfg, strings.Join(rights, ", ")+" ON DB.*")
 			kind, name := core.FindingImpossible, "missing-right"
-			if missing == "LOCK TABLES" || missing == "SHOW VIEW" {
-				kind, name = core.FindingDecision, "wanted-right"
-			}
 			dry := in
 			dry.DryRun = true
 			if missing == "REFERENCES" && mysqltest.OnMariaDB(t) { // which asks for no such right
@@ -276,6 +275,23 @@ func TestMissingRights(t *testing.T) {
 			wants(t, ask(t, account, in), kind, name, missing)
 		})
 	}
+	t.Run("wanted", func(t *testing.T) {
+		cfg, in := of(t, "CREATE TABLE t (id INT PRIMARY KEY)", "CREATE VIEW v AS SELECT 1 AS a")
+		mysqltest.ExecOn(t, cfg, "DROP VIEW v") // one that is there must be read
+		account := as(t, cfg, "SELECT, INSERT, CREATE, DROP, ALTER, INDEX, CREATE VIEW ON DB.*")
+		for _, in.DryRun = range []bool{true, false} {
+			r := ask(t, account, in)
+			wants(t, r, core.FindingDecision, "wanted-right", "SHOW VIEW")
+			wants(t, r, core.FindingFine, "wanted-right", "LOCK TABLES")
+			in.Copy = true
+			for _, f := range ask(t, account, in).Findings {
+				if f.Name == "wanted-right" || f.Kind != core.FindingFine && f.Name != "definer" {
+					t.Errorf("of a copy: %+v", f)
+				}
+			}
+			in.Copy = false
+		}
+	})
 	t.Run("none", func(t *testing.T) {
 		wants(t, ask(t, as(t, cfg), in), core.FindingImpossible, "missing-right", "")
 	})
@@ -314,6 +330,36 @@ func drop(t *testing.T, statement string) {
 	if err != nil {
 		t.Error(err)
 	}
+}
+
+func TestUnreadableRoutines(t *testing.T) {
+	cfg, in := of(t, everything...)
+	server, err := mysqltest.Connect(t, cfg).Server(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rights, right := "ALL", "SELECT ON mysql.proc"
+	switch {
+	case !server.MariaDB():
+		right = "SHOW_ROUTINE ON *.*"
+	case server.VersionNumber >= 110301: // where ALL includes it
+		rights, right = "SELECT, INSERT, CREATE, DROP, ALTER, INDEX, LOCK TABLES, CREATE VIEW, SHOW VIEW, TRIGGER, EVENT, CREATE ROUTINE, ALTER ROUTINE", "SHOW CREATE ROUTINE ON DB.*"
+	}
+	account := as(t, cfg, rights+" ON DB.*")
+	wants(t, ask(t, account, in), core.FindingImpossible, "unreadable-object", "function f, procedure p")
+	for _, f := range ask(t, as(t, cfg, rights+" ON DB.*", right), in).Findings {
+		if f.Name == "unreadable-object" {
+			t.Errorf("with the right: %+v", f)
+		}
+	}
+	mysqltest.ExecOn(t, cfg, "CREATE PROCEDURE other() SELECT 1", "DROP PROCEDURE p", "DROP FUNCTION f")
+	for _, f := range ask(t, account, in).Findings {
+		if f.Name == "unreadable-object" {
+			t.Errorf("what stays: %+v", f)
+		}
+	}
+	in.Clean = true
+	wants(t, ask(t, account, in), core.FindingImpossible, "unreadable-object", "procedure other")
 }
 
 func TestDefiners(t *testing.T) {

@@ -14,8 +14,9 @@ type right struct {
 	name  string
 	tries []try
 	// without says what is so without it, of a right without which a restore
-	// is possible all the same.
+	// is possible all the same, and kind what that means.
 	without string
+	kind    core.FindingKind
 }
 
 // try is a statement that takes a right. What it makes is removed by undo. It
@@ -31,31 +32,44 @@ var foreignKey = regexp.MustCompile(`FOREIGN KEY ?\(`)
 func (a *asker) rightsNeeded(name string) []right {
 	q, v := mysql.QuoteName(name), mysql.QuoteName(name+"_v")
 	drop := "DROP TABLE IF EXISTS " + q
-	needed := []right{
-		{"DROP", []try{{drop, ""}}, ""},
-		{"CREATE", []try{{"CREATE TABLE " + q + " (id INT PRIMARY KEY, x INT)", drop}}, ""},
-		{"INSERT", []try{{"INSERT INTO " + q + " VALUES (1, 1)", ""}}, ""},
-		{"SELECT", []try{{"SELECT * FROM " + q, ""}}, ""},
-		{"ALTER", []try{{"ALTER TABLE " + q + " ADD COLUMN y INT", ""}}, ""},
-		{"INDEX", []try{{"CREATE INDEX x ON " + q + " (x)", ""}}, ""},
-		{"LOCK TABLES", []try{{"LOCK TABLES " + q + " WRITE", "UNLOCK TABLES"}}, "nobody who writes while the restore switches can be held off by locks"},
+	var needed []right
+	need := func(name, statement, undo string) *right {
+		needed = append(needed, right{name: name, tries: []try{{statement, undo}}})
+		return &needed[len(needed)-1]
+	}
+	need("DROP", drop, "")
+	need("CREATE", "CREATE TABLE "+q+" (id INT PRIMARY KEY, x INT)", drop)
+	need("INSERT", "INSERT INTO "+q+" VALUES (1, 1)", "")
+	need("SELECT", "SELECT * FROM "+q, "")
+	need("ALTER", "ALTER TABLE "+q+" ADD COLUMN y INT", "")
+	need("INDEX", "CREATE INDEX x ON "+q+" (x)", "")
+	if triggers := a.has("trigger") || a.triggers; !a.in.Copy {
+		r := need("LOCK TABLES", "LOCK TABLES "+q+" WRITE", "UNLOCK TABLES")
+		if !triggers { // with them, their tables are locked while they are given their names
+			r.kind, r.without = core.FindingFine, "a switch that has to wait cannot say for which table"
+		}
 	}
 	for _, t := range a.tables {
 		if a.r.Server.MariaDB() {
 			break // which asks for no such right
 		}
 		if text, ok := a.texts[t.Schema]; ok && foreignKey.MatchString(masked(text).text) {
-			needed = append(needed, right{"REFERENCES", []try{{"ALTER TABLE " + q + " ADD FOREIGN KEY (x) REFERENCES " + q + " (id)", ""}}, ""})
+			need("REFERENCES", "ALTER TABLE "+q+" ADD FOREIGN KEY (x) REFERENCES "+q+" (id)", "")
 			break
 		}
 	}
 	if a.has("view") {
-		undo := "DROP VIEW IF EXISTS " + v
-		needed = append(needed, right{"CREATE VIEW", []try{{"CREATE VIEW " + v + " AS SELECT id FROM " + q, undo}}, ""},
-			right{"SHOW VIEW", []try{{"CREATE OR REPLACE VIEW " + v + " AS SELECT id FROM " + q, undo}, {"SHOW CREATE VIEW " + v, ""}}, "views can be restored, and neither compared nor backed up"})
+		need("CREATE VIEW", "CREATE VIEW "+v+" AS SELECT id FROM "+q, "DROP VIEW IF EXISTS "+v)
+	}
+	if (a.has("view") || a.views) && !a.in.Copy {
+		r := need("SHOW VIEW", "CREATE OR REPLACE VIEW "+v+" AS SELECT id FROM "+q, "DROP VIEW IF EXISTS "+v)
+		r.tries = append(r.tries, try{"SHOW CREATE VIEW " + v, ""})
+		if !a.views { // with them, the switch must read them, for the way back
+			r.kind, r.without = core.FindingDecision, "views can be restored, and the restore cannot be undone, nor are they in backups"
+		}
 	}
 	if a.has("trigger") {
-		needed = append(needed, right{"TRIGGER", []try{{"CREATE TRIGGER " + q + " BEFORE INSERT ON " + q + " FOR EACH ROW SET NEW.x = 1", "DROP TRIGGER IF EXISTS " + q}}, ""})
+		need("TRIGGER", "CREATE TRIGGER "+q+" BEFORE INSERT ON "+q+" FOR EACH ROW SET NEW.x = 1", "DROP TRIGGER IF EXISTS "+q)
 	}
 	routines := map[string]string{}
 	if a.has("function") {
@@ -67,11 +81,12 @@ func (a *asker) rightsNeeded(name string) []right {
 	for _, kind := range []string{"FUNCTION", "PROCEDURE"} {
 		if body, ok := routines[kind]; ok {
 			undo := "DROP " + kind + " IF EXISTS " + q
-			needed = append(needed, right{"ALTER ROUTINE", []try{{undo, ""}}, ""}, right{"CREATE ROUTINE", []try{{"CREATE " + kind + " " + body, undo}}, ""})
+			need("ALTER ROUTINE", undo, "")
+			need("CREATE ROUTINE", "CREATE "+kind+" "+body, undo)
 		}
 	}
 	if a.has("event") {
-		needed = append(needed, right{"EVENT", []try{{"CREATE EVENT " + q + " ON SCHEDULE AT '2037-01-01 00:00:00' DISABLE DO SET @backstay = 1", "DROP EVENT IF EXISTS " + q}}, ""})
+		need("EVENT", "CREATE EVENT "+q+" ON SCHEDULE AT '2037-01-01 00:00:00' DISABLE DO SET @backstay = 1", "DROP EVENT IF EXISTS "+q)
 	}
 	return needed
 }
@@ -155,7 +170,7 @@ func (a *asker) rightsByGrants(needed []right) {
 func (a *asker) lacks(r right, text string) {
 	hint := fmt.Sprintf("GRANT %s ON %s.* TO the account, or give another account with --database-user and --database-password-file", r.name, mysql.QuoteName(a.name))
 	if r.without != "" {
-		a.find(core.FindingDecision, "wanted-right", r.name, hint, "account %s does not have it; %s", a.account, r.without)
+		a.find(r.kind, "wanted-right", r.name, hint, "account %s does not have it; %s", a.account, r.without)
 		return
 	}
 	if text != "" {
