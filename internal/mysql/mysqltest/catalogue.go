@@ -142,6 +142,9 @@ func readRows(ctx context.Context, conn *mysql.Conn) (map[string][]string, error
 	all := map[string][]string{}
 	for _, table := range tables {
 		name, kind := table[0].Text, table[1].Text
+		if mysql.Reserved(name) {
+			continue
+		}
 		columns := ofTable[name]
 		var shown []string
 		for _, c := range columns {

@@ -96,10 +96,10 @@ func (s *Shadow) exchange(ctx context.Context, config mysql.Config, to side, sav
 	}
 	for _, step := range []step{
 		{"events", x.dropEvents},
+		{"defaults", x.setDefaults}, // triggers and routines take them
 		{"triggers", x.moveTriggers},
 		{"rename", x.rename},
 		{"keys", func(ctx context.Context) error { return l.straighten(ctx, to, save) }},
-		{"defaults", x.setDefaults},
 		{"columns", x.setColumns},
 		{"routines", x.replaceRoutines},
 		{"views", x.makeViews},
@@ -110,7 +110,7 @@ func (s *Shadow) exchange(ctx context.Context, config mysql.Config, to side, sav
 			return nil, err
 		}
 	}
-	s.of(to).Links, s.Moves, s.Doing = nil, nil, ""
+	s.of(to).Links, s.Moves, s.Doing, s.Switched = nil, nil, "", to == newest
 	if err := save(); err != nil {
 		s.Doing = to.verb()
 		return nil, err
@@ -183,6 +183,7 @@ func (x *exchange) record(ctx context.Context) error {
 		}
 	}
 	side := s.of(from)
+	former := side.Objects
 	side.Objects = nil
 	for _, o := range objects {
 		ours := known[keyOf(o)]
@@ -193,6 +194,9 @@ func (x *exchange) record(ctx context.Context) error {
 			ours = s.table(o.Name) != nil
 		default:
 			ours = ours || s.Clean && from == old && s.owns(o.Name)
+		}
+		if i := slices.IndexFunc(former, func(f Object) bool { return keyOf(f) == keyOf(o) }); i >= 0 && o.Kind == "trigger" && alike(o, former[i]) {
+			o = former[i] // in its own words, which Settle has not yet brought back
 		}
 		if ours {
 			side.Objects = append(side.Objects, o)

@@ -109,14 +109,19 @@ func (l *look) straighten(ctx context.Context, arriving side, save func() error)
 		switch {
 		case shelf && parent.standing != child.standing:
 			x := child.standing == onNewShelf
+			away = append(away, Link{Schema: f.child.schema, Table: f.child.name, Name: f.name})
+			name := f.name
+			if number, ok := strings.CutPrefix(name, f.child.name+foreignInfix); ok {
+				name = child.table.Name + foreignInfix + number // the rename to the shelf changed it
+			}
 			f.child.schema = s.Live // where it is when the clause is read again
-			link := Link{Schema: s.Live, Table: child.table.Name, Name: f.name, Clause: f.clause(goal)}
+			link := Link{Schema: s.Live, Table: child.table.Name, Name: name, Clause: f.clause(goal)}
 			if links := &s.of(side(x)).Links; !slices.ContainsFunc(*links, link.same) {
 				*links = append(*links, link)
 			}
-			p, _ := l.shelved(child.table, side(x))
-			link.Schema, link.Table = p.schema, p.name
-			away = append(away, link)
+			if err := l.noteKeys(ctx, place{away[len(away)-1].Schema, away[len(away)-1].Table}, s.live(child.table), side(x)); err != nil {
+				return err
+			}
 		case !shelf && (parent.standing == onOldShelf || parent.standing == onNewShelf):
 			link := Link{Schema: f.child.schema, Table: f.child.name, Name: f.name, Clause: f.clause(goal)}
 			if !slices.ContainsFunc(s.Moves, link.same) {
@@ -124,6 +129,11 @@ func (l *look) straighten(ctx context.Context, arriving side, save func() error)
 			}
 			drop[f.child] = append(drop[f.child], f.name)
 			present[Link{Schema: f.child.schema, Table: s.fold(f.child.name), Name: f.name}] = false
+			if child.standing == elsewhere {
+				if err := l.noteKeys(ctx, f.child, f.child, arriving); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	if len(away)+len(s.Moves) > 0 {
@@ -151,6 +161,20 @@ func (l *look) straighten(ctx context.Context, arriving side, save func() error)
 			add[p] = append(add[p], link)
 		}
 		present[id] = true
+	}
+	var names []string
+	for _, links := range add {
+		for _, link := range links {
+			if link.Schema == s.Live {
+				names = append(names, link.Name)
+			}
+		}
+	}
+	if len(names) > 0 {
+		left := slices.DeleteFunc(keys, func(f foreignKey) bool { return slices.Contains(drop[f.child], f.name) })
+		if _, err := l.freeNames(ctx, left, names, arriving, save); err != nil {
+			return err
+		}
 	}
 	for p, links := range add {
 		if err := l.addLinks(ctx, p, links); err != nil {

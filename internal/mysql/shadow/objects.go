@@ -216,7 +216,9 @@ func (x *exchange) moveTriggers(ctx context.Context) error {
 		return err
 	}
 	there := map[string]bool{}
-	for _, t := range triggers {
+	// The last ones go first: those that a cut leaves still stand in their order,
+	// and the others come behind them again.
+	for _, t := range slices.Backward(triggers) {
 		name := strings.ToLower(t.name)
 		if !known[name] {
 			continue

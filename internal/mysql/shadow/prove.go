@@ -1,7 +1,6 @@
 package shadow
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
-	"github.com/backstay/backstay/internal/mysql/ddl"
 )
 
 // Prove checks, after a Switch, that each table's definition is the one that a
@@ -81,12 +79,4 @@ func unproved(wrong []string) error {
 		Code: core.CodeDamage, Op: "prove the restored database", Message: core.Some(wrong, 5),
 		Hint: "backstay undo brings the former state back",
 	}
-}
-
-func bytesEqual(a, b []byte) bool { return bytes.Equal(a, b) }
-
-// itemsOf returns the lines of a printed definition.
-func itemsOf(printed string) []string {
-	_, items, _, _ := ddl.Split(printed)
-	return items
 }

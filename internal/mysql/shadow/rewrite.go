@@ -318,10 +318,12 @@ func (s *Shadow) canonical(t *Table, printed string, places map[place]stand, mar
 }
 
 // onTable returns a trigger's statement for its table under another name. ok is
-// false when the statement cannot be read byte by byte.
+// false when the statement cannot be read byte by byte, and when a rename would
+// spoil it: MariaDB writes the table's name into it in UTF-8, whatever
+// character set it is in (seen on 10.11 and 11.8).
 func onTable(o core.SchemaObject, statement []byte, table string) (string, bool) {
 	text := string(statement)
-	if ddl.TrailsInASCII(o.Charset) {
+	if ddl.TrailsInASCII(o.Charset) || !isASCII(o.Table) && !strings.HasPrefix(o.Charset, "utf8") {
 		return "", false
 	}
 	quotes, backslash := "`'\"", !strings.Contains(o.SQLMode, "NO_BACKSLASH_ESCAPES")
@@ -363,10 +365,14 @@ func onTable(o core.SchemaObject, statement []byte, table string) (string, bool)
 				}
 			}
 			// A name that was not quoted may have ended without a space.
-			return text[:i+n] + " " + mysql.QuoteName(table) + " " + text[end:], true
+			return text[:i] + "ON " + mysql.QuoteName(table) + " " + text[skipSpace(text, end):], true
 		}
 	}
 	return "", false
+}
+
+func isASCII(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r >= 0x80 })
 }
 
 func wordByte(c byte) bool {

@@ -3,6 +3,7 @@ package shadow_test
 import (
 	"encoding/json"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -23,6 +24,7 @@ type rig struct {
 	t       *testing.T
 	config  mysql.Config // of the live database, by the account that restores
 	root    mysql.Config // of the live database, by one that sees everything
+	origin  string
 	tree    *mysqltest.Tree
 	index   core.DatabaseIndex
 	server  core.DatabaseServer
@@ -34,7 +36,7 @@ type rig struct {
 // newRig dumps a database.
 func newRig(t *testing.T, origin string, live mysql.Config) *rig {
 	t.Helper()
-	r := &rig{t: t, config: live, root: live}
+	r := &rig{t: t, config: live, root: live, origin: origin}
 	from := live
 	from.Database = origin
 	s, err := dump.Open(t.Context(), dump.Options{Config: from, Clock: core.SystemClock{}})
@@ -126,6 +128,8 @@ func (r *rig) wantState(want shadow.State) {
 	}
 }
 
+var collation = regexp.MustCompile(`TABLE_COLLATION=\w+`)
+
 // picture is all that a database holds, but for what lies beside.
 func (r *rig) picture(config mysql.Config) map[string]any {
 	r.t.Helper()
@@ -148,6 +152,9 @@ func (r *rig) picture(config mysql.Config) map[string]any {
 	for view, lines := range catalogue {
 		var kept []string
 		for _, line := range lines {
+			if strings.Contains(line, "TABLE_TYPE=SEQUENCE") {
+				line = collation.ReplaceAllString(line, "") // it has no texts, and takes the database's
+			}
 			if !strings.Contains(line, "_backstay_") {
 				kept = append(kept, line)
 			}
@@ -156,11 +163,6 @@ func (r *rig) picture(config mysql.Config) map[string]any {
 	}
 	for name, texts := range rows {
 		out["rows of "+name] = texts
-	}
-	for key := range out {
-		if strings.Contains(key, "_backstay_") {
-			delete(out, key)
-		}
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package shadow
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/ddl"
 	"github.com/backstay/backstay/internal/mysql/load"
 )
 
@@ -35,6 +37,9 @@ func (s *Shadow) Settle(ctx context.Context, config mysql.Config, save func() er
 	if err := x.nameConstraints(ctx); err != nil {
 		return nil, err
 	}
+	if err := x.mendKeys(ctx); err != nil {
+		return nil, err
+	}
 	if err := x.wordTriggers(ctx); err != nil {
 		return nil, err
 	}
@@ -45,7 +50,7 @@ func (s *Shadow) Settle(ctx context.Context, config mysql.Config, save func() er
 // shelved table has such a name, that one's gets a temporary one first.
 func (x *exchange) nameConstraints(ctx context.Context) error {
 	s := x.s
-	mine, others := s.of(x.to), s.of(!x.to)
+	mine := s.of(x.to)
 	if len(mine.Names) == 0 {
 		return nil
 	}
@@ -53,39 +58,15 @@ func (x *exchange) nameConstraints(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	byName := map[string]foreignKey{} // names of foreign keys are compared in any case
-	for _, f := range keys {
-		byName[strings.ToLower(f.name)] = f
-	}
-	changed := false
-	// Of all tables at once, so that the journal is written once.
+	var names []string
 	for _, c := range mine.Names {
-		holder, taken := byName[strings.ToLower(c.Name)]
-		if c.Kind != "FOREIGN KEY" || !taken {
-			continue
-		}
-		at := x.stand(holder.child)
-		if at.standing != shelfOf(!x.to) {
-			continue
-		}
-		known := slices.ContainsFunc(others.Names, func(o Constraint) bool { return o.Table == at.table.Name && o.Kind == c.Kind && o.Name == holder.name })
-		if !known {
-			others.Names = append(others.Names, Constraint{Table: at.table.Name, Kind: c.Kind, Name: holder.name, Temp: s.temp()})
-			changed = true
+		if c.Kind == "FOREIGN KEY" {
+			names = append(names, c.Name)
 		}
 	}
-	if changed {
-		if err := x.save(); err != nil {
-			return err
-		}
-	}
-	for _, c := range others.Names {
-		if f, ok := byName[strings.ToLower(c.Name)]; ok && c.Kind == "FOREIGN KEY" && x.stand(f.child).standing == shelfOf(!x.to) {
-			if err := x.renameKey(ctx, f, c.Temp); err != nil {
-				return err
-			}
-			delete(byName, strings.ToLower(c.Name))
-		}
+	byName, err := x.freeNames(ctx, keys, names, x.to, x.save)
+	if err != nil {
+		return err
 	}
 	for _, c := range mine.Names {
 		if c.Kind == "CHECK" {
@@ -112,10 +93,57 @@ func (x *exchange) nameConstraints(ctx context.Context) error {
 	return nil
 }
 
+// freeNames gives foreign keys of the live database that have one of some
+// names, and lie on the shelf of the side that is not arriving, temporary names.
+// It returns what then has a name, by its lower-case form: these names are
+// compared in any case.
+func (l *look) freeNames(ctx context.Context, keys []foreignKey, names []string, arriving side, save func() error) (map[string]foreignKey, error) {
+	s := l.s
+	others := s.of(!arriving)
+	byName := map[string]foreignKey{}
+	for _, f := range keys {
+		if f.child.schema == s.Live {
+			byName[strings.ToLower(f.name)] = f
+		}
+	}
+	known := func(table string, f foreignKey) func(Constraint) bool {
+		return func(o Constraint) bool {
+			return o.Table == table && o.Kind == "FOREIGN KEY" && o.Name == f.name
+		}
+	}
+	changed := false
+	var todo []foreignKey
+	for _, name := range names { // all at once, so that the journal is written once
+		f, taken := byName[strings.ToLower(name)]
+		at := l.stand(f.child)
+		if !taken || at.standing != shelfOf(!arriving) {
+			continue
+		}
+		todo = append(todo, f)
+		if !slices.ContainsFunc(others.Names, known(at.table.Name, f)) {
+			others.Names = append(others.Names, Constraint{Table: at.table.Name, Kind: "FOREIGN KEY", Name: f.name, Temp: s.temp()})
+			changed = true
+		}
+	}
+	if changed {
+		if err := save(); err != nil {
+			return nil, err
+		}
+	}
+	for _, f := range todo {
+		i := slices.IndexFunc(others.Names, known(l.stand(f.child).table.Name, f))
+		if err := l.renameKey(ctx, f, others.Names[i].Temp); err != nil {
+			return nil, err
+		}
+		delete(byName, strings.ToLower(f.name))
+	}
+	return byName, nil
+}
+
 // renameKey gives a foreign key another name, without a moment in which there
 // is none.
-func (x *exchange) renameKey(ctx context.Context, f foreignKey, name string) error {
-	return x.exec(ctx, "name foreign key "+name+" of table "+f.child.name, "ALTER TABLE "+f.child.String()+" DROP FOREIGN KEY "+mysql.QuoteName(f.name)+", ADD CONSTRAINT "+mysql.QuoteName(name)+" "+f.clause(f.parent))
+func (l *look) renameKey(ctx context.Context, f foreignKey, name string) error {
+	return l.exec(ctx, "name foreign key "+name+" of table "+f.child.name, "ALTER TABLE "+f.child.String()+" DROP FOREIGN KEY "+mysql.QuoteName(f.name)+", ADD CONSTRAINT "+mysql.QuoteName(name)+" "+f.clause(f.parent))
 }
 
 // copyLimit is how large a table may be, in bytes, that is copied for the name
@@ -187,7 +215,8 @@ func (x *exchange) checkClause(ctx context.Context, p place, name string) (strin
 	if err != nil {
 		return "", err
 	}
-	for _, item := range itemsOf(printed) {
+	_, items, _, _ := ddl.Split(printed)
+	for _, item := range items {
 		if n, body, ok := cutConstraint(item); ok && n == name {
 			return body, nil
 		}
@@ -212,7 +241,7 @@ func (x *exchange) wordTriggers(ctx context.Context) (err error) {
 	tables := map[string]bool{}
 	for _, o := range x.wanted("trigger") {
 		now, live := x.now[keyOf(o)]
-		if live && !bytesEqual(now.Statement, o.Statement) && alike(o, now) || !live {
+		if live && !bytes.Equal(now.Statement, o.Statement) && alike(o, now) || !live {
 			tables[o.Table] = true
 		}
 	}

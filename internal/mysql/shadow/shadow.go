@@ -88,6 +88,7 @@ type Shadow struct {
 
 	Built       bool   `json:"built,omitempty"`        // Build ended well
 	Doing       string `json:"doing,omitempty"`        // "switch" or "revert" while one is under way
+	Switched    bool   `json:"switched,omitempty"`     // the new side was made live last; for what no table tells
 	KeptDropped bool   `json:"kept_dropped,omitempty"` // there is no way back any more
 
 	LockWait int  `json:"lock_wait"`
@@ -99,6 +100,7 @@ type Shadow struct {
 
 	Moves   []Link   `json:"moves,omitempty"`   // foreign keys that are being made to lead elsewhere
 	Columns []Column `json:"columns,omitempty"` // of new tables, to be given their defaults after the first switch
+	Keys    []Keys   `json:"keys,omitempty"`    // of tables that foreign keys were taken off
 	Abroad  []string `json:"abroad,omitempty"`  // other databases with foreign keys into the live one
 	Lost    []string `json:"lost,omitempty"`    // views of the backup that could not be made
 	Temps   int      `json:"temps,omitempty"`   // temporary names of constraints that were given out
@@ -163,6 +165,17 @@ type Constraint struct {
 	Name   string `json:"name"`
 	Temp   string `json:"temp"`
 	Clause string `json:"clause,omitempty"` // of a CHECK
+}
+
+// Keys are a table's keys, as the server printed them. A key that a server made
+// by itself for a foreign key it makes again, under another name, when the
+// foreign key comes back.
+type Keys struct {
+	Schema string   `json:"schema"`
+	Table  string   `json:"table"` // its live name
+	New    bool     `json:"new,omitempty"`
+	Stays  bool     `json:"stays,omitempty"` // it is none that changes places
+	Lines  []string `json:"lines"`
 }
 
 // Column is one of a new table whose default takes numbers from a sequence.

@@ -71,8 +71,12 @@ func (s *Shadow) standing(l *look) State {
 		return StateMixed
 	case news > 0:
 		return StateNew
-	case olds == 0 && len(s.Tables) > 0:
+	case olds > 0:
+		return StateOld
+	case slices.ContainsFunc(s.Tables, func(t Table) bool { return !t.Same }):
 		return StateNothing
+	case s.Switched:
+		return StateNew
 	}
 	return StateOld
 }
