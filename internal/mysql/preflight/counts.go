@@ -29,11 +29,16 @@ func LiveCounts(ctx context.Context, cfg mysql.Config, names []string, budget ti
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	// A session that is given up goes on on the server until it notices.
-	for _, set := range []string{fmt.Sprintf("max_statement_time=%f", budget.Seconds()), fmt.Sprintf("max_execution_time=%d", max(budget.Milliseconds(), 1)), "information_schema_stats_expiry=0", "lock_wait_timeout=1"} {
-		if _, err := c.Exec(ctx, "SET SESSION "+set); err != nil && mysql.Number(err) == 0 {
-			return nil, err
+	set := func(settings ...string) error {
+		for _, s := range settings {
+			if _, err := c.Exec(ctx, "SET SESSION "+s); err != nil && mysql.Number(err) == 0 {
+				return err
+			}
 		}
+		return nil
+	}
+	if err := set("information_schema_stats_expiry=0", "lock_wait_timeout=1"); err != nil {
+		return nil, err
 	}
 	rows, err := c.Query(ctx, "SELECT TABLE_NAME, ENGINE, TABLE_ROWS, COALESCE(DATA_LENGTH,0) FROM information_schema.TABLES WHERE TABLE_TYPE IN ('BASE TABLE','SYSTEM VERSIONED') AND TABLE_SCHEMA="+mysql.QuoteText(name))
 	if err != nil {
@@ -60,6 +65,10 @@ func LiveCounts(ctx context.Context, cfg mysql.Config, names []string, budget ti
 		}
 	}
 	slices.SortFunc(todo, func(a, b table) int { return cmp.Or(cmp.Compare(a.bytes, b.bytes), cmp.Compare(a.name, b.name)) })
+	// A statement that is given up goes on on the server until it notices.
+	if err := set(fmt.Sprintf("max_statement_time=%f", budget.Seconds()), fmt.Sprintf("max_execution_time=%d", max(budget.Milliseconds(), 1))); err != nil {
+		return nil, err
+	}
 	limited, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
 	for _, t := range todo {
