@@ -102,7 +102,7 @@ func (x *exchange) merge(m *move) (moves []*move, err error) {
 // alsoTouched notes a folder in which something moves that Build knew nothing of.
 func (x *exchange) alsoTouched(at placePath) error {
 	known := func(l *folderLine) bool { return l.placePath == at }
-	if slices.ContainsFunc(x.extra, known) {
+	if slices.ContainsFunc(x.lines, known) {
 		return nil
 	}
 	fd, err := x.folder(at)
@@ -113,7 +113,7 @@ func (x *exchange) alsoTouched(at placePath) error {
 	if err != nil {
 		return files.Failed("stat", x.real(at, ""), err)
 	}
-	x.extra = append(x.extra, &folderLine{placePath: at, Old: attributesOf(&st)})
+	x.lines = append(x.lines, &folderLine{placePath: at, Old: attributesOf(&st)})
 	return nil
 }
 

@@ -192,9 +192,6 @@ func (x *exchange) unlock(dir, slotDir int, slot string, m *move, denied error) 
 		return denied
 	}
 	if st.Mode&0o300 != 0o300 {
-		if _, known := x.before[m.placePath]; !known {
-			x.before[m.placePath] = attributesOf(&st)
-		}
 		x.unlocked[m.placePath] = true
 		if err := unix.Fchmod(dir, st.Mode&0o7777|0o300); err != nil {
 			return errors.Join(denied, err)

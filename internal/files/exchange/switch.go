@@ -24,13 +24,12 @@ type exchange struct {
 	to       Side
 	h        hooks
 	moves    []*move
-	extra    []*folderLine // that are not in the moves file
+	lines    []*folderLine
 	warnings files.Warnings
 	stages   []int // open staging folders
 	sub      map[string]int
 	roots    map[string]int
 	chain    []open // folders that are open, from a root down
-	before   map[placePath]attributes
 	unlocked map[placePath]bool
 	resumed  bool
 	noSwap   bool // the kernel or file system has no RENAME_EXCHANGE
@@ -39,13 +38,6 @@ type exchange struct {
 type open struct {
 	at placePath
 	fd int
-}
-
-func other(s Side) Side {
-	if s == Old {
-		return New
-	}
-	return Old
 }
 
 // now returns on which side a path of a pass is, going by the inode in its slot.
@@ -76,7 +68,7 @@ func run(ctx context.Context, b *Built, to Side, h hooks) (_ []core.Warning, err
 		return nil, nil
 	}
 	x := &exchange{
-		p: p, to: to, h: h, sub: map[string]int{}, roots: map[string]int{}, before: map[placePath]attributes{},
+		p: p, to: to, h: h, sub: map[string]int{}, roots: map[string]int{},
 		unlocked: map[placePath]bool{},
 	}
 	defer func() { err = errors.Join(err, x.close()) }()
@@ -229,9 +221,9 @@ func (x *exchange) inSlot(m *move) (inode uint64, isDir bool, err error) {
 // begin settles what is to be moved, and writes it down before anything is.
 func (x *exchange) begin() error {
 	p := x.p
-	x.moves, x.extra = p.moves, nil
+	x.moves, x.lines = p.moves, p.folders
 	if p.pass != nil {
-		x.moves, x.extra = p.passMoves, p.passed
+		x.moves, x.lines = p.passMoves, p.passed
 		if err := x.settle(); err != nil {
 			return err
 		}
@@ -242,10 +234,8 @@ func (x *exchange) begin() error {
 	}
 	var next []*move
 	for _, m := range x.moves {
-		now := other(x.to)
-		if p.pass == nil {
-			now = Old
-		} else {
+		now := Old
+		if p.pass != nil {
 			var err error
 			if now, err = x.now(m); err != nil {
 				return err
@@ -258,7 +248,8 @@ func (x *exchange) begin() error {
 		next = append(next, moves...)
 	}
 	x.moves = next
-	for _, l := range slices.Concat(p.folders, x.extra) {
+	wholly := p.pass == nil || p.done
+	for _, l := range x.lines {
 		fd, err := x.folder(l.placePath)
 		if openat.IsErrno(err, unix.ENOENT, unix.ENOTDIR, unix.ELOOP) && (x.to == Old || !x.needed(l.placePath)) {
 			continue
@@ -270,9 +261,14 @@ func (x *exchange) begin() error {
 		if err != nil {
 			return files.Failed("stat", x.real(l.placePath, ""), err)
 		}
-		x.before[l.placePath] = attributesOf(&st)
+		if x.to == New && wholly {
+			// What Revert gives it back is what it has now, not what Build saw.
+			xattrs := l.Old.Xattrs
+			l.Old = attributesOf(&st)
+			l.Old.Xattrs = xattrs
+		}
 	}
-	return writePass(p.file, x.to, x.moves, x.extra)
+	return writePass(p.file, x.to, x.moves, x.lines)
 }
 
 // needed says whether something is to be moved in a folder.
@@ -341,7 +337,7 @@ func (x *exchange) finish() error {
 	if err != nil {
 		return err
 	}
-	lines := slices.Concat(x.p.folders, x.extra)
+	lines := slices.Clone(x.lines)
 	// Deepest first, so that a mode that forbids to look in comes last.
 	slices.SortStableFunc(lines, func(a, b *folderLine) int {
 		return strings.Count(string(b.Dir), "/") - strings.Count(string(a.Dir), "/")
@@ -395,13 +391,8 @@ func (x *exchange) finish() error {
 // set gives a folder what it is to have on this side.
 func (x *exchange) set(fd int, l *folderLine) error {
 	want := l.Old
-	before, known := x.before[l.placePath]
-	switch {
-	case x.to == Old:
-	case l.Set:
+	if x.to == New && l.Set {
 		want = *l.New
-	case known:
-		want = before
 	}
 	st, err := openat.Fstat(fd)
 	if err != nil {
@@ -421,9 +412,6 @@ func (x *exchange) set(fd int, l *folderLine) error {
 		if err := unix.Fchmod(fd, want.Mode); err != nil && !openat.IsErrno(err, unix.EPERM) {
 			return err
 		}
-	}
-	if x.to == New && !l.Set && !known {
-		return nil // another process began: its time is when something was last moved in it
 	}
 	if err := openat.SetTime(fd, time.Unix(want.Time[0], want.Time[1])); err != nil && !openat.IsErrno(err, unix.EPERM) {
 		return err
