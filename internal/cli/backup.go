@@ -12,6 +12,7 @@ import (
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/switchover"
 )
 
 func (s *session) backupCommand() *cobra.Command {
@@ -93,7 +94,23 @@ func (s *session) backupOne(ctx context.Context, e *engine.Engine, app *config.A
 	if err != nil {
 		return core.Backup{}, err
 	}
-	return e.Backup(ctx, t, opt)
+	b, err := e.Backup(ctx, t, opt)
+	if err == nil {
+		s.dropExpired(ctx, e, t)
+	}
+	return b, err
+}
+
+// dropExpired makes room of what a restore kept for longer than was asked for.
+// That it does not work takes nothing from the backup that was made.
+func (s *session) dropExpired(ctx context.Context, e *engine.Engine, t engine.Target) {
+	dropped, err := switchover.DropExpired(ctx, e, t)
+	switch {
+	case err != nil:
+		s.logger().Warn("what the last restore replaced could not be removed, though its time is over", "app", t.App.Name, "err", err, "hint", "backstay undo "+t.App.Name+" --drop")
+	case dropped:
+		s.logger().Info("what the last restore replaced is removed: its time is over", "app", t.App.Name)
+	}
 }
 
 func anyWarnings(backups []core.Backup) bool {

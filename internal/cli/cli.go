@@ -22,6 +22,7 @@ import (
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/guard"
 	"github.com/backstay/backstay/internal/profile"
 	"github.com/backstay/backstay/internal/profile/generic"
 	"github.com/backstay/backstay/internal/profile/itflow"
@@ -85,6 +86,7 @@ func (s *session) cancelled(ctx context.Context, err error) error {
 	if hint == "" {
 		hint = map[string]string{
 			"backup":  "the backup under way was not made; backups that were finished before it stay",
+			"guard":   "the command was not run, and nothing was changed",
 			"restore": "a restore that had begun may have changed a part of the app; run it again to bring back all of it",
 			"verify":  "nothing was changed; run it again to verify",
 		}[s.ran]
@@ -178,7 +180,7 @@ func (s *session) rootCommand(out io.Writer) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	root.AddCommand(
 		s.initCommand(), s.detectCommand(), s.doctorCommand(), s.backupCommand(), s.listCommand(), s.showCommand(),
-		s.lsCommand(), s.catCommand(), s.diffCommand(), s.verifyCommand(), s.restoreCommand(), s.deleteCommand(),
+		s.lsCommand(), s.catCommand(), s.diffCommand(), s.verifyCommand(), s.restoreCommand(), s.undoCommand(), s.guardCommand(), s.deleteCommand(),
 		s.pinCommand(true), s.pinCommand(false), s.demoCommand(), s.versionCommand(),
 	)
 	root.SetOut(out) // before the completion command is made, which keeps it
@@ -186,6 +188,11 @@ func (s *session) rootCommand(out io.Writer) *cobra.Command {
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" { // or an unknown shell would be met with help and exit code 0
 			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
+		if slices.Contains([]string{"list", "show", "ls", "cat", "diff", "verify"}, c.Name()) {
+			s.repositoryFlags(c.Flags())
+			c.Flags().StringVar(&s.stateDir, "state-dir", "", "where locks and caches are kept, on a machine without a configuration")
+			c.PreRunE = refuseEmptyFlags
 		}
 		if c.Long == "" {
 			c.Long = c.Short + "."
@@ -233,6 +240,9 @@ func (s *session) loadConfig() (*config.Config, error) {
 // withEngine opens the repository that the configuration, or the flags of a
 // bare machine, name, calls do, and closes it. cfg is empty on a bare machine.
 func (s *session) withEngine(ctx context.Context, do func(e *engine.Engine, cfg *config.Config) error) (err error) {
+	if err := s.checkRepositoryFlags(); err != nil {
+		return err
+	}
 	cfg := &config.Config{StateDir: s.stateDir}
 	if s.repositoryURL == "" {
 		if cfg, err = s.loadConfig(); err != nil {
@@ -244,6 +254,14 @@ func (s *session) withEngine(ctx context.Context, do func(e *engine.Engine, cfg 
 			cfg.StateDir = config.DefaultStateDir()
 		}
 	}
+	if err := s.warnUnfinished(cfg.StateDir); err != nil {
+		return err
+	}
+	return s.withStore(ctx, cfg, func(e *engine.Engine) error { return do(e, cfg) })
+}
+
+// withStore opens the repository of a configuration, calls do, and closes it.
+func (s *session) withStore(ctx context.Context, cfg *config.Config, do func(e *engine.Engine) error) (err error) {
 	store, err := s.openStore(ctx, cfg)
 	if err != nil {
 		return err
@@ -259,7 +277,7 @@ func (s *session) withEngine(ctx context.Context, do func(e *engine.Engine, cfg 
 		return err
 	}
 	defer func() { progress.Close(err == nil) }()
-	return do(e, cfg)
+	return do(e)
 }
 
 func (s *session) newEngine(store repository.Store, cfg *config.Config, progress core.Progress) (*engine.Engine, error) {
@@ -270,6 +288,7 @@ func (s *session) newEngine(store repository.Store, cfg *config.Config, progress
 	return &engine.Engine{
 		Store: store, Repository: cfg.Repository.URL, Profiles: registry(), StateDir: cfg.StateDir, Clock: s.env.Clock,
 		Progress: progress, Log: s.logger(), Version: s.env.Version, Host: host,
+		Under: s.env.Getenv(guard.EnvGuard),
 	}, nil
 }
 

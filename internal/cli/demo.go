@@ -64,14 +64,14 @@ type demonstration struct {
 
 // demoReport is the demo's result as JSON.
 type demoReport struct {
-	Backups     []core.Backup    `json:"backups"`
-	Damage      []string         `json:"damage"`
+	Backups     []core.Backup     `json:"backups"`
+	Damage      []string          `json:"damage"`
 	Restored    *restore.Restored `json:"restored"`
-	Tables      int              `json:"tables_compared"`
-	Rows        int              `json:"rows_compared"`
-	Files       int              `json:"files_compared"`
-	Differences []string         `json:"differences"`
-	DurationMS  int64            `json:"duration_ms"`
+	Tables      int               `json:"tables_compared"`
+	Rows        int               `json:"rows_compared"`
+	Files       int               `json:"files_compared"`
+	Differences []string          `json:"differences"`
+	DurationMS  int64             `json:"duration_ms"`
 }
 
 func (s *session) demo(ctx context.Context, size int64, keep string) (err error) {

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
@@ -24,6 +23,13 @@ type restoreFlags struct {
 	toDir, toDatabase   string
 	dryRun, yes, noWait bool
 
+	force                         []string
+	clean, noSafetyBackup, resume bool
+	backupConnection              bool
+
+	as, url  string
+	noConfig bool
+
 	root, environment    string
 	database             profile.Database
 	databasePasswordFile string
@@ -31,21 +37,31 @@ type restoreFlags struct {
 
 func (s *session) restoreCommand() *cobra.Command {
 	var f restoreFlags
-	cmd := s.command("restore APP BACKUP|latest", "Restore an app, or a part of it, from a backup", cobra.ExactArgs(2), func(ctx context.Context, args []string) error {
+	cmd := s.command("restore APP BACKUP|latest", "Restore an app, or a part of it, from a backup", cobra.RangeArgs(1, 2), func(ctx context.Context, args []string) error {
+		switch {
+		case f.resume && len(args) == 1:
+			return s.resumeRestore(ctx, args[0], f)
+		case f.resume || len(args) == 1:
+			return &core.Error{Code: core.CodeUsage, Op: "restore", Message: "give an app and a backup, or --resume and an app", Hint: "backstay restore " + args[0] + " latest --dry-run shows what would be done"}
+		}
 		return s.restore(ctx, args[0], args[1], f)
 	})
 	cmd.PreRunE = refuseEmptyFlags
 	cmd.Long = `Restore an app, or a part of it, from a backup.
 
-The plan is printed first, and nothing is changed before you agree to it. Everything that will be
-needed is then read back from the repository once, before the first change; files that go into a new
-or empty folder (--to-dir) are checked while they are written there, and those that are damaged are
-left out and named. Configuration, database and files are restored; code too when the app's folder is
-empty or --only names it.
+The plan is printed first, and nothing is changed before you agree to it. A live app is not touched
+until all that it will consist of lies beside it, complete and compared with the backup; then what is
+live is backed up and the two change places at once. What was replaced is kept, and backstay undo
+brings it back. Configuration, database and files are restored; code too when the app's folder is
+empty or --only names it. What the live app has and the backup does not stays, unless --clean.
 
 On a bare machine, without a configuration:
 
-  backstay restore helpdesk latest --repository file:///mnt/backups --password-file key --root /var/www/itop`
+  backstay restore helpdesk latest --repository file:///mnt/backups --password-file key --root /var/www/itop
+
+A copy beside the live app, which leads to itself, and sends and charges nothing:
+
+  backstay restore helpdesk latest --as helpdesk-test --root /var/www/itop-test --to-database itop_test`
 	fl := cmd.Flags()
 	fl.StringSliceVar(&f.only, "only", nil, "only these components: config, database, files, code")
 	fl.StringArrayVar(&f.tables, "table", nil, "only this table (may be repeated)")
@@ -54,10 +70,24 @@ On a bare machine, without a configuration:
 	fl.StringVar(&f.toDatabase, "to-database", "", "put the database here instead of into the live one")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "print the plan and stop")
 	fl.BoolVar(&f.yes, "yes", false, "do not ask")
+	fl.StringSliceVar(&f.force, "force", nil, "agree to this finding of the plan (may be repeated)")
+	fl.BoolVar(&f.clean, "clean", false, "take away tables and files that the backup does not have (kept for undo)")
+	fl.BoolVar(&f.noSafetyBackup, "no-safety-backup", false, "do not back up what is live before it is replaced")
+	fl.BoolVar(&f.backupConnection, "backup-connection", false, "restore the configuration with the backup's connection to the database, not this app's")
+	fl.BoolVar(&f.resume, "resume", false, "finish a restore of APP that was cut short")
 	fl.BoolVar(&f.noWait, "no-wait", false, "fail when another operation works on the app, instead of waiting")
-	fl.StringVar(&s.repositoryURL, "repository", "", "the repository's URL, on a machine without a configuration")
-	fl.StringVar(&s.passwordFile, "password-file", "", "file that holds the repository's key")
-	fl.StringVar(&s.stateDir, "state-dir", "", "where locks are kept, on a machine without a configuration")
+	fl.StringVar(&f.as, "as", "", "make a copy of the whole app under this name, in --root and --to-database")
+	fl.StringVar(&f.url, "url", "", "the address at which the copy will answer")
+	fl.BoolVar(&f.noConfig, "no-config", false, "on a machine without a configuration: do not write one")
+	s.repositoryFlags(fl)
+	s.placeFlags(fl, &f)
+	return cmd
+}
+
+// placeFlags say where an app lies, on a machine without a configuration or
+// against what the configuration says.
+func (s *session) placeFlags(fl *pflag.FlagSet, f *restoreFlags) {
+	fl.StringVar(&s.stateDir, "state-dir", "", "where locks and journals are kept, on a machine without a configuration")
 	fl.StringVar(&f.root, "root", "", "the app's folder")
 	fl.StringVar(&f.environment, "environment", "", "iTop's environment")
 	fl.StringVar(&f.database.Host, "database-host", "", "database server to restore into")
@@ -66,7 +96,6 @@ On a bare machine, without a configuration:
 	fl.StringVar(&f.database.User, "database-user", "", "account that may create and fill the database")
 	fl.StringVar(&f.databasePasswordFile, "database-password-file", "", "file that holds the account's password")
 	fl.StringVar(&f.database.Name, "database-name", "", "name of the database")
-	return cmd
 }
 
 // refuseEmptyFlags keeps `--to-dir "$UNSET"` from meaning the live app.
@@ -88,9 +117,6 @@ func refuseEmptyFlags(cmd *cobra.Command, _ []string) error {
 }
 
 func (s *session) restore(ctx context.Context, app, ref string, f restoreFlags) error {
-	if s.repositoryURL != "" && s.passwordFile == "" {
-		return &core.Error{Code: core.CodeUsage, Op: "restore", Message: "--repository needs the key too", Hint: "give --password-file FILE"}
-	}
 	only, err := parseComponents(f.only)
 	if err != nil {
 		return err
@@ -111,20 +137,29 @@ func (s *session) restore(ctx context.Context, app, ref string, f restoreFlags) 
 		if err != nil {
 			return err
 		}
-		t, err := s.restoreTarget(cfg, app, rec.Profile, f)
+		if err := checkCopyFlags(cfg, app, f); err != nil {
+			return err
+		}
+		t, asked, err := s.restoreTargets(cfg, app, rec.Profile, f)
 		if err != nil {
 			return err
 		}
+		toDir := f.toDir
+		if asked != nil {
+			toDir = f.root
+		}
+		settings := restoreSettings(cfg, app)
 		r, err := restore.Make(ctx, e, restore.Request{
-			Target: t, Record: rec, Only: only, Tables: f.tables, Paths: f.paths, ToDir: f.toDir, ToDatabase: f.toDatabase, Wait: !f.noWait,
+			Target: t, Record: rec, Only: only, Tables: f.tables, Paths: f.paths, ToDir: toDir, ToDatabase: f.toDatabase, Copy: asked, Wait: !f.noWait, Check: f.dryRun,
+			Force: f.force, Clean: f.clean, NoSafetyBackup: f.noSafetyBackup || !settings.SafetyBackup, Keep: settings.Keep, BackupConnection: f.backupConnection,
 		})
 		if err != nil {
 			return err
 		}
 		if f.dryRun {
 			err := s.printer.Result(map[string]any{"plan": r.Plan}, func() { s.printPlan(r, rec.Backup) })
-			if err == nil && r.Refused() != nil {
-				return outcome(core.CodeNotPortable.ExitCode())
+			if refused := r.Refused(); err == nil && refused != nil {
+				return outcome(core.CodeOf(refused).ExitCode())
 			}
 			return err
 		}
@@ -134,29 +169,63 @@ func (s *session) restore(ctx context.Context, app, ref string, f restoreFlags) 
 		if err := r.Refused(); err != nil {
 			return err
 		}
-		if f.yes && r.Plan.Live && rec.App != app {
-			return &core.Error{
-				Code: core.CodeUsage, Op: "restore app " + app, Message: fmt.Sprintf("backup %s is of app %s, and --yes does not agree to that", rec.ID, rec.App),
-				Hint: fmt.Sprintf("backstay list %s shows the backups of %s; to go on with this one all the same, run it without --yes", app, app),
-			}
-		}
 		if !f.yes {
 			if err := s.printer.Confirm(ctx, app, confirmation(r.Plan, app)); err != nil {
 				return err
 			}
 		}
+		place := s.writesConfig(f)
 		done, err := r.Run(ctx)
 		if err != nil {
 			return err
 		}
-		if err := s.printer.Result(done, func() { s.printRestored(done) }); err != nil {
-			return err
+		if asked != nil {
+			if done.Copy.Entry, err = s.entry(cfg, app, r, f); err != nil {
+				return err
+			}
+			return s.reportRestored(done, done.Warnings, func() { s.printCopied(done, app) })
 		}
-		if len(done.Warnings) > 0 {
-			return outcome(core.CodeWarnings.ExitCode())
+		if place != "" {
+			s.writeBareConfig(ctx, cfg, r, done, f, place)
 		}
-		return nil
+		return s.reportRestored(done, done.Warnings, func() { s.printRestored(done) })
 	})
+}
+
+// restoreTargets says what is restored: the live app, and the copy to be made
+// of it when --as asks for one, to which the flags then belong.
+func (s *session) restoreTargets(cfg *config.Config, name, profileName string, f restoreFlags) (engine.Target, *restore.Copy, error) {
+	if f.as == "" {
+		t, err := s.restoreTarget(cfg, name, profileName, f)
+		return t, nil, err
+	}
+	given, err := s.restoreTarget(&config.Config{}, name, profileName, f)
+	if err != nil {
+		return given, nil, err
+	}
+	live := f
+	live.root, live.database, live.databasePasswordFile = "", profile.Database{}, ""
+	t, err := s.restoreTarget(cfg, name, profileName, live)
+	return t, &restore.Copy{Name: f.as, URL: f.url, Database: given.App.Database}, err
+}
+
+// reportRestored prints how a restore, or its undoing, ended.
+func (s *session) reportRestored(done any, warnings []core.Warning, print func()) error {
+	if err := s.printer.Result(done, print); err != nil {
+		return err
+	}
+	if len(warnings) > 0 {
+		return outcome(core.CodeWarnings.ExitCode())
+	}
+	return nil
+}
+
+// restoreSettings are what backstay.yaml says of restores of the app.
+func restoreSettings(cfg *config.Config, app string) config.Restore {
+	if a, err := cfg.App(app); err == nil {
+		return a.Restore
+	}
+	return config.DefaultRestore()
 }
 
 func confirmation(p restore.Plan, app string) string {
@@ -205,35 +274,4 @@ func (s *session) restoreTarget(cfg *config.Config, name, profileName string, f 
 		d.Password = password
 	}
 	return t, nil
-}
-
-func (s *session) printPlan(r *restore.Restore, b core.Backup) {
-	p := s.printer
-	p.Printf("restore app %s from backup %s of %s:\n", r.Plan.App, shortID(b.ID), p.Time(b.Time))
-	for _, st := range r.Plan.Steps {
-		p.Printf("  %-9s %s (%s) into %s\n", string(st.Component), st.What, ui.Size(st.Bytes), st.Into)
-		if st.Replaces != "" {
-			p.Printf("  %-9s replaces %s\n", "", st.Replaces)
-		}
-	}
-	for _, f := range r.Plan.Findings {
-		p.Printf("  note: %s\n", f)
-	}
-}
-
-func (s *session) printRestored(r *restore.Restored) {
-	var parts []string
-	if r.Tables > 0 {
-		parts = append(parts, fmt.Sprintf("%d tables with %s rows", r.Tables, ui.Count(r.Rows)))
-	}
-	if r.Files > 0 || r.Tables == 0 {
-		parts = append(parts, ui.Count(r.Files)+" files")
-	}
-	s.printer.Printf("restored %s: %s, %s; all compared with the backup\n", r.App, strings.Join(parts, " and "), ui.Size(r.Bytes))
-	for _, w := range r.Warnings {
-		s.printer.Warn(w)
-	}
-	for _, n := range r.Next {
-		s.printer.Printf("next: %s\n", n)
-	}
 }

@@ -21,6 +21,8 @@ const (
 	CodeDisk         Code = "disk"          // 1: disk full, read-only, unreadable
 	CodeUnsupported  Code = "unsupported"   // 1: not built (yet)
 	CodeNotPortable  Code = "not_portable"  // 1: the server to restore on cannot take an object of the backup; nothing was changed
+	CodeDecision     Code = "decision"      // 1: somebody must agree to a finding first (--force NAME); nothing was changed
+	CodeUnfinished   Code = "unfinished"    // 1: a restore was cut short (backstay restore --resume APP)
 	CodeWarnings     Code = "warnings"      // 3: finished, with warnings or in part
 	CodeDamage       Code = "damage"        // 4: stored data is damaged or missing, or a restored copy differs
 	CodeNoRepository Code = "no_repository" // 10

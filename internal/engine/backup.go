@@ -27,12 +27,16 @@ import (
 type BackupOptions struct {
 	Only    []core.Component // empty: everything that the app has
 	Wait    bool             // wait while another operation works on the app
-	Trigger string           // "manual", "schedule", "demo"
+	Trigger string           // "manual", "schedule", "demo", "guard"
 	Note    string
 	Pin     bool
 	ReadAll bool // take over nothing from earlier backups unread, no table and no file
-	// IgnoreUnfinished backs up an app whose last restore did not end.
+	// IgnoreUnfinished backs up an app whose last restore was cut short.
 	IgnoreUnfinished bool
+	Lock             *AppLock // on the app, which the caller holds; nil: it is taken
+	// Held says that the caller holds the locks on the app and its database, and
+	// knows what state the app is in: a restore that backs it up before its switch.
+	Held bool
 }
 
 func (o BackupOptions) wants(c core.Component) bool {
@@ -50,22 +54,22 @@ func (e *Engine) Backup(ctx context.Context, t Target, opt BackupOptions) (_ cor
 	if err != nil {
 		return core.Backup{}, err
 	}
-	lock, err := e.LockApp(ctx, t.App.Name, "backup", opt.Wait)
-	if err != nil {
-		return core.Backup{}, err
-	}
-	defer func() { err = errors.Join(err, lock.Release()) }()
-	unfinished := e.refuseUnfinished(t.App.Name)
-	if unfinished != nil && !opt.IgnoreUnfinished {
-		return core.Backup{}, unfinished
+	if !opt.Held {
+		if opt.Lock == nil {
+			lock, err := e.LockApp(ctx, t.App.Name, "backup", opt.Wait)
+			if err != nil {
+				return core.Backup{}, err
+			}
+			defer func() { err = errors.Join(err, lock.Release()) }()
+		}
+		if err := e.refuseUnfinished(t.App.Name); err != nil && !opt.IgnoreUnfinished {
+			return core.Backup{}, err
+		}
 	}
 	if err := profile.RunHooks(ctx, t.App, "before", t.App.Hooks.Before); err != nil {
 		return core.Backup{}, errors.Join(err, e.hooksAfter(ctx, t))
 	}
 	b, err := e.backupLocked(ctx, p, t, opt)
-	if err == nil && unfinished != nil { // somebody looked and found the app as it should be
-		err = e.endRestore(t.App.Name)
-	}
 	// A hook that fails after the commit does not take the backup back.
 	if herr := e.hooksAfter(ctx, t); herr != nil {
 		if err != nil {
@@ -177,8 +181,10 @@ func (b *backup) openGuard(ctx context.Context) (_ *mysql.Conn, err error) {
 	if b.opt.Wait {
 		wait = 600
 	}
-	if err := TakeDatabaseLock(ctx, c, b.app.Database.Name, wait); err != nil {
-		return nil, err
+	if !b.opt.Held {
+		if err := TakeDatabaseLock(ctx, c, b.app.Database.Name, wait); err != nil {
+			return nil, err
+		}
 	}
 	if err := TakeNamedLocks(ctx, c, b.app.Database.Locks, wait); err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -28,52 +27,6 @@ func warned(b core.Backup, code string) bool {
 		}
 	}
 	return false
-}
-
-// TestUnfinishedRestore: a restore that breaks off leaves the app half
-// restored; no backup may take that for the app until a restore has ended.
-func TestUnfinishedRestore(t *testing.T) {
-	a := enginetest.NewApp(t)
-	store := faulty.New(memory.New())
-	e := enginetest.New(t, store)
-	rec := enginetest.Find(t, e, enginetest.Backup(t, e, a.Target).ID)
-	chunk := enginetest.PathsOf(t, store, rec)[chunkOf(t, mustOpen(t, e, rec.ID), "b")]
-
-	// The chunk can be read while everything is looked at, and not when it is
-	// loaded: the old tables are gone by then.
-	r, err := restore.Make(t.Context(), e, restore.Request{Target: a.Target, Record: rec})
-	if err != nil {
-		t.Fatal(err)
-	}
-	store.Set(faulty.On(faulty.Open).Of(string(chunk.Object.ID)).Nth(2).Fail(errors.New("the disk went away")))
-	if _, err := r.Run(t.Context()); err == nil {
-		t.Fatal("the restore ended without a chunk")
-	}
-	store.Set()
-
-	_, err = e.Backup(t.Context(), a.Target, engine.BackupOptions{})
-	enginetest.WantError(t, err, core.CodeFailed, "did not end", rec.ID, "backstay restore shop "+rec.ID, "--ignore-unfinished-restore")
-	if got := len(enginetest.Listed(t, e)); got != 1 {
-		t.Fatalf("%d backups", got)
-	}
-	put := func(req restore.Request) {
-		t.Helper()
-		req.Target, req.Record = a.Target, rec
-		r, err := restore.Make(t.Context(), e, req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := r.Run(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// A part does not make good what a restore of all left undone.
-	put(restore.Request{Only: []core.Component{core.ComponentFiles}})
-	put(restore.Request{Tables: []string{"a"}})
-	_, err = e.Backup(t.Context(), a.Target, engine.BackupOptions{})
-	enginetest.WantError(t, err, core.CodeFailed, "did not end", rec.ID)
-	put(restore.Request{})
-	enginetest.Backup(t, e, a.Target)
 }
 
 // TestLiveDatabaseIsNoCopy: the live database under --to-database is not a copy

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/mysqltest"
 	"github.com/backstay/backstay/internal/profile"
 	"github.com/backstay/backstay/internal/profile/generic"
@@ -50,15 +52,18 @@ func NewApp(t *testing.T) *App {
 	if err := os.Symlink("a.txt", filepath.Join(a.Root, "uploads/link")); err != nil {
 		t.Fatal(err)
 	}
-	config := mysqltest.Config(t, a.DB)
-	a.Target = engine.Target{
+	return Existing(a.Root, a.DB, mysqltest.Config(t, a.DB))
+}
+
+// Existing is an app that NewApp made, of this process or another.
+func Existing(root, db string, config mysql.Config) *App {
+	return &App{Root: root, DB: db, Target: engine.Target{
 		Profile: generic.Name, Consistency: "online", Connections: 2,
 		App: profile.App{
-			Name: "shop", Root: a.Root, Database: profile.Database{Socket: config.Socket, User: config.User, Name: a.DB},
-			Files: []profile.Files{{Path: filepath.Join(a.Root, "uploads")}}, Config: []string{filepath.Join(a.Root, "app.ini")},
+			Name: "shop", Root: root, Database: profile.Database{Socket: config.Socket, User: config.User, Name: db},
+			Files: []profile.Files{{Path: filepath.Join(root, "uploads")}}, Config: []string{filepath.Join(root, "app.ini")},
 		},
-	}
-	return a
+	}}
 }
 
 // FilesOnly is the same app without its database, for tests that are about other
@@ -271,7 +276,8 @@ func PathsOf(t *testing.T, from core.TreeReader, rec repository.Record) map[stri
 	return out
 }
 
-// State is all that there is of the app now.
+// State is all that there is of the app now, without what a restore keeps
+// beside it.
 func (a *App) State(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -281,6 +287,7 @@ func (a *App) State(t *testing.T) map[string]string {
 	for name, text := range mysqltest.ShowCreate(t, a.DB) {
 		out[name] = text
 	}
+	maps.DeleteFunc(out, func(name, _ string) bool { return strings.Contains(name, " _backstay_") })
 	err := filepath.WalkDir(a.Root, func(p string, e os.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err

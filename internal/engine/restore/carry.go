@@ -25,27 +25,23 @@ func (r *Restore) planCarry(ctx context.Context, cfg mysql.Config) (_ *portable.
 	if err != nil {
 		return nil, fmt.Errorf("ask the server what it can take: %w", err)
 	}
-	files := engine.NewSource(r.open)
 	return portable.Make(ctx, portable.Input{
 		Origin: r.open.Manifest.Database.Server, Index: r.open.Index, Tables: r.db.tables,
-		Read: func(ctx context.Context, path string) (_ []byte, err error) {
-			f, err := files.Open(ctx, path)
-			if err != nil {
-				return nil, err
-			}
-			defer func() { err = errors.Join(err, f.Close()) }()
-			return io.ReadAll(f)
-		},
+		Read: r.reader(),
 	}, target)
 }
 
-// Refused returns the error with which Run refuses: an object of the backup
-// that the target server cannot take. nil when there is none.
-func (r *Restore) Refused() error {
-	if r.db == nil {
-		return nil
+// reader reads whole files of the backup; safe for concurrent use.
+func (r *Restore) reader() func(ctx context.Context, path string) ([]byte, error) {
+	source := engine.NewSource(r.open)
+	return func(ctx context.Context, path string) (_ []byte, err error) {
+		f, err := source.Open(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		return io.ReadAll(f)
 	}
-	return r.db.carry.Err("restore app " + r.Plan.App)
 }
 
 // findCarry adds what the plan for the target says to the restore's plan.
@@ -53,17 +49,13 @@ func (r *Restore) findCarry(p *portable.Plan) {
 	r.Plan.Rewrites = append(r.Plan.Rewrites, p.Rewrites...)
 	r.Plan.Refusals = append(r.Plan.Refusals, p.Refusals...)
 	for _, s := range describeRewrites(p.Rewrites) {
-		r.find("will be rewritten: %s", s)
+		r.add(core.Finding{Kind: core.FindingRewrite, Name: "rewritten", Message: s})
 	}
 	for _, n := range p.Notices {
-		r.find("%s: %s", n.Object, n.Message)
+		r.add(core.Finding{Kind: core.FindingFine, Name: "server-difference", Object: n.Object, Message: n.Message})
 	}
 	for _, f := range p.Refusals {
-		s := fmt.Sprintf("cannot be restored there: %s: %s", f.Object, f.Reason)
-		if f.Hint != "" {
-			s += " (" + f.Hint + ")"
-		}
-		r.find("%s", s)
+		r.add(core.Finding{Kind: core.FindingImpossible, Name: "not-portable", Object: f.Object, Message: "cannot be restored there: " + f.Reason, Hint: f.Hint})
 	}
 }
 
@@ -94,19 +86,4 @@ func describeRewrites(rewrites []portable.Rewrite) []string {
 		out = append(out, fmt.Sprintf("%s: %s %s (%s)", core.Some(objects[w], objectsShown), w.Rule, change, w.Why))
 	}
 	return out
-}
-
-// carryLate makes the plan for a target that was not known before: one that
-// the restored configuration names.
-func (r *Restore) carryLate(ctx context.Context, out *Restored) (err error) {
-	if r.db.carry, err = r.planCarry(ctx, r.targetConfig(r.db.target)); err != nil {
-		return err
-	}
-	if err := r.Refused(); err != nil {
-		return err
-	}
-	for _, s := range describeRewrites(r.db.carry.Rewrites) {
-		out.Warnings = append(out.Warnings, core.Warning{Code: "rewritten", Object: "database", Message: s})
-	}
-	return nil
 }

@@ -37,7 +37,7 @@ func (r *Restore) accountStep(ctx context.Context) string {
 		return "" // it has no configuration that could be read
 	}
 	file := filepath.Join(r.root(), r.open.Manifest.Settings["config"])
-	named, filled := mysql.ConfigOf(*app.Database), r.targetConfig(r.db.target)
+	named, filled := mysql.ConfigOf(*app.Database), r.targetConfig()
 	if named.Database != filled.Database || named.Address() != filled.Address() {
 		return fmt.Sprintf("%s names the database %s at %s, and the restore filled %s at %s: unless both are the same, write the latter there, with an account that may use it, before anyone opens the application",
 			file, named.Database, named.Address(), filled.Database, filled.Address())

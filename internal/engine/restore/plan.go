@@ -1,3 +1,8 @@
+// Package restore brings an app, or a part of it, back from a backup: into the
+// live app, into another place, or as a copy of its own. It is for the commands,
+// and later the console. It promises that nothing live has changed before
+// everything that is needed lies beside it, complete and compared with the
+// backup; package switchover then makes it live.
 package restore
 
 import (
@@ -10,9 +15,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/switchover"
+	"github.com/backstay/backstay/internal/files/exchange"
 	treerestore "github.com/backstay/backstay/internal/files/restore"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/portable"
@@ -29,8 +37,22 @@ type Request struct {
 	Paths      []string         // only these files and folders, as `ls` shows them or relative to the app's root
 	ToDir      string           // trees go here instead of into the live app
 	ToDatabase string           // the database goes here instead of into the live one
+	Copy       *Copy            // makes a copy of the whole app in ToDir and ToDatabase; nil: no copy
 	Wait       bool
+	Lock       *engine.AppLock // on the app, which the caller holds; nil: it is taken
+	// Check has Make read everything that is needed back from the repository,
+	// for a plan that stays one. Run does so anyway before anything changes.
+	Check bool
+
+	Force            []string      // names of findings that somebody agreed to
+	Clean            bool          // takes away what the live app has and the backup does not
+	NoSafetyBackup   bool          // does not back the live app up before the switch
+	Keep             time.Duration // how long what was replaced is kept; 0: it is dropped at once
+	BackupConnection bool          // the configuration keeps the backup's connection to the database, not the target's
 }
+
+// live says whether the live app is to be restored, and not a copy elsewhere.
+func (r Request) live() bool { return r.ToDir == "" && r.ToDatabase == "" }
 
 func (r Request) partial() bool { return len(r.Tables) > 0 || len(r.Paths) > 0 }
 
@@ -45,16 +67,43 @@ type Step struct {
 
 // Plan says what a restore will do. Nothing is changed by making one.
 type Plan struct {
-	App      string   `json:"app"`
-	Backup   string   `json:"backup"`
-	Live     bool     `json:"live"` // the live app is changed
-	Steps    []Step   `json:"steps"`
-	Findings []string `json:"findings"` // what to know before saying yes
+	App           string           `json:"app"`
+	Backup        string           `json:"backup"`
+	Live          bool             `json:"live"` // something that is live is replaced
+	Steps         []Step           `json:"steps"`
+	Tables        []TableChange    `json:"tables"`   // of the live database
+	Files         []FilesChange    `json:"files"`    // of the live app
+	Config        []ConfigChange   `json:"config"`   // files that will differ, secrets masked
+	Settings      []profile.Change `json:"settings"` // that the restored configuration gets
+	Findings      []core.Finding   `json:"findings"` // what to know before saying yes
+	Space         []exchange.Space `json:"space"`
+	DatabaseBytes int64            `json:"database_bytes"` // that the server needs while old and new are there
+	EstimateMS    int64            `json:"estimate_ms"`    // how long building may take, roughly
+	Undecided     []string         `json:"undecided"`      // names of findings that --force must name
 
 	// Rewrites and Refusals are what the target server makes necessary; the
 	// findings say them in words. A plan with a refusal cannot be carried out.
 	Rewrites []portable.Rewrite `json:"rewrites"`
 	Refusals []portable.Refusal `json:"refusals"`
+}
+
+// TableChange says what becomes of a table.
+type TableChange struct {
+	Name  string `json:"name"`
+	Now   *int64 `json:"now"`   // rows that the live table has; null: there is no such table
+	Then  *int64 `json:"then"`  // rows that the backup has; null: it has no such table
+	Exact bool   `json:"exact"` // Now was counted; otherwise it is the server's estimate
+	Fate  string `json:"fate"`  // "replaced", "added", "kept", "removed"
+}
+
+// FilesChange says what becomes of the files of a component.
+type FilesChange struct {
+	Component core.Component `json:"component"`
+	Added     exchange.List  `json:"added"`
+	Changed   exchange.List  `json:"changed"`
+	Removed   exchange.List  `json:"removed"`
+	Extra     exchange.List  `json:"extra"` // live only, and staying
+	Unchanged int64          `json:"unchanged"`
 }
 
 // Restore is a restore that is planned and not yet carried out.
@@ -65,35 +114,32 @@ type Restore struct {
 	req     Request
 	open    *engine.Open
 	profile profile.Profile
-	app     *core.Application            // the live app; nil until it can be discovered
-	trees   map[core.Component]*treePlan // what to restore of each
-	missing []core.Component             // what would be restored and is not in the backup
-	db      *databasePlan
-	guard   *mysql.Conn          // holds the locks on the live database while Run runs
-	lost    *treerestore.Damaged // what is left out as damaged; nil: damage ends the restore
+	app     *core.Application    // the live app; nil when there is none that can be understood
+	target  *core.DatabaseSource // what the database part fills, or a copy beside it; nil: unknown
+	// original is the live app's database, where target is a copy's.
+	original *core.DatabaseSource
+	trees    map[core.Component]*treePlan // what to restore of each
+	missing  []core.Component             // what would be restored and is not in the backup
+	db       *databasePlan
+	guard    *mysql.Conn          // holds the locks on the live database while Run runs
+	lost     *treerestore.Damaged // what is left out as damaged; nil: damage ends the restore
 }
 
 type treePlan struct {
-	targets map[string]string // place → folder
-	paths   []string          // in the component; empty: all
+	targets   map[string]string // place → folder
+	paths     []string          // in the component; empty: all
+	transform map[string]func([]byte) ([]byte, error)
 }
 
 type databasePlan struct {
-	tables []string          // empty: everything
-	target *core.Application // whose database is the target; nil: known after the config is back
-	carry  *portable.Plan    // how the database comes onto the target; nil while that is not known
+	tables []string       // empty: everything
+	carry  *portable.Plan // how the database comes onto the target
 }
 
 // Restored is the outcome of a restore.
 type Restored struct {
-	App      string         `json:"app"`
-	Backup   string         `json:"backup"`
-	Tables   int            `json:"tables"`
-	Rows     int64          `json:"rows"`
-	Files    int64          `json:"files"`
-	Bytes    int64          `json:"bytes"`
-	Warnings []core.Warning `json:"warnings"`
-	Next     []string       `json:"next"` // what is left to do by hand
+	switchover.Outcome
+	Copy *Copied `json:"copy,omitempty"`
 }
 
 // PlanRestore finds out what a restore would do. Run carries it out.
@@ -103,21 +149,28 @@ func Make(ctx context.Context, e *engine.Engine, req Request) (*Restore, error) 
 		return nil, err
 	}
 	r := &Restore{e: e, req: req, open: open, trees: map[core.Component]*treePlan{}}
-	r.Plan = Plan{App: req.Target.App.Name, Backup: req.Record.ID, Steps: []Step{}, Findings: []string{}, Rewrites: []portable.Rewrite{}, Refusals: []portable.Refusal{}}
+	r.Plan = Plan{App: req.Target.App.Name, Backup: req.Record.ID, Steps: []Step{}, Tables: []TableChange{}, Files: []FilesChange{}, Config: []ConfigChange{}, Settings: []profile.Change{}, Findings: []core.Finding{}, Space: []exchange.Space{}, Undecided: []string{}, Rewrites: []portable.Rewrite{}, Refusals: []portable.Refusal{}}
 	if r.profile, err = e.Profiles.Get(open.Manifest.Profile); err != nil {
 		return nil, err
 	}
 	if open.Manifest.App != req.Target.App.Name {
-		r.find("the backup is of app %s, not of %s", open.Manifest.App, req.Target.App.Name)
+		r.decide(FindingOtherApp, "the backup is of app %s, not of %s", open.Manifest.App, req.Target.App.Name)
 	}
 	if len(open.Manifest.Warnings) > 0 {
-		r.find("the backup has %d warnings: some of the app is not in it (backstay show %s)", len(open.Manifest.Warnings), req.Record.ID)
+		r.note("incomplete-backup", "the backup has %d warnings: some of the app is not in it (backstay show %s)", len(open.Manifest.Warnings), req.Record.ID)
 	}
 	components, err := r.choose()
 	if err != nil {
 		return nil, err
 	}
-	r.discover(ctx)
+	if err := r.discover(ctx); err != nil {
+		return nil, err
+	}
+	if req.Copy != nil {
+		if err := r.aimCopy(ctx); err != nil {
+			return nil, err
+		}
+	}
 	r.findMissing()
 	r.findCode(components)
 	if err := r.checkPaths(ctx, components); err != nil {
@@ -136,11 +189,22 @@ func Make(ctx context.Context, e *engine.Engine, req Request) (*Restore, error) 
 	if len(r.Plan.Steps) == 0 {
 		return nil, &core.Error{Code: core.CodeUsage, Op: "plan restore", Message: "nothing of the backup is asked for", Hint: "backstay show " + req.Record.ID + " lists what it holds"}
 	}
+	r.compareApp(ctx)
+	if len(r.trees) > 0 {
+		r.findOwners()
+	}
+	if req.Copy != nil {
+		if err := r.planCopy(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if req.Check {
+		if err := r.checkIntact(ctx); err != nil {
+			return nil, err
+		}
+	}
+	r.sortFindings()
 	return r, nil
-}
-
-func (r *Restore) find(format string, args ...any) {
-	r.Plan.Findings = append(r.Plan.Findings, fmt.Sprintf(format, args...))
 }
 
 // choose returns the components to restore, in order.
@@ -194,20 +258,9 @@ func emptyDir(dir string) bool {
 	return errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0
 }
 
-// discover asks the live app for its database. On a bare machine there is no
-// app to ask yet; the restored configuration is asked later.
-func (r *Restore) discover(ctx context.Context) {
-	app, err := r.profile.Discover(ctx, r.req.Target.App)
-	if err != nil {
-		r.e.Log.Debug("the live app cannot be read; its restored configuration will be", "err", err)
-		return
-	}
-	r.app = app
-}
-
 // findMissing says what of the live app the backup cannot bring back.
 func (r *Restore) findMissing() {
-	if r.app == nil {
+	if r.app == nil || r.req.Copy != nil {
 		return
 	}
 	var names []string
@@ -221,7 +274,7 @@ func (r *Restore) findMissing() {
 		}
 	}
 	if len(names) > 0 {
-		r.find("the backup holds only a part of the app: %s stay as they are", strings.Join(names, ", "))
+		r.note("partial-backup", "the backup holds only a part of the app: %s stay as they are", strings.Join(names, ", "))
 	}
 }
 
@@ -236,14 +289,14 @@ func (r *Restore) findCode(components []core.Component) {
 	for _, c := range append([]core.Component{core.ComponentCode}, components...) {
 		names = append(names, string(c))
 	}
-	r.find("the code in %s stays as it is, because the folder is not empty; to restore it too: --only %s", r.root(), strings.Join(names, ","))
+	r.note("code-stays", "the code in %s stays as it is, because the folder is not empty; to restore it too: --only %s", r.root(), strings.Join(names, ","))
 }
 
 func (r *Restore) planTree(ctx context.Context, c core.Component) error {
 	p := &treePlan{targets: map[string]string{}}
 	var bytes, count int64
 	for _, t := range r.open.Manifest.Trees {
-		if t.Component != c {
+		if t.Component != c || r.req.Copy != nil && t.Place != "app" {
 			continue
 		}
 		target, err := r.placeTarget(t)
@@ -278,11 +331,24 @@ func (r *Restore) planTree(ctx context.Context, c core.Component) error {
 		}
 	}
 	r.trees[c] = p
+	if c == core.ComponentConfig && r.req.live() {
+		if err := r.configure(ctx, p); err != nil {
+			return err
+		}
+		if err := r.compareConfig(ctx); err != nil {
+			return err
+		}
+	}
+	if r.req.live() {
+		if err := r.compareTree(ctx, c); err != nil {
+			return err
+		}
+	}
 	for _, place := range slices.Sorted(maps.Keys(p.targets)) {
 		step := Step{Component: c, What: what, Into: p.targets[place], Bytes: bytes}
 		if !emptyDir(step.Into) {
 			step.Replaces = "what is there under the same names; other files stay"
-			r.Plan.Live = r.Plan.Live || r.req.ToDir == ""
+			r.Plan.Live = r.Plan.Live || r.req.live()
 		}
 		r.Plan.Steps = append(r.Plan.Steps, step)
 		what, bytes = "files outside the app's folder", 0
@@ -298,7 +364,7 @@ func (r *Restore) findLinks(t core.Tree, target string) {
 	}
 	for _, p := range t.Followed {
 		if info, err := os.Lstat(filepath.Join(target, p)); err != nil || info.Mode()&os.ModeSymlink == 0 {
-			r.find("%s was a link to another place and will be restored in its place here; if it is to lie elsewhere again, make the link first (backstay show %s says where it led)", p, r.req.Record.ID)
+			r.note("link", "%s was a link to another place and will be restored in its place here; if it is to lie elsewhere again, make the link first (backstay show %s says where it led)", p, r.req.Record.ID)
 		}
 	}
 }
@@ -372,87 +438,4 @@ func (r *Restore) checkPaths(ctx context.Context, components []core.Component) e
 		}
 	}
 	return nil
-}
-
-func (r *Restore) planDatabase(ctx context.Context) error {
-	if r.open.IndexDamage != nil {
-		return &core.Error{
-			Code: core.CodeDamage, Op: "plan restore", Err: r.open.IndexDamage,
-			Hint: "what is not the database can be restored: --only files, --only config; or restore another backup (backstay list)",
-		}
-	}
-	d := r.open.Manifest.Database
-	p := &databasePlan{tables: r.req.Tables, target: r.app}
-	step := Step{Component: core.ComponentDatabase, What: fmt.Sprintf("%d tables, %d rows", d.Tables, d.Rows), Bytes: d.Bytes}
-	if len(r.req.Tables) > 0 {
-		step.What, step.Bytes = "", 0
-		for _, name := range r.req.Tables {
-			i := slices.IndexFunc(r.open.Index.Tables, func(t core.Table) bool { return t.Name == name })
-			if i < 0 {
-				return &core.Error{
-					Code: core.CodeNotFound, Op: "plan restore", Message: fmt.Sprintf("the backup has no table %q", name),
-					Hint: "backstay show " + r.req.Record.ID + " lists its tables",
-				}
-			}
-			t := r.open.Index.Tables[i]
-			step.What += fmt.Sprintf("table %s (%d rows) ", name, t.Rows)
-			step.Bytes += t.Bytes
-		}
-		step.What = strings.TrimSpace(step.What)
-	}
-	r.db = p
-	if r.app == nil || r.app.Database == nil {
-		if given := r.req.Target.App.Database; r.app == nil && given.Name != "" && given.User != "" {
-			p.target = givenDatabase(given)
-		} else if _, inPlan := r.trees[core.ComponentConfig]; !inPlan || r.profile.Name() == "generic" {
-			return &core.Error{
-				Code: core.CodeApplication, Op: "plan restore", Message: "it is not known which database to restore into",
-				Hint: "give --database-host, --database-user, --database-name and a password (--database-password-file), or restore the config too",
-			}
-		} else {
-			step.Into = "the database that the restored configuration names (it was " + d.Name + ")"
-			r.Plan.Steps = append(r.Plan.Steps, step)
-			r.find("what the database server cannot take is found out when the restored configuration names it, and refused before the database is touched")
-			return nil
-		}
-	}
-	cfg := r.targetConfig(p.target)
-	if r.req.ToDatabase != "" && r.req.ToDatabase == p.target.Database.Name {
-		return &core.Error{
-			Code: core.CodeUsage, Op: "plan restore", Message: fmt.Sprintf("database %q is the live one", r.req.ToDatabase),
-			Hint: "give another name for a copy, or leave out --to-database to restore the live app",
-		}
-	}
-	step.Into = "database " + cfg.Database + " at " + cfg.Address()
-	have, err := engine.CountTables(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	if have > 0 {
-		step.Replaces = fmt.Sprintf("tables and objects of the same names; %d tables are there now, others stay", have)
-		r.Plan.Live = r.Plan.Live || r.req.ToDatabase == ""
-	}
-	r.Plan.Steps = append(r.Plan.Steps, step)
-	if p.carry, err = r.planCarry(ctx, cfg); err != nil {
-		return err
-	}
-	r.findCarry(p.carry)
-	if r.req.ToDatabase != "" && len(r.req.Tables) == 0 && len(r.open.Index.Objects) > 0 {
-		r.find("events are disabled in the copy; views, triggers and routines that name database %s in their text go on using that one", d.Name)
-	}
-	return nil
-}
-
-func givenDatabase(d profile.Database) *core.Application {
-	return &core.Application{Database: &core.DatabaseSource{
-		Host: d.Host, Port: d.Port, Socket: d.Socket, User: d.User, Password: d.Password, Name: d.Name, Prefix: d.Prefix, TLS: d.TLS,
-	}}
-}
-
-func (r *Restore) targetConfig(app *core.Application) mysql.Config {
-	cfg := mysql.ConfigOf(*app.Database)
-	if r.req.ToDatabase != "" {
-		cfg.Database = r.req.ToDatabase
-	}
-	return cfg
 }

@@ -26,8 +26,12 @@ func (r *Restore) intoNothing() bool {
 // damaged is left out, and its error says so.
 func (r *Restore) fillNothing(ctx context.Context, out *Restored) error {
 	r.lost = &treerestore.Damaged{}
-	if err := r.carryOut(ctx, out); err != nil || len(r.lost.Paths) == 0 {
+	if err := r.carryOut(ctx, out); err != nil {
 		return err
+	}
+	out.Next = append(out.Next, r.ownerSteps()...)
+	if len(r.lost.Paths) == 0 {
+		return nil
 	}
 	return r.damaged(ctx, fmt.Sprintf("%d files were written to %s and %d are missing", out.Files, r.req.ToDir, r.lost.Files), r.lost.Paths)
 }
@@ -48,6 +52,19 @@ func (r *Restore) findDamage(ctx context.Context) error {
 		names = append(names, name)
 	}
 	return r.damaged(ctx, "nothing was changed", names)
+}
+
+// checkIntact reads what will be restored for the plan.
+func (r *Restore) checkIntact(ctx context.Context) error {
+	switch err := r.findDamage(ctx); {
+	case err == nil:
+		r.note("intact", "everything that is needed was read back from the repository and is whole")
+	case core.CodeOf(err) == core.CodeDamage:
+		r.add(core.Finding{Kind: core.FindingImpossible, Name: FindingDamaged, Message: err.Error(), Hint: core.HintOf(err)})
+	default:
+		return err
+	}
+	return nil
 }
 
 // damaged says what has come of a restore because these names are damaged.

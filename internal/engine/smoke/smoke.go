@@ -54,11 +54,16 @@ type Seen struct {
 func (s *Seen) Since(earlier *Seen) []Problem {
 	out := []Problem{}
 	for _, p := range s.Problems {
-		if earlier == nil || !slices.ContainsFunc(earlier.Problems, p.SameAs) {
+		if !earlier.Has(p) {
 			out = append(out, p)
 		}
 	}
 	return out
+}
+
+// Has says whether p is among the problems; a nil Seen has none.
+func (s *Seen) Has(p Problem) bool {
+	return s != nil && slices.ContainsFunc(s.Problems, p.SameAs)
 }
 
 func (s *Seen) problem(name, object, format string, args ...any) {

@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"github.com/backstay/backstay/internal/config"
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine/restore"
+)
+
+// repositoryFlags name a repository on a machine without a configuration, or
+// another one than the configuration's.
+func (s *session) repositoryFlags(fl *pflag.FlagSet) {
+	fl.StringVar(&s.repositoryURL, "repository", "", "the repository's URL, on a machine without a configuration")
+	fl.StringVar(&s.passwordFile, "password-file", "", "file that holds the repository's key")
+}
+
+// checkRepositoryFlags makes the key's path absolute: it may become part of a
+// configuration.
+func (s *session) checkRepositoryFlags() (err error) {
+	switch {
+	case s.repositoryURL != "" && s.passwordFile == "":
+		return &core.Error{Code: core.CodeUsage, Op: s.ran, Message: "--repository needs the key too", Hint: "give --password-file FILE"}
+	case s.repositoryURL == "" && s.passwordFile != "":
+		return &core.Error{Code: core.CodeUsage, Op: s.ran, Message: "--password-file is the key of the repository that --repository names", Hint: "give --repository URL too; with a configuration its password_file is used"}
+	case s.passwordFile != "":
+		s.passwordFile, err = filepath.Abs(s.passwordFile)
+	}
+	return err
+}
+
+// configPlace is where a configuration will be looked up. It is "" when there
+// is one already, or when it cannot be told.
+func (s *session) configPlace() string {
+	path := s.configPath
+	if path == "" {
+		path = s.env.Getenv(config.EnvConfig)
+	}
+	if path == "" {
+		if _, err := config.Find("", s.env.Getenv); err == nil {
+			return ""
+		}
+		path = config.DefaultPath(s.env.Getenv)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		return ""
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
+// writesConfig says where a restore on a bare machine will write the
+// configuration, "" when it will not.
+func (s *session) writesConfig(f restoreFlags) string {
+	if s.repositoryURL == "" || f.noConfig || f.as != "" || f.toDir != "" || f.toDatabase != "" || len(f.only)+len(f.tables)+len(f.paths) > 0 {
+		return ""
+	}
+	return s.configPlace()
+}
+
+// writeBareConfig writes the configuration of a machine on which an app was
+// just restored, from the flags that it was restored with. It never overwrites
+// one. What cannot be written is a warning: the app is restored.
+func (s *session) writeBareConfig(ctx context.Context, cfg *config.Config, r *restore.Restore, done *restore.Restored, f restoreFlags, path string) {
+	err := func() error {
+		app, err := s.bareApp(ctx, r, f)
+		if err != nil {
+			return err
+		}
+		state, err := filepath.Abs(cfg.StateDir)
+		if err != nil {
+			return err
+		}
+		c := config.Config{Repository: cfg.Repository, StateDir: state, Apps: []config.App{app}}
+		text, err := c.Standalone()
+		if err != nil {
+			return err
+		}
+		if _, err := config.Parse(path, text); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return err
+		}
+		return config.WriteFile(path, text)
+	}()
+	if err != nil {
+		done.Warnings = append(done.Warnings, core.Warning{Code: "configuration", Object: path, Message: fmt.Sprintf("the app is restored, and the configuration for its backups could not be written: %v (backstay init writes one)", err)})
+		return
+	}
+	done.Next = append(done.Next, fmt.Sprintf("the configuration %s was written: look through it, then backstay doctor and backstay backup %s", path, done.App))
+}
+
+// bareApp describes the restored app. Its database is in it only where its
+// profile would not find it by itself.
+func (s *session) bareApp(ctx context.Context, r *restore.Restore, f restoreFlags) (config.App, error) {
+	a := config.App{Name: r.Plan.App, Profile: r.Profile(), Root: f.root, Environment: f.environment, Consistency: config.Online}
+	describeFiles(&a, r.Trees(), f.root)
+	if r.FindsDatabase(ctx) {
+		return a, nil
+	}
+	d, err := f.configDatabase(r.Prefix())
+	a.Database = d
+	return a, err
+}
+
+// configDatabase is the database of the flags, as a configuration says it.
+func (f restoreFlags) configDatabase(prefix string) (config.Database, error) {
+	d := config.Database{Host: f.database.Host, Port: f.database.Port, Socket: f.database.Socket, User: f.database.User, Name: f.database.Name, Prefix: prefix}
+	if f.databasePasswordFile == "" {
+		return d, nil
+	}
+	path, err := filepath.Abs(f.databasePasswordFile)
+	d.PasswordFile = path
+	return d, err
+}

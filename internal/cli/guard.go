@@ -1,0 +1,365 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backstay/backstay/internal/cli/ui"
+	"github.com/backstay/backstay/internal/config"
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/guard"
+	"github.com/backstay/backstay/internal/engine/smoke"
+	"github.com/backstay/backstay/internal/profile"
+)
+
+// guardFlags are the flags of guard.
+type guardFlags struct {
+	onFailure, note string
+	smoke, force    []string
+	noWait          bool
+}
+
+// What --on-failure takes.
+const (
+	askOnFailure     = "ask"
+	restoreOnFailure = "restore"
+	keepOnFailure    = "keep"
+)
+
+func (s *session) guardCommand() *cobra.Command {
+	var f guardFlags
+	cmd := &cobra.Command{
+		Use: "guard APP -- COMMAND…", Short: "Run a command that may break an app, such as its update, between two backups", Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dash := cmd.ArgsLenAtDash()
+			if dash != 1 || len(args) < 2 || strings.TrimSpace(args[1]) == "" {
+				return &core.Error{Code: core.CodeUsage, Op: "guard", Message: "it takes one app, two dashes and the command", Hint: "backstay guard APP -- COMMAND…; for a line with && or | write: -- sh -c 'LINE'"}
+			}
+			if !slices.Contains([]string{"", askOnFailure, restoreOnFailure, keepOnFailure}, f.onFailure) {
+				return &core.Error{Code: core.CodeUsage, Op: "guard", Message: fmt.Sprintf("--on-failure %s is unknown", f.onFailure), Hint: "it is ask, restore or keep"}
+			}
+			s.ran = cmd.Name()
+			return s.guard(cmd.Context(), args[0], args[1:], f)
+		},
+	}
+	cmd.PreRunE = refuseEmptyFlags
+	cmd.Long = `Run a command that may break an app, such as its update, between two backups.
+
+The app is backed up, the command runs as the user of this process with its input and output as they
+are, and the app is backed up again. Then it is said what changed - versions, modules, tables, rows,
+files - and whether the app still works: whether its configuration and database can be read, code and
+database belong together, it answers at its URL, and what --smoke says succeeds. What was so before the
+command already is not held against it.
+
+When the command fails, or the app after it, the way back brings all of the first backup back, the code
+too, and takes away what came since (it is kept for backstay undo). On a terminal you are asked; where
+nobody can be asked and nothing was said, the app stays as it is. The exit code is 1 then, also
+after the way back. No other backup or restore of the app runs meanwhile; leave them out of the command.
+
+  backstay guard docs -- sh -c 'cd /var/www/itflow && git pull --ff-only && php scripts/update_cli.php --update_db'`
+	fl := cmd.Flags()
+	fl.StringVar(&f.onFailure, "on-failure", "", "ask, restore, or keep the app as it is (default: ask on a terminal, keep elsewhere)")
+	fl.StringVar(&f.note, "note", "", "what the command is for, to keep with the backups (default: the program's name)")
+	fl.StringArrayVar(&f.smoke, "smoke", nil, "a command line for /bin/sh that succeeds when the app works (may be repeated)")
+	fl.StringSliceVar(&f.force, "force", nil, "agree to this finding of the way back (may be repeated)")
+	fl.BoolVar(&f.noWait, "no-wait", false, "fail when another operation works on the app, instead of waiting")
+	return cmd
+}
+
+// guarded is a guard under way.
+type guarded struct {
+	*guard.Guard
+	s     *session
+	cfg   *config.Config
+	flags guardFlags
+	err   error // of the way back
+}
+
+func (s *session) guard(ctx context.Context, name string, command []string, f guardFlags) (err error) {
+	cfg, err := s.loadConfig()
+	if err != nil {
+		return err
+	}
+	app, err := cfg.App(name)
+	if err != nil {
+		return err
+	}
+	target, err := s.target(app)
+	if err != nil {
+		return err
+	}
+	inner, err := guard.New(guard.Request{Target: target, Command: command, Note: f.note, Smoke: f.smoke, Wait: !f.noWait})
+	if err != nil {
+		return err
+	}
+	g := &guarded{Guard: inner, s: s, cfg: cfg, flags: f}
+	defer func() { err = errors.Join(err, g.Release()) }()
+	// The repository is not kept open: the command may take hours.
+	if err := s.withStore(ctx, cfg, func(e *engine.Engine) error { return g.Before(ctx, e) }); err != nil {
+		return err
+	}
+	defer guard.Shield()()
+	b := g.Report.Before
+	s.printer.Infof("%s: backup %s of %s is there to go back to; %s runs now", name, shortID(b.ID), s.printer.Time(b.Time), g.Report.Command.Program)
+	streams := guard.Streams{Stdin: s.env.Stdin, Stdout: s.env.Stdout, Stderr: s.env.Stderr}
+	if s.printer.JSON() {
+		streams.Stdout = s.env.Stderr
+	}
+	if err := g.Run(ctx, streams, s.env.Clock); err != nil {
+		return err
+	}
+	g.Report.WayBack = g.wayBack()
+	// What signals ended the command must not end what follows; new ones do.
+	ctx, stop := signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return g.afterwards(ctx)
+}
+
+// afterwards does all that comes after the command.
+func (g *guarded) afterwards(ctx context.Context) error {
+	s, began, told := g.s, false, false
+	err := s.withStore(ctx, g.cfg, func(e *engine.Engine) error {
+		began = true
+		if err := g.After(ctx, e); err != nil {
+			return err
+		}
+		told = true
+		g.tell()
+		if g.Failed() {
+			g.decide(ctx, e)
+		}
+		return nil
+	})
+	if err != nil && told { // the repository could not be closed; what there is to say must be said all the same
+		w := core.Warning{Code: "repository", Object: g.cfg.Repository.URL, Message: err.Error()}
+		s.printer.Warn(w)
+		g.Report.Warnings, err = append(g.Report.Warnings, w), nil
+	}
+	if err != nil && !began { // there is no repository any more
+		e, eerr := s.newEngine(nil, g.cfg, core.NoProgress{})
+		if eerr != nil {
+			return errors.Join(err, eerr)
+		}
+		g.Report.Warnings = append(g.Report.Warnings, core.Warning{Code: "no-backup", Object: g.Report.App, Message: fmt.Sprintf("there is no backup of what the command left: %v", err)})
+		if err = g.After(ctx, e); err == nil {
+			g.tell()
+		}
+	}
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return &core.Error{
+			Code: core.CodeCancelled, Op: "guard app " + g.Report.App, Hint: "the way back: " + g.Report.WayBack,
+			Message: fmt.Sprintf("cancelled after the command had ended with exit code %d, before it was known whether the app works", g.Report.Command.Exit),
+		}
+	case err != nil:
+		return err
+	}
+	return g.end()
+}
+
+// wayBack is the line to type for the way back.
+func (g *guarded) wayBack() string {
+	var names []string
+	for _, c := range g.Components() {
+		names = append(names, string(c))
+	}
+	line := "backstay restore " + g.Report.App + " " + shortID(g.Report.Before.ID) + " --only " + strings.Join(names, ",") + " --clean"
+	if g.s.configPath != "" {
+		line += " --config " + profile.ShellQuote(g.s.configPath)
+	}
+	return line
+}
+
+// decide goes the way back, if somebody wants that.
+func (g *guarded) decide(ctx context.Context, e *engine.Engine) {
+	s, choice := g.s, g.flags.onFailure
+	if choice == keepOnFailure {
+		return
+	}
+	settings := restoreSettings(g.cfg, g.Report.App)
+	back := guard.Back{Force: g.flags.force, NoSafetyBackup: !settings.SafetyBackup, Keep: settings.Keep}
+	if g.Report.After == nil && back.Keep == 0 { // or nothing of what is there now would be left
+		back.Keep = config.DefaultRestore().Keep
+	}
+	if choice != restoreOnFailure {
+		b := g.Report.Before
+		question := fmt.Sprintf("the way back: all of app %s becomes what it was at %s (backup %s), its code too, and what came since is taken away and kept. Anything but its name leaves it as it is",
+			g.Report.App, s.printer.Time(b.Time), shortID(b.ID))
+		err := s.printer.Confirm(ctx, g.Report.App, question)
+		switch {
+		case core.CodeOf(err) == core.CodeUsage && choice == askOnFailure:
+			s.printer.Infof("nobody can be asked here, so %s stays as it is", g.Report.App)
+			return
+		case err != nil:
+			return
+		}
+	}
+	plan, err := g.PlanBack(ctx, e, back)
+	if err == nil {
+		err = g.GoBack(ctx, plan)
+	} else {
+		err = g.WentBack(nil, err)
+	}
+	g.err = err
+}
+
+// tell says what the command did, before anybody is asked.
+func (g *guarded) tell() {
+	if g.s.printer.JSON() {
+		return
+	}
+	r, p := g.Report, g.s.printer
+	how := fmt.Sprintf("ended with exit code %d", r.Command.Exit)
+	if r.Command.Signal != "" {
+		how = "was ended by " + r.Command.Signal
+	}
+	p.Printf("%s: %s %s after %s\n", r.App, r.Command.Program, how, ui.Duration(time.Duration(r.Command.DurationMS)*time.Millisecond))
+	p.Printf("  before   backup %s of %s\n", shortID(r.Before.ID), p.Time(r.Before.Time))
+	if r.After != nil {
+		p.Printf("  after    backup %s of %s\n", shortID(r.After.ID), p.Time(r.After.Time))
+	}
+	g.tellChanges()
+	p.Printf("  looked   at %s\n", strings.Join(r.Smoke.Checked, ", "))
+	for _, list := range []struct {
+		word     string
+		problems []smoke.Problem
+	}{{"broken", r.Smoke.Problems}, {"as before", r.Smoke.Earlier}} {
+		for _, problem := range list.problems {
+			text := problem.Message
+			if problem.Object != "" {
+				text = problem.Object + ": " + text
+			}
+			p.Printf("    %s: %s\n", list.word, text)
+		}
+	}
+	for _, w := range r.Warnings {
+		p.Warn(w)
+	}
+}
+
+func (g *guarded) tellChanges() {
+	d, p := g.Report.Changes, g.s.printer
+	if d == nil {
+		return
+	}
+	if d.Empty() {
+		p.Printf("  changed  nothing\n")
+		return
+	}
+	const shown = 12
+	word := "changed"
+	line := func(format string, args ...any) {
+		p.Printf("  %-8s "+format+"\n", append([]any{word}, args...)...)
+		word = ""
+	}
+	for _, list := range [][]engine.Change{d.Versions, d.Modules, d.Objects} {
+		for i, c := range list {
+			if i == shown {
+				line("and %d more (--json lists them)", len(list)-shown)
+				break
+			}
+			line("%s", describeChange(c))
+		}
+	}
+	for i, t := range d.Tables {
+		if i == shown {
+			line("and %d more tables (--json lists them)", len(d.Tables)-shown)
+			break
+		}
+		line("%s", describeTable(t))
+	}
+	for _, f := range d.Files {
+		line("%s: %s files added, %s changed, %s removed", f.Component, ui.Count(f.Added), ui.Count(f.Changed), ui.Count(f.Removed))
+	}
+}
+
+func describeTable(t engine.TableDiff) string {
+	change := engine.Change{Kind: t.Kind, Object: "table " + t.Name}
+	if t.RowsBefore != nil {
+		change.Before = ui.Count(*t.RowsBefore) + " rows"
+	}
+	if t.RowsAfter != nil {
+		change.After = ui.Count(*t.RowsAfter) + " rows"
+	}
+	text := describeChange(change)
+	switch {
+	case t.Kind != "changed":
+	case t.Definition && t.Content:
+		text += ", another definition"
+	case t.Definition:
+		text += ": another definition"
+	case change.Before == change.After:
+		text += ": other content, " + change.After
+	}
+	return text
+}
+
+// end prints the result and gives the exit code.
+func (g *guarded) end() error {
+	r, p := g.Report, g.s.printer
+	if g.Failed() {
+		p.Failure(g.failure())
+	}
+	if err := p.Result(map[string]any{"guard": r}, g.tellOutcome); err != nil {
+		return err
+	}
+	switch {
+	case g.Failed():
+		return outcome(core.CodeFailed.ExitCode())
+	case len(r.Warnings) > 0:
+		return outcome(core.CodeWarnings.ExitCode())
+	}
+	return nil
+}
+
+// failure says what failed, and what the app is now.
+func (g *guarded) failure() error {
+	r := g.Report
+	what := "it does not work after " + r.Command.Program
+	if r.Command.Exit != 0 {
+		what = r.Command.Program + " failed"
+	}
+	e := &core.Error{Code: core.CodeFailed, Op: "guard app " + r.App, Message: what, Err: g.err}
+	switch r.Outcome {
+	case guard.Restored:
+		e.Message += "; the app is what it was before"
+	case guard.Unfinished:
+		e.Message += "; and the way back was cut short, so the app may be half restored"
+		e.Hint = core.HintOf(g.err)
+	case guard.NotRestored:
+		e.Message += "; the way back could not be gone, and the app is as the command left it"
+		e.Hint = strings.TrimSpace(core.HintOf(g.err) + "\nthe way back: " + r.WayBack)
+	default:
+		e.Message += "; the app is as the command left it"
+		e.Hint = "the way back: " + r.WayBack
+	}
+	return e
+}
+
+func (g *guarded) tellOutcome() {
+	r, p := g.Report, g.s.printer
+	done := r.Restored
+	if done == nil {
+		return
+	}
+	p.Printf("%s is what it was before %s: %d tables with %s rows and %s files, all compared with backup %s\n",
+		r.App, r.Command.Program, done.Tables, ui.Count(done.Rows), ui.Count(done.Files), shortID(r.Before.ID))
+	g.s.printSwitched(&done.Outcome)
+	if r.After != nil {
+		p.Printf("  what came since, from users too, is in backup %s\n", shortID(r.After.ID))
+	}
+	if done.KeptTill != nil {
+		p.Printf("  what was taken away is kept until %s (%s): backstay undo %s brings it back\n", p.Time(*done.KeptTill), ui.Size(done.KeptBytes), r.App)
+	}
+	g.s.printOutcome(&done.Outcome)
+}

@@ -1,0 +1,166 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay/internal/cli/ui"
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine/restore"
+	"github.com/backstay/backstay/internal/engine/switchover"
+	"github.com/backstay/backstay/internal/files/exchange"
+)
+
+// tablesShown is how many tables a printed plan lists: those that change most.
+const tablesShown = 12
+
+func (s *session) printPlan(r *restore.Restore, b core.Backup) {
+	p := s.printer
+	p.Printf("restore app %s from backup %s of %s:\n", r.Plan.App, shortID(b.ID), p.Time(b.Time))
+	for _, st := range r.Plan.Steps {
+		p.Printf("  %-9s %s (%s) into %s\n", string(st.Component), st.What, ui.Size(st.Bytes), st.Into)
+		if st.Replaces != "" {
+			p.Printf("  %-9s replaces %s\n", "", st.Replaces)
+		}
+	}
+	s.printTables(r.Plan.Tables)
+	for _, f := range r.Plan.Files {
+		p.Printf("  %s: %s added, %s changed, %s removed, %s unchanged\n", f.Component, ui.Count(f.Added.Files), ui.Count(f.Changed.Files), ui.Count(f.Removed.Files), ui.Count(f.Unchanged))
+		for _, list := range []struct {
+			word string
+			list exchange.List
+		}{{"added", f.Added}, {"changed", f.Changed}, {"removed", f.Removed}, {"stays, not in the backup", f.Extra}} {
+			if len(list.list.Paths) > 0 {
+				p.Printf("    %s: %s\n", list.word, core.Some(list.list.Paths, 3))
+			}
+		}
+	}
+	for _, c := range r.Plan.Config {
+		p.Printf("  %s will differ:\n", c.Path)
+		for _, l := range c.Lines {
+			p.Printf("    %s\n", l)
+		}
+		if c.More > 0 {
+			p.Printf("    and %d more lines\n", c.More)
+		}
+	}
+	if r.Plan.EstimateMS > 0 {
+		p.Printf("  takes about %s to build beside what is live", ui.Duration(time.Duration(r.Plan.EstimateMS)*time.Millisecond))
+		var needs []string
+		for _, sp := range r.Plan.Space {
+			if sp.Bytes > 0 {
+				needs = append(needs, fmt.Sprintf("%s on %s (%s free)", ui.Size(sp.Bytes), sp.Path, ui.Size(sp.Free)))
+			}
+		}
+		if r.Plan.DatabaseBytes > 0 {
+			needs = append(needs, ui.Size(r.Plan.DatabaseBytes)+" on the database server")
+		}
+		if len(needs) > 0 {
+			p.Printf(", and needs %s", strings.Join(needs, ", "))
+		}
+		p.Printf("\n")
+	}
+	passed := 0
+	for _, f := range r.Plan.Findings {
+		if !restore.Notable(f) && !s.verbose {
+			passed++
+			continue
+		}
+		s.printFinding(f)
+	}
+	if passed > 0 {
+		p.Printf("  %d more checks found nothing in the way (--verbose lists them)\n", passed)
+	}
+}
+
+func (s *session) printFinding(f core.Finding) {
+	word := map[core.FindingKind]string{
+		core.FindingFine: "note", core.FindingRewrite: "rewrite", core.FindingDecision: "needs your decision", core.FindingImpossible: "impossible",
+	}[f.Kind]
+	text := f.Message
+	if f.Object != "" {
+		text = f.Object + ": " + text
+	}
+	if f.Kind == core.FindingDecision {
+		text += " (--force " + f.Name + ")"
+	}
+	s.printer.Printf("  %s: %s\n", word, text)
+	if f.Hint != "" && f.Kind != core.FindingFine {
+		s.printer.Printf("    %s\n", f.Hint)
+	}
+}
+
+// printTables lists the tables whose number of rows changes.
+func (s *session) printTables(tables []restore.TableChange) {
+	shown, more := 0, 0
+	rows := func(n *int64, exact bool) string {
+		switch {
+		case n == nil:
+			return "none"
+		case exact:
+			return ui.Count(*n)
+		}
+		return "about " + ui.Count(*n)
+	}
+	for _, t := range tables {
+		if t.Fate == "replaced" && t.Exact && t.Then != nil && *t.Now == *t.Then || t.Fate == "added" && len(tables) > tablesShown {
+			continue
+		}
+		if shown++; shown > tablesShown {
+			more++
+			continue
+		}
+		switch t.Fate {
+		case "kept":
+			s.printer.Printf("    table %s: %s rows, not in the backup, stays\n", t.Name, rows(t.Now, t.Exact))
+		case "removed":
+			s.printer.Printf("    table %s: %s rows, not in the backup, is taken away\n", t.Name, rows(t.Now, t.Exact))
+		default:
+			s.printer.Printf("    table %s: %s rows now, %s in the backup\n", t.Name, rows(t.Now, t.Exact), rows(t.Then, true))
+		}
+	}
+	if more > 0 {
+		s.printer.Printf("    and %d more tables (--json lists them)\n", more)
+	}
+}
+
+func (s *session) printRestored(r *restore.Restored) {
+	var parts []string
+	if r.Tables > 0 {
+		parts = append(parts, fmt.Sprintf("%d tables with %s rows", r.Tables, ui.Count(r.Rows)))
+	}
+	if r.Files > 0 || r.Tables == 0 {
+		parts = append(parts, ui.Count(r.Files)+" files")
+	}
+	s.printer.Printf("restored %s: %s, %s; all compared with the backup\n", r.App, strings.Join(parts, " and "), ui.Size(r.Bytes))
+	if r.Safety != "" {
+		s.printer.Printf("  what was live before is backup %s\n", shortID(r.Safety))
+	}
+	s.printSwitched(&r.Outcome)
+	if r.KeptTill != nil {
+		s.printer.Printf("  the way back: backstay undo %s (kept until %s, %s)\n", r.App, s.printer.Time(*r.KeptTill), ui.Size(r.KeptBytes))
+	}
+	s.printOutcome(&r.Outcome)
+}
+
+// printSwitched says how long the app was switched, and what was run.
+func (s *session) printSwitched(r *switchover.Outcome) {
+	if r.Run == "" {
+		return
+	}
+	s.printer.Printf("  switched in %s", ui.Duration(time.Duration(r.UnavailableMS)*time.Millisecond))
+	for _, st := range r.Steps {
+		s.printer.Printf(", then %s in %s", st.Name, ui.Duration(time.Duration(st.DurationMS)*time.Millisecond))
+	}
+	s.printer.Printf("\n")
+}
+
+func (s *session) printOutcome(r *switchover.Outcome) {
+	for _, w := range r.Warnings {
+		s.printer.Warn(w)
+	}
+	for _, n := range r.Next {
+		s.printer.Printf("next: %s\n", n)
+	}
+}

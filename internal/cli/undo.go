@@ -1,0 +1,191 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backstay/backstay/internal/cli/ui"
+	"github.com/backstay/backstay/internal/config"
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/journal"
+	"github.com/backstay/backstay/internal/engine/switchover"
+)
+
+func (s *session) undoCommand() *cobra.Command {
+	var f restoreFlags
+	var drop bool
+	cmd := s.command("undo APP", "Put back what the last restore replaced", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		return s.withEarlier(ctx, args[0], f, func(r *switchover.Earlier) error {
+			if drop {
+				return s.dropEarlier(ctx, r, f.yes)
+			}
+			return s.undo(ctx, r, f.yes)
+		})
+	})
+	cmd.Long = `Put back what the last restore replaced: database and files become what they were before it.
+
+What the restore had brought, with all that was written since, is taken away and kept; --drop removes
+what is kept for good.`
+	fl := cmd.Flags()
+	fl.BoolVar(&f.yes, "yes", false, "do not ask")
+	fl.BoolVar(&drop, "drop", false, "remove what is kept, for good")
+	fl.StringSliceVar(&f.force, "force", nil, "agree to this finding (may be repeated)")
+	fl.BoolVar(&f.noWait, "no-wait", false, "fail when another operation works on the app, instead of waiting")
+	s.placeFlags(fl, &f)
+	return cmd
+}
+
+// withEarlier calls do with the last restore of an app.
+func (s *session) withEarlier(ctx context.Context, app string, f restoreFlags, do func(*switchover.Earlier) error) error {
+	return s.withMachine(func(e *engine.Engine, cfg *config.Config) error {
+		j, err := journal.Newest(e.StateDir, app)
+		if err != nil {
+			return err
+		}
+		profileName := ""
+		if j != nil {
+			profileName = j.Profile
+			if f.root == "" {
+				f.root = j.Root
+			}
+		}
+		t, err := s.restoreTarget(cfg, app, profileName, f)
+		if err != nil {
+			return err
+		}
+		r, err := switchover.FindEarlier(ctx, e, t, f.force, !f.noWait)
+		if err != nil {
+			return err
+		}
+		return do(r)
+	})
+}
+
+// withMachine calls do with an engine that has no repository: the way back
+// must be open when the repository is not there.
+func (s *session) withMachine(do func(*engine.Engine, *config.Config) error) (err error) {
+	cfg := &config.Config{StateDir: s.stateDir}
+	if s.stateDir == "" {
+		if cfg, err = s.loadConfig(); err != nil {
+			return err
+		}
+	}
+	progress := s.printer.Progress()
+	e, err := s.newEngine(nil, cfg, progress)
+	if err != nil {
+		return err
+	}
+	defer func() { progress.Close(err == nil) }()
+	return do(e, cfg)
+}
+
+func (s *session) undo(ctx context.Context, r *switchover.Earlier, yes bool) error {
+	j := r.Journal
+	if !s.printer.JSON() {
+		s.printer.Printf("undo %s:\n  what it replaced comes back, and what was written since %s is taken away (and kept)\n", j.Describe(), s.printer.Time(since(j)))
+	}
+	if !yes {
+		if err := s.printer.Confirm(ctx, j.App, "the live app "+j.App+" will be what it was before that restore"); err != nil {
+			return err
+		}
+	}
+	done, err := r.Undo(ctx)
+	if err != nil {
+		return err
+	}
+	return s.reportRestored(done, done.Warnings, func() {
+		if done.Run == "" {
+			s.printer.Printf("%s: nothing live had been changed; what that restore had built is removed\n", done.App)
+			return
+		}
+		s.printer.Printf("%s is what it was before the restore\n", done.App)
+		s.printSwitched(done)
+		s.printer.Printf("  what was taken away is kept (%s); backstay undo %s --drop removes it\n", ui.Size(done.KeptBytes), done.App)
+		s.printOutcome(done)
+	})
+}
+
+func since(j *journal.Journal) time.Time {
+	if j.Switched.IsZero() {
+		return j.Started
+	}
+	return j.Switched
+}
+
+func (s *session) dropEarlier(ctx context.Context, r *switchover.Earlier, yes bool) error {
+	j := r.Journal
+	if !yes {
+		if err := s.printer.Confirm(ctx, j.App, fmt.Sprintf("what is kept of %s will be removed for good (%s)", j.Describe(), ui.Size(r.KeptBytes))); err != nil {
+			return err
+		}
+	}
+	done, err := r.Drop(ctx)
+	if err != nil {
+		return err
+	}
+	return s.printer.Result(map[string]any{"dropped": map[string]any{"app": j.App, "run": j.Run, "bytes": r.KeptBytes}}, func() {
+		s.printer.Printf("removed what was kept of %s (%s)\n", j.Describe(), ui.Size(r.KeptBytes))
+		s.printOutcome(done)
+	})
+}
+
+func (s *session) resumeRestore(ctx context.Context, app string, f restoreFlags) error {
+	return s.withEarlier(ctx, app, f, func(r *switchover.Earlier) error {
+		j := r.Journal
+		if !f.yes && j.Mixed() {
+			if err := s.printer.Confirm(ctx, app, "the live app "+app+" will be brought to one state: "+j.Describe()+" goes on"); err != nil {
+				return err
+			}
+		}
+		done, err := r.Resume(ctx)
+		if err != nil {
+			return err
+		}
+		return s.reportRestored(done, done.Warnings, func() {
+			switch {
+			case done.Run == "":
+				s.printer.Printf("%s: nothing live had been changed, the app is wholly as it was; what that restore had built is removed\n", app)
+				s.printer.Printf("next: backstay restore %s %s\n", app, shortID(j.Backup))
+			case j.Phase == journal.Undone || j.Phase == journal.Reverted:
+				s.printer.Printf("%s is what it was before the restore\n", app)
+			default:
+				s.printer.Printf("%s is wholly of backup %s\n", app, shortID(j.Backup))
+			}
+			s.printSwitched(done)
+			s.printOutcome(done)
+		})
+	})
+}
+
+// warnUnfinished says for every app whose restore was cut short what must be
+// done about it.
+func (s *session) warnUnfinished(stateDir string) error {
+	apps, err := journal.Apps(stateDir)
+	if err != nil {
+		return err
+	}
+	for _, app := range apps {
+		j, err := journal.Newest(stateDir, app)
+		if err != nil {
+			return err
+		}
+		if j == nil || !j.Unfinished() {
+			continue
+		}
+		message := j.Describe() + " was cut short; "
+		switch {
+		case j.Mixed():
+			message += "the app may be half restored: "
+		case j.Phase == journal.Building:
+			message += "nothing live was changed: "
+		default:
+			message += "the app is switched, and steps are left to do: "
+		}
+		s.printer.Warn(core.Warning{Code: "unfinished", Object: "app " + app, Message: message + "backstay restore --resume " + app})
+	}
+	return nil
+}
