@@ -120,34 +120,17 @@ func ComparePHP(p PHP, there bool, live bool, needed []string) core.Finding {
 	return f
 }
 
-// CompareConfiguration says what a restore would change in the configuration
-// file, by changing its content in memory.
-func CompareConfiguration(ctx context.Context, p Profile, c Comparison, path string) []core.Finding {
-	if !c.Settings || c.Target == nil || c.Config == nil {
+// CompareMaintenance says that users are not kept out of a live application
+// that has no maintenance mode and no hooks that make one.
+func CompareMaintenance(c Comparison) []core.Finding {
+	if c.Live == nil || len(c.App.Hooks.MaintenanceOn) > 0 {
 		return nil
 	}
-	_, changes, err := p.Configure(ctx, c.Config, Configuration{
-		App: c.App.Name, Root: c.Root, Path: path, Database: c.Target, Live: c.LiveConfig,
-	})
-	if err != nil {
-		return []core.Finding{{
-			Kind: core.FindingDecision, Name: FindingConnection, Object: path, Message: err.Error(),
-			Hint: strings.TrimSpace(core.HintOf(err) + "; --force " + FindingConnection + " restores the file as it was, wherever it then points"),
-		}}
-	}
-	var out []core.Finding
-	for _, change := range changes {
-		out = append(out, core.Finding{
-			Kind: core.FindingRewrite, Name: FindingConnection, Object: change.Setting,
-			Message: fmt.Sprintf("the backup's %q becomes %q, which is how the application reaches its database here", change.From, change.To),
-		})
-	}
-	if len(out) == 0 {
-		out = append(out, core.Finding{
-			Kind: core.FindingFine, Name: FindingConnection, Object: path, Message: "the backup's configuration names the database that is restored into",
-		})
-	}
-	return out
+	return []core.Finding{{
+		Kind: core.FindingFine, Name: FindingMaintenance, Object: c.App.Name,
+		Message: "the application has no maintenance mode, so users are not kept out while data are exchanged, and what they do in that moment may be lost",
+		Hint:    "hooks: {maintenance_on: […], maintenance_off: […]} in backstay.yaml can keep them out",
+	}}
 }
 
 // CheckSchema compares the version that a restored database says with the

@@ -26,7 +26,8 @@ type Restorer interface {
 	// for whoever knows from the journal that there may be one.
 	LiftMaintenance(ctx context.Context, app App) (lifted bool, err error)
 	// Compare looks at backup and machine before the restore: versions,
-	// modules, PHP, keys. It changes nothing.
+	// modules, PHP, keys. What becomes of the connection settings, Configure says.
+	// It changes nothing.
 	Compare(ctx context.Context, c Comparison) []core.Finding
 	// Configure returns the content of the application's configuration file
 	// (Settings["config"] of the manifest) with the settings of c in it, and
@@ -49,6 +50,9 @@ type Restorer interface {
 	// core.FindingFine for what is as it should be, and core.FindingDecision
 	// for what is not and somebody must look at.
 	Check(ctx context.Context, q Querier, found *core.Application, r Restored) []core.Finding
+	// Partly says of a restore of some of the application what that depends on
+	// and what does not come back with it: core.FindingFine, named FindingDepends.
+	Partly(p Part) []core.Finding
 	// AfterRestore says what a person still has to do, in this order, for the
 	// application to work as it did; none: it does. What PostSteps did is not in
 	// it. Commands in it MUST be whole, to be typed as they are by the user of
@@ -114,6 +118,8 @@ type Configuration struct {
 	// Live is the content of the file that is there now, where Database came
 	// from it; nil: there is none. A connection setting that is not plain text,
 	// and in the same words in both, stays: the web server knows what it means.
+	// Without Live, encryption of the connection changes only when Database says
+	// how it is to be.
 	Live []byte
 }
 

@@ -21,8 +21,11 @@ func (Profile) LiftMaintenance(ctx context.Context, app profile.App) (bool, erro
 	return profile.LiftHooks(ctx, app)
 }
 
-// Compare knows nothing of the application.
-func (Profile) Compare(context.Context, profile.Comparison) []core.Finding { return nil }
+// Compare says whether users are kept out; it knows nothing else of the
+// application.
+func (Profile) Compare(_ context.Context, c profile.Comparison) []core.Finding {
+	return profile.CompareMaintenance(c)
+}
 
 // Configure knows no configuration file.
 func (Profile) Configure(_ context.Context, content []byte, _ profile.Configuration) ([]byte, []profile.Change, error) {

@@ -3,7 +3,6 @@ package itflow
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/profile"
@@ -12,14 +11,14 @@ import (
 // extensions are those that ITFlow's setup asks for.
 func extensions() []string { return []string{"mysqli", "intl", "curl", "mbstring", "gd", "xml"} }
 
-// Compare looks at the database's version, PHP and configuration. The key of
+// Compare looks at the database's version, PHP and maintenance. The key of
 // ITFlow's credentials is in the database, wrapped with the agents' passwords.
 func (p Profile) Compare(ctx context.Context, c profile.Comparison) []core.Finding {
 	php, there := profile.AskPHP(ctx, p.PHP)
 	var out []core.Finding
 	out = append(out, compareCode(c)...)
 	out = append(out, profile.ComparePHP(php, there, c.Live != nil, extensions()))
-	return append(out, profile.CompareConfiguration(ctx, p, c, filepath.Join(c.Root, configFile))...)
+	return append(out, profile.CompareMaintenance(c)...)
 }
 
 func compareCode(c profile.Comparison) []core.Finding {

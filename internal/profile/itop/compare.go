@@ -20,7 +20,7 @@ func extensions() []string {
 	return []string{"mysqli", "iconv", "simplexml", "soap", "json", "session", "dom", "zlib", "zip", "fileinfo", "mbstring", "gd", "curl"}
 }
 
-// Compare looks at versions, modules, encryption, PHP and configuration.
+// Compare looks at versions, modules, encryption, PHP and address.
 func (p Profile) Compare(ctx context.Context, c profile.Comparison) []core.Finding {
 	environment := environmentOf(c.Manifest.Settings)
 	php, there := profile.AskPHP(ctx, p.PHP)
@@ -29,7 +29,6 @@ func (p Profile) Compare(ctx context.Context, c profile.Comparison) []core.Findi
 	out = append(out, compareModules(ctx, c, environment)...)
 	out = append(out, compareEncryption(c, php, there)...)
 	out = append(out, profile.ComparePHP(php, there, c.Live != nil, extensions()))
-	out = append(out, profile.CompareConfiguration(ctx, p, c, configOf(c.Root, environment))...)
 	return append(out, compareURL(c)...)
 }
 

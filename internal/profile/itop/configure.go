@@ -3,7 +3,6 @@ package itop
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
@@ -118,6 +117,9 @@ func (e editor) database(ctx context.Context, content []byte) ([]profile.Setting
 	list := []profile.Setting{
 		host, e.text("db_user", "user", to.User), password, e.text("db_name", "name", to.Name), e.text("db_subname", "prefix", to.Prefix),
 	}
+	if e.c.Live == nil && to.TLS.Mode == "" {
+		return list, nil // nobody said how: it stays as it is, rather than in the clear
+	}
 	encrypted := to.TLS.Mode != "" && to.TLS.Mode != "off" && to.TLS.Mode != "preferred"
 	list = append(list, e.truth("db_tls.enabled", "tls", encrypted))
 	if encrypted {
@@ -162,5 +164,3 @@ func environmentOf(settings map[string]string) string {
 	}
 	return defaultEnvironment
 }
-
-func configOf(root, environment string) string { return filepath.Join(root, configPath(environment)) }
