@@ -71,6 +71,12 @@ func (c *Result) extra(f *Folder, dir int, owned files.Scope, x extraPath) (foun
 	if err != nil {
 		return extraFound{}, files.Failed("stat", x.real, err)
 	}
+	if c.opt.Clean {
+		if _, message := c.pinned(f, dir, x.name, x.real, &st); message != "" {
+			c.warn("kept", x.real, "it is not in the backup and was not taken away: "+message)
+			return extraFound{}, nil
+		}
+	}
 	if !openat.IsDir(&st) {
 		if mounted, err := openat.IsMounted(dir, x.name, f.Mount); err != nil || mounted {
 			if err != nil && !openat.IsErrno(err, unix.ENOENT) {

@@ -481,14 +481,31 @@ func (c *Result) mayMove(ch *Change) error {
 			c.obstacle("mounted", ch.Real, "it is a folder here, with another file system mounted in it, and something else in the backup; unmount that")
 		}
 	}
-	var stx unix.Statx_t
-	err = openat.Retry(func() error {
-		return unix.Statx(ch.In.fd, ch.Name, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS, &stx)
-	})
-	if err == nil && stx.Attributes&(unix.STATX_ATTR_IMMUTABLE|unix.STATX_ATTR_APPEND) != 0 {
-		c.obstacle("immutable", ch.Real, "it is protected by an attribute of its file system; run: chattr -ia "+files.ShellQuote(ch.Real))
+	if code, message := c.pinned(ch.In, ch.In.fd, ch.Name, ch.Real, &st); code != "" {
+		c.obstacle(code, ch.Real, message)
 	}
 	return nil
+}
+
+// pinned says what keeps this user from renaming something in a folder: "" for nothing.
+func (c *Result) pinned(in *Folder, dir int, name, real string, st *unix.Stat_t) (code, message string) {
+	var stx unix.Statx_t
+	err := openat.Retry(func() error { return unix.Statx(dir, name, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS, &stx) })
+	if err == nil && stx.Attributes&(unix.STATX_ATTR_IMMUTABLE|unix.STATX_ATTR_APPEND) != 0 {
+		return "immutable", "it is protected by an attribute of its file system; run: chattr -ia " + files.ShellQuote(real)
+	}
+	me := uint32(os.Geteuid())
+	if c.AsRoot || st.Uid == me {
+		return "", ""
+	}
+	if in.Stat.Mode&unix.S_ISVTX != 0 && in.Stat.Uid != me {
+		return "denied", "it belongs to another user, in a folder where only that one may move it; restore as root or as that user"
+	}
+	// What is above a folder is written in the folder.
+	if openat.IsDir(st) && unix.Faccessat(dir, name, unix.W_OK, unix.AT_EACCESS) != nil {
+		return "denied", "it is a folder of another user, who alone may move it; restore as root or as that user"
+	}
+	return "", ""
 }
 
 // hasMount says whether something is mounted in a folder.

@@ -118,7 +118,17 @@ func (b *builder) check(component string) error {
 		if err != nil {
 			return files.Failed("open folder", f.Real, err)
 		}
-		err = unix.Faccessat(fd, ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+		var stx unix.Statx_t
+		err = openat.Retry(func() error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS, &stx) })
+		if err == nil && stx.Attributes&(unix.STATX_ATTR_IMMUTABLE|unix.STATX_ATTR_APPEND) != 0 {
+			err = &core.Error{
+				Code: core.CodeFailed, Op: "restore to " + files.Quote(f.Real), Message: "the folder is protected by an attribute of its file system",
+				Hint: "run: chattr -ia " + files.ShellQuote(f.Real),
+			}
+		}
+		if err == nil {
+			err = unix.Faccessat(fd, ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+		}
 		if openat.IsErrno(err, unix.EACCES) && int(f.Stat.Uid) == os.Geteuid() {
 			err = nil // it will be made writable meanwhile
 		}
@@ -212,6 +222,7 @@ func (b *builder) finish(component string) (*Built, error) {
 		Component: component, Targets: b.opt.Targets, MovesFile: b.file, Made: b.made, Added: c.Added, Changed: c.Changed,
 		Removed: c.Removed, Extra: c.Extra, Metadata: c.Metadata, Unchanged: c.Unchanged, Bytes: c.Bytes,
 	}
+	labels := labels{}
 	owners := &ownerTree{wanted: len(c.Denied) > 0}
 	for i, s := range b.stages {
 		built.Stages = append(built.Stages, Stage{Path: s.path})
@@ -226,6 +237,9 @@ func (b *builder) finish(component string) (*Built, error) {
 					return nil, files.Failed("stat what was staged for", ch.Real, err)
 				}
 				m.Inode = st.Ino
+				if err := labels.give(s.fd, b.slots[ch], ch); err != nil {
+					return nil, err
+				}
 				owners.see(ch.Real, &st)
 				if openat.IsDir(&st) {
 					if err := b.inside(owners, i, s.fd, b.slots[ch], b.slots[ch], ch.Real); err != nil {
@@ -236,6 +250,9 @@ func (b *builder) finish(component string) (*Built, error) {
 			if err := b.w.put(line{Move: m}); err != nil {
 				return nil, files.Failed("write", b.file, err)
 			}
+		}
+		if err := openat.Sync(s.fd); err != nil {
+			return nil, files.Failed("sync", s.path, err)
 		}
 	}
 	if err := b.folderLines(); err != nil {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files/restore"
 	"github.com/backstay/backstay/internal/files/treetest"
 )
 
@@ -317,274 +318,154 @@ func TestMounts(t *testing.T) {
 	same(t, "after Drop", before, live(t, a.root))
 }
 
-func TestImmutable(t *testing.T) {
+// protect makes a file or folder immutable until the returned function is called.
+func protect(t *testing.T, path string) (release func()) {
+	t.Helper()
 	if !treetest.IsRoot() {
 		t.Skip("only root can protect a file")
 	}
-	a := newApp(t, func(root string) { treetest.Write(t, root+"/f", "backup") })
-	treetest.Write(t, a.root+"/f", "live")
-	f, err := os.Open(a.root + "/f")
-	treetest.OK(t, err)
-	defer func() { treetest.OK(t, f.Close()) }()
-	if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, 0x10); err != nil {
+	const immutable = 0x10 // FS_IMMUTABLE_FL
+	set := func(flags int) error {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		return errors.Join(unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags), f.Close())
+	}
+	if err := set(immutable); err != nil {
 		t.Skipf("this file system protects no files: %v", err)
 	}
-	defer func() { treetest.OK(t, unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, 0)) }()
-	_, err = a.tryBuild(hooks{})
-	if err == nil || !strings.Contains(core.HintOf(err), "chattr -ia "+a.root+"/f") {
-		t.Errorf("got %v, hint %q", err, core.HintOf(err))
+	released := false
+	release = func() {
+		if !released {
+			released = true
+			treetest.OK(t, set(0))
+		}
 	}
-	nothingLeft(t, filepath.Dir(a.root), a.opt.MovesFile)
+	t.Cleanup(release)
+	return release
 }
 
-// TestLiveGoesOn has users and an attacker at work between Build, Switch and Revert.
-func TestLiveGoesOn(t *testing.T) {
+func TestImmutable(t *testing.T) {
+	for _, path := range []string{"/folder/f", "/folder"} {
+		t.Run(path, func(t *testing.T) {
+			a := newApp(t, func(root string) { treetest.Write(t, root+"/folder/f", "backup") })
+			treetest.Write(t, a.root+"/folder/f", "live")
+			release := protect(t, a.root+path)
+			_, err := a.tryBuild(hooks{})
+			if err == nil || core.HintOf(err) != "run: chattr -ia "+a.root+path {
+				t.Errorf("got %v, hint %q", err, core.HintOf(err))
+			}
+			nothingLeft(t, filepath.Dir(a.root), a.opt.MovesFile)
+			release()
+			a.build()
+		})
+	}
+	t.Run("extra", func(t *testing.T) {
+		a := newApp(t, func(root string) { treetest.Write(t, root+"/f", "backup") })
+		protect(t, treetest.Write(t, a.root+"/extra/f", "live"))
+		treetest.Write(t, a.root+"/extra/g", "live")
+		a.opt.Clean = true
+		b := a.build()
+		if diff := cmp.Diff([]string{"kept " + a.root + "/extra/f"}, treetest.Codes(b.Warnings)); diff != "" {
+			t.Error(diff)
+		}
+		before := live(t, a.root)
+		a.switchTo(b)
+		if _, err := os.Lstat(a.root + "/extra/g"); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("what may be taken away: %v", err)
+		}
+		a.revert(b)
+		same(t, "after Revert", before, live(t, a.root))
+	})
+}
+
+// TestLabels gives what is staged the label that its place has, not the staging folder's.
+func TestLabels(t *testing.T) {
+	if !treetest.IsRoot() {
+		t.Skip("only root can set labels")
+	}
 	a := newApp(t, func(root string) {
-		for _, p := range []string{"/same", "/gone", "/added", "/changed", "/folder/file", "/folder/deep/file", "/other/file"} {
-			treetest.Write(t, root+p, "backup")
+		treetest.Write(t, root+"/uploads/changed", "backup")
+		treetest.Write(t, root+"/uploads/added/file", "backup")
+	})
+	treetest.Write(t, a.root+"/uploads/changed", "live")
+	treetest.OK(t, os.RemoveAll(a.root+"/uploads/added"))
+	label := func(path string) string {
+		buf := make([]byte, 100)
+		n, err := unix.Lgetxattr(a.root+path, selinux, buf)
+		treetest.OK(t, err)
+		return strings.TrimSuffix(string(buf[:n]), "\x00")
+	}
+	for path, l := range map[string]string{"/uploads": "system_u:object_r:httpd_sys_rw_content_t:s0", "/uploads/changed": "system_u:object_r:httpd_config_t:s0"} {
+		if err := unix.Setxattr(a.root+path, selinux, []byte(l), 0); err != nil {
+			t.Skipf("no labels can be set here: %v", err)
+		}
+	}
+	a.switchTo(a.build())
+	for path, want := range map[string]string{
+		"/uploads/changed": "system_u:object_r:httpd_config_t:s0", "/uploads/added": "system_u:object_r:httpd_sys_rw_content_t:s0",
+		"/uploads/added/file": "system_u:object_r:httpd_sys_rw_content_t:s0",
+	} {
+		if got := label(path); got != want {
+			t.Errorf("%s has %q, want %q", path, got, want)
+		}
+	}
+}
+
+// TestPastDamage restores what can be read, and leaves the rest as it is.
+func TestPastDamage(t *testing.T) {
+	a := newApp(t, func(root string) {
+		for _, p := range []string{"/changed", "/changed-too", "/same", "/gone", "/folder/one", "/folder/two"} {
+			treetest.Write(t, root+p, "backup of "+p)
 		}
 	})
-	for _, p := range []string{"/added", "/folder", "/other"} {
-		treetest.OK(t, os.RemoveAll(a.root+p))
-	}
 	treetest.Write(t, a.root+"/changed", "live")
-	b := a.build()
-	if w, err := Changed(t.Context(), b); err != nil || w != nil {
-		t.Errorf("nothing has changed: %v, %v", w, err)
-	}
-	treetest.Write(t, a.root+"/same", "newer")
+	treetest.Write(t, a.root+"/changed-too", "live")
 	treetest.OK(t, os.Remove(a.root+"/gone"))
-	treetest.Write(t, a.root+"/added", "uploaded")
-	treetest.Write(t, a.root+"/folder/deep/file", "uploaded")
-	treetest.Write(t, a.root+"/folder/deep/mine", "uploaded")
-	treetest.Write(t, a.root+"/changed", "changed again")
-	w, err := Changed(t.Context(), b)
-	treetest.OK(t, err)
-	if diff := cmp.Diff([]string{"newer " + a.root + "/gone", "newer " + a.root + "/same"}, treetest.Codes(w)); diff != "" {
+	treetest.OK(t, os.RemoveAll(a.root+"/folder"))
+	stored := treetest.Stored(t, a.m, a.c.Entry)
+	for _, p := range []string{"/changed", "/same", "/gone", "/folder/two"} {
+		delete(a.m.Files, stored["app"+p].Object.ID)
+	}
+	a.opt.Damaged = &restore.Damaged{}
+	b := a.build()
+	if diff := cmp.Diff([]string{"files/app/changed", "files/app/folder/two", "files/app/gone", "files/app/same"}, a.opt.Damaged.Paths); diff != "" {
 		t.Error(diff)
 	}
-	before := live(t, a.root)
-	a.switchTo(b, "newer "+a.root+"/added", "newer "+a.root+"/folder/deep/file")
-	check := func(when string, want map[string]string) {
-		t.Helper()
-		for path, content := range want {
-			got, err := os.ReadFile(a.root + path)
-			if content == "" && !errors.Is(err, os.ErrNotExist) || content != "" && string(got) != content {
-				t.Errorf("%s: %s has %q, %v", when, path, got, err)
-			}
+	a.switchTo(b)
+	for path, want := range map[string]string{
+		"/changed": "live", "/changed-too": "backup of /changed-too", "/same": "backup of /same", "/gone": "", "/folder/one": "backup of /folder/one", "/folder/two": "",
+	} {
+		if got, _ := os.ReadFile(a.root + path); string(got) != want {
+			t.Errorf("%s has %q, want %q", path, got, want)
 		}
 	}
-	switched := map[string]string{
-		"/same": "newer", "/gone": "", "/added": "backup", "/changed": "backup", "/folder/file": "backup", "/folder/deep/file": "backup",
-		"/folder/deep/mine": "uploaded", "/other/file": "backup",
-	}
-	check("after Switch", switched)
-	a.revert(b)
-	same(t, "after Revert", before, live(t, a.root))
-	a.switchTo(b)
-	check("after Switch once more", switched)
-	// After the switch users go on.
-	treetest.Write(t, a.root+"/other/mine", "uploaded")
-	treetest.Write(t, a.root+"/changed", "edited")
-	treetest.OK(t, os.Remove(a.root+"/added"))
-	a.revert(b, "newer "+a.root+"/other")
-	check("after Revert with additions", map[string]string{
-		"/same": "newer", "/added": "uploaded", "/changed": "changed again", "/folder/deep/file": "uploaded", "/folder/file": "",
-		"/other/file": "", "/other/mine": "uploaded",
-	})
-	a.switchTo(b)
-	check("after Switch at last", map[string]string{"/other/file": "backup", "/other/mine": "uploaded", "/changed": "edited", "/folder/file": "backup"})
-	a.drop(b)
 }
 
-// TestNotLedAway puts a link in the place of a folder after Build.
-func TestNotLedAway(t *testing.T) {
-	outside := t.TempDir()
-	treetest.Write(t, outside+"/f", "precious")
-	seen := treetest.Describe(t, outside)
-	a := newApp(t, func(root string) {
-		treetest.Write(t, root+"/folder/f", "backup")
-		treetest.Write(t, root+"/g", "backup")
-	})
-	treetest.Write(t, a.root+"/folder/f", "live")
-	treetest.Write(t, a.root+"/g", "live")
-	b := a.build()
-	treetest.OK(t, os.Rename(a.root+"/folder", a.root+"/away"))
-	treetest.Symlink(t, outside, a.root+"/folder")
-	if _, err := Switch(t.Context(), b); err == nil {
-		t.Error("switched through a link")
+// TestStickyFolder finds out that a file of somebody else cannot be moved.
+func TestStickyFolder(t *testing.T) {
+	const name = "BACKSTAY_TEST_STICKY"
+	if treetest.IsRoot() {
+		dir, err := os.MkdirTemp("", "exchange-")
+		treetest.OK(t, err)
+		t.Cleanup(func() { treetest.OK(t, os.RemoveAll(dir)) })
+		treetest.OK(t, os.Chmod(dir, 0o755))
+		treetest.Write(t, dir+"/app/f", "live")
+		treetest.OK(t, os.Chmod(dir+"/app", 0o777|os.ModeSticky))
+		t.Setenv(name, dir+"/app")
 	}
-	a.side(b, Old)
-	if got, err := os.ReadFile(a.root + "/g"); err != nil || string(got) != "live" {
-		t.Errorf("something was changed: %q, %v", got, err)
+	root := os.Getenv(name)
+	if root == "" {
+		t.Skip("only root can make files of others")
 	}
-	same(t, "outside", seen, treetest.Describe(t, outside))
-	treetest.OK(t, os.Remove(a.root+"/folder"))
-	treetest.OK(t, os.Rename(a.root+"/away", a.root+"/folder"))
-	a.switchTo(b)
-	// And in the place of what was staged.
-	a.revert(b)
-	treetest.OK(t, os.RemoveAll(b.Stages[0].Path))
-	treetest.Symlink(t, outside, b.Stages[0].Path)
-	if _, err := Switch(t.Context(), b); err == nil {
-		t.Error("switched to something that somebody else put there")
-	}
-	treetest.OK(t, Drop(b))
-	same(t, "outside", seen, treetest.Describe(t, outside))
-}
-
-// TestMissingStaged finds out that the staging folder was tampered with before it moves anything.
-func TestMissingStaged(t *testing.T) {
-	a := newApp(t, smallTree(t))
-	spoilSmall(t, a.root)
-	before := live(t, a.root)
-	b := a.build()
-	names, err := filepath.Glob(b.Stages[0].Path + "/0*")
-	treetest.OK(t, err)
-	treetest.OK(t, os.RemoveAll(names[len(names)-1]))
-	if _, err := Switch(t.Context(), b); err == nil || core.HintOf(err) == "" {
-		t.Errorf("got %v", err)
-	}
-	a.side(b, Old)
-	same(t, "after a Switch that failed", before, live(t, a.root))
-	a.drop(b)
-}
-
-// TestFollowedLinks fills the folder that a link leads to, and leaves the link.
-func TestFollowedLinks(t *testing.T) {
-	a := newApp(t, func(root string) {
-		treetest.Write(t, root+"/uploads/file", "backup")
-		treetest.Write(t, root+"/linked.php", "backup")
-	})
-	elsewhere := treetest.Mkdir(t, t.TempDir()+"/elsewhere")
-	treetest.OK(t, os.Rename(a.root+"/uploads", elsewhere+"/uploads"))
-	treetest.OK(t, os.Rename(a.root+"/linked.php", elsewhere+"/linked.php"))
-	treetest.Symlink(t, elsewhere+"/uploads", a.root+"/uploads")
-	treetest.Symlink(t, elsewhere+"/linked.php", a.root+"/linked.php")
-	treetest.Write(t, elsewhere+"/uploads/file", "live")
-	a.opt.Follow = []string{"app/uploads", "app/linked.php"}
-	b := a.build()
-	if b.Changed.Files != 1 || b.Unchanged != 1 {
-		t.Errorf("built: %+v", b)
-	}
-	if w, err := Changed(t.Context(), b); err != nil || w != nil {
-		t.Errorf("nothing has changed: %v, %v", w, err)
-	}
-	a.switchTo(b)
-	if got, err := os.ReadFile(elsewhere + "/uploads/file"); err != nil || string(got) != "backup" {
-		t.Errorf("behind the link: %q, %v", got, err)
-	}
-	a.revert(b)
-	if got, err := os.ReadFile(elsewhere + "/uploads/file"); err != nil || string(got) != "live" {
-		t.Errorf("behind the link: %q, %v", got, err)
-	}
-	a.drop(b)
-}
-
-// TestCommands has an ordinary user restore what belongs to others.
-func TestCommands(t *testing.T) {
 	if !treetest.AsOrdinaryUser(t) {
 		return
 	}
-	a := newApp(t, func(root string) {
-		for i := range 300 {
-			treetest.Write(t, fmt.Sprintf("%s/all/in one/%03d", root, i), "backup")
-			treetest.Write(t, fmt.Sprintf("%s/mixed/%03d", root, i), "backup")
-		}
-		treetest.OK(t, os.Chmod(treetest.Write(t, root+"/suid", "backup"), 0o755|os.ModeSetuid))
-		treetest.Write(t, root+"/same", "same")
-		treetest.Write(t, root+"/it's", "backup")
-	})
-	me := uint32(os.Geteuid())
-	for _, entries := range a.m.Dirs {
-		for i := range entries {
-			e := &entries[i]
-			if e.Name == "100" && e.Object.Size == 6 {
-				continue // in both folders
-			}
-			if e.Name != "mixed" && e.Name != "app" {
-				e.UID = me + 1000
-			}
-		}
+	a := newApp(t, func(root string) { treetest.Write(t, root+"/f", "backup") })
+	a.opt.Targets["app"] = root
+	if _, err := a.tryBuild(hooks{}); err == nil || !strings.Contains(err.Error(), root+"/f") || core.HintOf(err) == "" {
+		t.Errorf("got %v", err)
 	}
-	treetest.OK(t, os.RemoveAll(a.root+"/all"))
-	treetest.OK(t, os.Remove(a.root+"/suid"))
-	treetest.OK(t, os.Remove(a.root+"/it's"))
-	at := time.Now()
-	for i := range 300 {
-		treetest.SetTime(t, fmt.Sprintf("%s/mixed/%03d", a.root, i), at.Add(time.Second))
-	}
-	b := a.build()
-	if b.Unchanged != 1 {
-		t.Errorf("a file that differs only in an owner that cannot be set: %+v", b)
-	}
-	all := strings.Join(b.Commands, "\n")
-	owner := fmt.Sprintf("%d:%d", me+1000, os.Getegid())
-	for _, want := range []string{"chown -h " + owner + " -- ", " '" + a.root + `/it'\''s'`, " " + a.root + "/same", "\nchmod 4755 -- " + a.root + "/suid"} {
-		if !strings.Contains(all, want) {
-			t.Errorf("there is no %q", want)
-		}
-	}
-	if len(b.Commands) > 6 {
-		t.Errorf("%d commands", len(b.Commands))
-	}
-	for _, e := range []string{"/mixed ", "/mixed/100", "/all/in one/100"} {
-		if strings.Contains(all+" ", a.root+e) {
-			t.Errorf("%s needs no command", e)
-		}
-	}
-	// With the one exception gone, one line does for the folder.
-	treetest.OK(t, Abandon(a.opt.MovesFile))
-	for _, entries := range a.m.Dirs {
-		for i := range entries {
-			if entries[i].Name == "100" {
-				entries[i].UID = me + 1000
-			}
-		}
-	}
-	b = a.build()
-	if want := "chown -hR " + owner + " -- " + a.root + "/all"; b.Commands[0] != want {
-		t.Errorf("%q, want %q", b.Commands[0], want)
-	}
-	a.switchTo(b)
-	a.drop(b)
-}
-
-// TestShellWords has a shell read them.
-func TestShellWords(t *testing.T) {
-	for _, path := range []string{"/plain", "/it's", "/a b", "/bad\xff\xfename", "/$(x)`\"'\\%d\xe9", "/new\nline"} {
-		out, err := exec.CommandContext(t.Context(), "sh", "-c", "printf %s "+shellWord(path)).Output()
-		if err != nil || string(out) != path {
-			t.Errorf("%q is read as %q, %v", path, out, err)
-		}
-	}
-}
-
-// TestManyNames are spread over lines.
-func TestManyNames(t *testing.T) {
-	var paths []string
-	for i := range 1000 {
-		paths = append(paths, fmt.Sprintf("/var/www/app/uploads/%04d", i))
-	}
-	lines := commandLines("chown -h 1:1 --", paths)
-	if n := len(lines); n < 2 || n > 3 {
-		t.Errorf("%d lines", n)
-	}
-	if got := strings.Fields(strings.Join(lines, " ")); len(got) != 1000+4*len(lines) {
-		t.Errorf("%d words", len(got))
-	}
-}
-
-// TestOpenFiles closes what it opens.
-func TestOpenFiles(t *testing.T) {
-	a := newApp(t, func(root string) { treetest.HostileTree(t, root) })
-	spoil(t, a.root)
-	before := treetest.OpenFiles(t)
-	b := a.build()
-	a.switchTo(b)
-	a.revert(b)
-	a.drop(b)
-	if n := treetest.OpenFiles(t); n != before {
-		t.Errorf("%d files open, %d before", n, before)
-	}
+	nothingLeft(t, root, a.opt.MovesFile)
 }

@@ -702,3 +702,21 @@ func TestOwnersAsOrdinaryUser(t *testing.T) {
 		t.Errorf("%v %v", info.Mode(), err)
 	}
 }
+
+// TestDeleteKeepsStagingFolders leaves what another restore replaced and keeps.
+func TestDeleteKeepsStagingFolders(t *testing.T) {
+	root := t.TempDir() + "/tree"
+	treetest.Write(t, root+"/a", "a")
+	m := treetest.NewStore()
+	c := captured(t, m, treetest.AppSet(root))
+	kept := treetest.Write(t, root+"/"+files.StagingName("itop-files")+"/0/b", "kept")
+	treetest.Write(t, root+"/extra", "x")
+	got, err := restoreTo(t, m, c, root, func(o *Options) { o.Delete = true })
+	treetest.OK(t, err)
+	if got.Removed != 1 {
+		t.Errorf("%d paths removed", got.Removed)
+	}
+	if _, err := os.Stat(kept); err != nil {
+		t.Error(err)
+	}
+}
