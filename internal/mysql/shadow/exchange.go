@@ -169,11 +169,14 @@ func (x *exchange) record(ctx context.Context) error {
 		return err
 	}
 	for _, w := range warnings {
-		if w.Code == "unreadable" && !x.expendable(w.Object) {
-			return &core.Error{
-				Code: core.CodeDatabase, Op: "write down " + w.Object, Message: w.Message,
-				Hint: "without it the way back would not be whole; give the account the right to read it, or drop it",
-			}
+		if w.Code == "unreadable" && !slices.Contains(s.Left, w.Object) {
+			// It could not be made again on the way back.
+			s.Left = append(s.Left, w.Object)
+		}
+	}
+	for _, named := range s.Left {
+		if slices.ContainsFunc(s.of(x.to).Objects, func(o Object) bool { return o.Kind+" "+o.Name == named }) {
+			x.warnings = append(x.warnings, core.Warning{Code: "unreadable", Object: named, Message: "the live one may not be read by this account, so it stays as it is; only its definer, or an account with more rights, may"})
 		}
 	}
 	known := map[objectKey]bool{}
@@ -209,17 +212,6 @@ func (x *exchange) record(ctx context.Context) error {
 		s.recordFormer(x.look)
 	}
 	return nil
-}
-
-// expendable says whether an object that cannot be read is none of those that
-// will be replaced.
-func (x *exchange) expendable(named string) bool {
-	for _, o := range slices.Concat(x.s.Will.Objects, x.s.Was.Objects) {
-		if o.Kind+" "+o.Name == named {
-			return false
-		}
-	}
-	return !x.s.Clean
 }
 
 // recordFormer notes which names are taken, and by views that may stay.
@@ -286,9 +278,6 @@ func (x *exchange) rename(ctx context.Context) error {
 		return nil
 	}
 	_, err := x.control.Exec(ctx, "RENAME TABLE "+commas(pairs))
-	if mysql.Number(err) == mysql.ErLockWaitTimeout {
-		return x.inUse(ctx)
-	}
 	if err != nil {
 		return x.explain(ctx, "exchange the tables", err)
 	}

@@ -13,9 +13,9 @@ import (
 
 // inUse makes the error of a switch that waited too long: which tables are in
 // use, and by whom where that may be seen.
-func (l *look) inUse(ctx context.Context) error {
+func (l *look) inUse(ctx context.Context, doing string, cause error) error {
 	e := &core.Error{
-		Code: core.CodeLocked, Op: "exchange the tables", Message: fmt.Sprintf("others use them, and did not let go within %d seconds", l.s.LockWait),
+		Code: core.CodeLocked, Op: doing, Err: cause, Message: fmt.Sprintf("others use what it needs, and did not let go within %d seconds", l.s.LockWait),
 		Hint: "end the sessions that hold them (SHOW FULL PROCESSLIST), or try again when they are done; nothing is lost",
 	}
 	tables, err := l.lockedTables(ctx)

@@ -174,12 +174,11 @@ func (l *look) explain(ctx context.Context, doing string, err error) error {
 	if mysql.Number(err) == 0 {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
+	if mysql.Number(err) == mysql.ErLockWaitTimeout {
+		return l.inUse(ctx, doing, err)
+	}
 	e := &core.Error{Code: core.CodeDatabase, Op: doing, Message: "the server refused", Err: err}
-	switch {
-	case mysql.Number(err) == mysql.ErLockWaitTimeout:
-		e.Message = fmt.Sprintf("it waited %d seconds for tables that others use", l.s.LockWait)
-		e.Hint = "end the sessions that hold them (SHOW FULL PROCESSLIST), or try again when they are done"
-	case mysql.AccessDenied(err):
+	if mysql.AccessDenied(err) {
 		e.Hint = "a restore needs ALL PRIVILEGES on the database " + l.s.Live + "; triggers and functions may also need log_bin_trust_function_creators=1 on the server"
 	}
 	return e

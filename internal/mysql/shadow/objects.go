@@ -42,7 +42,7 @@ func (x *exchange) readNow(ctx context.Context) error {
 func (x *exchange) wanted(kinds ...string) []Object {
 	var out []Object
 	for _, o := range x.s.of(x.to).Objects {
-		if slices.Contains(kinds, o.Kind) {
+		if slices.Contains(kinds, o.Kind) && !slices.Contains(x.s.Left, o.Kind+" "+o.Name) {
 			out = append(out, o)
 		}
 	}

@@ -64,7 +64,7 @@ func (s *Shadow) Prove(ctx context.Context, config mysql.Config) (err error) {
 		there[keyOf(o)] = true
 	}
 	for _, o := range s.Will.Objects {
-		if !there[keyOf(o)] && !slices.Contains(s.Lost, o.Name) {
+		if !there[keyOf(o)] && !slices.Contains(s.Lost, o.Name) && !slices.Contains(s.Left, o.Kind+" "+o.Name) {
 			wrong = append(wrong, o.Kind+" "+o.Name+" is not there")
 		}
 	}

@@ -103,6 +103,7 @@ type Shadow struct {
 	Keys    []Keys   `json:"keys,omitempty"`    // of tables that foreign keys were taken off
 	Abroad  []string `json:"abroad,omitempty"`  // other databases with foreign keys into the live one
 	Lost    []string `json:"lost,omitempty"`    // views of the backup that could not be made
+	Left    []string `json:"left,omitempty"`    // live routines that the account may not read, so that they stay: "function f"
 	Temps   int      `json:"temps,omitempty"`   // temporary names of constraints that were given out
 
 	Extra    []string       `json:"extra,omitempty"`    // live tables and views of the app that the backup does not have

@@ -94,6 +94,7 @@ func (x *exchange) whole(ctx context.Context) (bool, error) {
 	for _, o := range x.s.of(x.to).Objects {
 		now, live := x.now[keyOf(o)]
 		switch {
+		case slices.Contains(x.s.Left, o.Kind+" "+o.Name):
 		case o.Kind == "view":
 			if !live && !slices.Contains(x.s.Lost, o.Name) {
 				return false, nil
