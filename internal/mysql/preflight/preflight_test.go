@@ -103,7 +103,7 @@ func wants(t *testing.T, r *preflight.Report, kind core.FindingKind, name, objec
 	t.Errorf("there is no finding %s %s %s among %+v", kind, name, object, r.Findings)
 }
 
-// lacks fails when the report has a finding of this name that is not fine.
+// onlyFine fails when the report has a finding that is not fine.
 func onlyFine(t *testing.T, r *preflight.Report) {
 	t.Helper()
 	if diff := cmp.Diff([]string(nil), plain(r)); diff != "" {

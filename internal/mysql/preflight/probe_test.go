@@ -187,3 +187,30 @@ func TestMasked(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusingServer makes an engine of all tables that takes no keys.
+func TestRefusingServer(t *testing.T) {
+	cfg, in := of(t, "CREATE TABLE t (id INT PRIMARY KEY)")
+	if mysqltest.OnMariaDB(t) {
+		setGlobal(t, "enforce_storage_engine", "CSV")
+	} else {
+		setGlobal(t, "default_storage_engine", "CSV")
+	}
+	r := ask(t, cfg, in)
+	wants(t, r, core.FindingImpossible, "server-refuses", "CREATE")
+	clean(t)
+}
+
+// TestSlowCatalogue has the server not say in time what is in the database.
+func TestSlowCatalogue(t *testing.T) {
+	onlyOn(t, true) // MySQL lets nobody hold its dictionary
+	cfg, in := of(t, everything...)
+	c := mysqltest.Connect(t, mysqltest.Config(t, ""))
+	if _, err := c.Exec(t.Context(), "LOCK TABLES mysql.proc WRITE"); err != nil {
+		t.Fatal(err)
+	}
+	in.DryRun = true
+	r := ask(t, cfg, in)
+	onlyFine(t, r)
+	wants(t, r, core.FindingFine, "live-size", cfg.Database, "not wholly known")
+}
