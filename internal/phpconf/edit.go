@@ -99,6 +99,14 @@ func (f *File) at(a Assignment) (Value, bool) {
 	return v, ok
 }
 
+// Same says whether both files give the assignment's target its value in the
+// same words, or the same value in plain sight, or both not at all.
+func (f *File) Same(other *File, a Assignment) bool {
+	x, inX := f.at(a)
+	y, inY := other.at(a)
+	return inX == inY && same(x, y)
+}
+
 // replacement stands for src[start:end].
 type replacement struct {
 	start, end int
