@@ -30,6 +30,8 @@ func Failed(op, real string, err error) error {
 		e.Code, e.Hint = core.CodeDisk, "the disk reports errors; restore to another one with --to-dir"
 	case openat.IsErrno(err, unix.EBUSY):
 		e.Hint = "something is mounted there; unmount it, or restore this path elsewhere with --to-dir"
+	case openat.IsErrno(err, unix.EXDEV):
+		e.Hint = "the file system cannot move this here: it is a folder of a lower layer, as in containers, or of another project or subvolume; move it away by hand, or restore elsewhere with --to-dir"
 	case openat.IsErrno(err, unix.EPERM):
 		e.Hint = "restore as root or as a user who may write there; if root may not either, the file system protects it: see lsattr"
 	case openat.IsErrno(err, unix.EACCES):

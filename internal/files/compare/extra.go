@@ -131,12 +131,28 @@ func (c *Result) extra(f *Folder, dir int, owned files.Scope, x extraPath) (foun
 		}
 		found.parts = append(found.parts, in.parts...)
 	}
+	if found.whole && c.opt.Clean && c.layered(f.Mount, fd) {
+		found.whole = false
+		c.warn("kept", x.real, "it is not in the backup, but its file system cannot move folders: it stays, and what is in it is taken away")
+	}
 	if found.whole {
 		found.parts = []extraPath{x}
 	} else if c.opt.Clean && slices.ContainsFunc(found.parts, func(p extraPath) bool { return p.dir == rel }) {
 		c.Partly = append(c.Partly, Partly{Place: f.Place, Rel: rel, Stat: st})
 	}
 	return found, nil
+}
+
+// layered says whether a mount is one of those that cannot rename a folder which comes
+// from a layer below (overlayfs, in containers).
+func (c *Result) layered(on openat.Mount, fd int) bool {
+	is, known := c.layers[on]
+	if !known {
+		var st unix.Statfs_t
+		is = openat.Retry(func() error { return unix.Fstatfs(fd, &st) }) == nil && st.Type == unix.OVERLAYFS_SUPER_MAGIC
+		c.layers[on] = is
+	}
+	return is
 }
 
 // noteExtra notes a path that is extra: to stay, or to be taken away.

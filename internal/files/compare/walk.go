@@ -44,6 +44,7 @@ type Result struct {
 	progress  core.Progress
 	jobs      chan leaf
 	seq       int
+	layers    map[openat.Mount]bool
 
 	mu    sync.Mutex // for all that workers find
 	same  []*sameLink
@@ -94,7 +95,7 @@ func start(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.
 	c := &Result{
 		Reader: newOverlay(r), component: entry.Name, opt: opt, AsRoot: os.Geteuid() == 0,
 		Linked: map[string]bool{}, kept: map[string]bool{}, Owners: files.NewOwnerMap(opt.Owners), progress: opt.Progress,
-		space: map[openat.Mount]*Space{},
+		space: map[openat.Mount]*Space{}, layers: map[openat.Mount]bool{},
 	}
 	if c.progress == nil {
 		c.progress = core.NoProgress{}
