@@ -134,51 +134,61 @@ var everything = []string{
 	"CREATE EVENT e ON SCHEDULE EVERY 1 DAY STARTS '2035-01-01 00:00:00' DO SET @x=1",
 }
 
-// TestNoFalseAlarm restores every database of the corpus where it came from.
+// TestNoFalseAlarm asks of every database of the corpus, but for those that are
+// about values, whether it can be restored where it came from.
 func TestNoFalseAlarm(t *testing.T) {
 	server, err := mysqltest.Connect(t, mysqltest.Config(t, "")).Server(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	databases := map[string]string{}
-	for _, c := range corpus.Cases() {
+	var cases []corpus.Case
+	for _, group := range corpus.Groups() {
+		if group.Name != "Values" { // rows are large there, and not asked for
+			cases = append(cases, group.Cases...)
+		}
+	}
+	for _, c := range cases {
 		if c.Slow || c.Unfit != nil && c.Unfit(server) != "" {
 			continue
 		}
 		databases[c.Name] = mysqltest.Database(t)
 		mysqltest.ExecIn(t, databases[c.Name], c.Statements(server)...)
 	}
-	for _, c := range corpus.Cases() {
-		name, ok := databases[c.Name]
-		if !ok {
-			continue
-		}
-		t.Run(c.Name, func(t *testing.T) {
-			cfg := mysqltest.Config(t, name)
-			in, _ := backup(t, cfg)
-			r := ask(t, cfg, in)
-			onlyFine(t, r)
-			live := 0
-			for _, table := range r.Live {
-				if !table.InBackup {
-					t.Errorf("table %s is said not to be in the backup", table.Name)
+	t.Run("corpus", func(t *testing.T) { // ends when all of it has
+		for _, c := range cases {
+			name, ok := databases[c.Name]
+			if !ok {
+				continue
+			}
+			t.Run(c.Name, func(t *testing.T) {
+				t.Parallel()
+				cfg := mysqltest.Config(t, name)
+				in, _ := backup(t, cfg)
+				r := ask(t, cfg, in)
+				onlyFine(t, r)
+				live := 0
+				for _, table := range r.Live {
+					if !table.InBackup {
+						t.Errorf("table %s is said not to be in the backup", table.Name)
+					}
+					live++
 				}
-				live++
-			}
-			if live != len(in.Index.Tables) || !r.Exists {
-				t.Errorf("%d tables are live, %d in the backup", live, len(in.Index.Tables))
-			}
-			var lost []preflight.Object
-			for _, view := range c.Lost {
-				lost = append(lost, preflight.Object{Kind: "view", Name: view})
-			}
-			if len(r.Extra) > 0 && !cmp.Equal(lost, r.Extra) {
-				t.Errorf("not in the backup: %v", r.Extra)
-			}
-			in.DryRun, in.Read = true, nil
-			onlyFine(t, ask(t, cfg, in))
-		})
-	}
+				if live != len(in.Index.Tables) || !r.Exists {
+					t.Errorf("%d tables are live, %d in the backup", live, len(in.Index.Tables))
+				}
+				var lost []preflight.Object
+				for _, view := range c.Lost {
+					lost = append(lost, preflight.Object{Kind: "view", Name: view})
+				}
+				if len(r.Extra) > 0 && !cmp.Equal(lost, r.Extra) {
+					t.Errorf("not in the backup: %v", r.Extra)
+				}
+				in.DryRun, in.Read = true, nil
+				onlyFine(t, ask(t, cfg, in))
+			})
+		}
+	})
 	clean(t)
 }
 
