@@ -225,7 +225,11 @@ func (b *builder) finish(component string) (*Built, error) {
 	labels := labels{}
 	owners := &ownerTree{wanted: len(c.Denied) > 0}
 	for i, s := range b.stages {
-		built.Stages = append(built.Stages, Stage{Path: s.path})
+		st, err := openat.Fstat(s.fd)
+		if err != nil {
+			return nil, files.Failed("stat", s.path, err)
+		}
+		built.Stages = append(built.Stages, Stage{Path: s.path, Inode: st.Ino})
 		for _, ch := range s.changes {
 			m := &move{
 				placePath: placePath{ch.In.Place, rawPath(ch.Dir)}, Name: rawPath(ch.Name), Stage: i, Slot: rawPath(b.slots[ch]),

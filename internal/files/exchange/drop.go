@@ -57,7 +57,7 @@ func state(p *plan) (side Side, err error) {
 	return side, nil
 }
 
-// abandon removes what a Build left that nothing was switched of.
+// abandon removes what a Build left, when the live tree is the old one.
 func abandon(movesFile string) error {
 	p, err := readPlan(movesFile, false)
 	if errors.Is(err, os.ErrNotExist) {
@@ -66,9 +66,13 @@ func abandon(movesFile string) error {
 	if err != nil {
 		return err
 	}
-	if p.pass != nil {
+	side, err := state(p)
+	if err != nil {
+		return err
+	}
+	if side != Old {
 		return &core.Error{
-			Code: core.CodeLocked, Op: "read " + files.Quote(movesFile), Message: "it is of a restore that was switched to",
+			Code: core.CodeLocked, Op: "read " + files.Quote(movesFile), Message: "it is of a restore that was switched to, at least in part",
 			Hint: "finish it with `backstay restore --resume APP`, undo it with `backstay undo APP`, or free what it keeps with `backstay undo APP --drop`",
 		}
 	}

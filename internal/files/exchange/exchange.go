@@ -56,7 +56,8 @@ type Options struct {
 	Damaged *restore.Damaged
 
 	// Name makes the names of staging folders: ".backstay-NAME-COMPONENT". It is the app's
-	// name or that of the run: lower-case letters, digits and dashes. Only Build needs it.
+	// name or that of the run: lower-case letters, digits and dashes. Only Build needs it, and
+	// fails when there is such a folder: it keeps what another restore replaced.
 	Name string
 	// MovesFile is the absolute path of a file that Build writes and Switch and
 	// Revert go by; a second one beside it, with ".pass" at the end, says how far they
@@ -93,7 +94,8 @@ func Compare(ctx context.Context, r core.TreeReader, entry core.Entry, extra cor
 
 // Stage is a staging folder.
 type Stage struct {
-	Path string `json:"path"` // absolute
+	Path  string `json:"path"` // absolute
+	Inode uint64 `json:"inode"`
 }
 
 // Built is a tree that is ready to be switched to. It can be kept as JSON; all
@@ -143,8 +145,8 @@ func Load(movesFile string) (*Built, error) {
 	return p.built, nil
 }
 
-// Abandon removes what a Build that was killed left, and does nothing when there is
-// nothing. A finished one it drops when nothing of it was switched.
+// Abandon removes what a Build left that was killed or is not wanted any more, and does nothing
+// when there is nothing. It refuses, with core.CodeLocked, unless State is Old.
 func Abandon(movesFile string) error {
 	return abandon(movesFile)
 }

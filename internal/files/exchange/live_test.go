@@ -104,6 +104,11 @@ func TestNotLedAway(t *testing.T) {
 	a.switchTo(b)
 	// And in the place of what was staged.
 	a.revert(b)
+	treetest.OK(t, os.Rename(b.Stages[0].Path, a.root+"-away"))
+	treetest.Write(t, b.Stages[0].Path+"/00000000", "bad")
+	if _, err := Switch(t.Context(), b); err == nil {
+		t.Error("switched to something that somebody else put there")
+	}
 	treetest.OK(t, os.RemoveAll(b.Stages[0].Path))
 	treetest.Symlink(t, outside, b.Stages[0].Path)
 	if _, err := Switch(t.Context(), b); err == nil {
@@ -349,4 +354,66 @@ func TestLayers(t *testing.T) {
 	a.revert(b)
 	same(t, "after Revert", before, tree(t, a.root))
 	a.drop(b)
+}
+
+// TestAbandon removes what was built when the live tree is the old one, and only then.
+func TestAbandon(t *testing.T) {
+	a := newApp(t, smallTree(t))
+	spoilSmall(t, a.root)
+	before := live(t, a.root)
+	treetest.OK(t, Abandon(a.opt.MovesFile)) // of nothing
+	for _, switched := range []bool{false, true} {
+		b := a.build()
+		if switched {
+			a.switchTo(b)
+			if err := Abandon(a.opt.MovesFile); core.CodeOf(err) != core.CodeLocked {
+				t.Errorf("abandoned what is live: %v", err)
+			}
+			a.side(b, New)
+			a.revert(b)
+		}
+		treetest.OK(t, Abandon(a.opt.MovesFile))
+		nothingLeft(t, filepath.Dir(a.root), a.opt.MovesFile)
+		same(t, "after Abandon", before, live(t, a.root))
+	}
+}
+
+// TestSystemPlace restores a file below "/", as a user who may write to little of it.
+func TestSystemPlace(t *testing.T) {
+	if !treetest.AsOrdinaryUser(t) {
+		return
+	}
+	etc := treetest.Mkdir(t, t.TempDir()+"/etc")
+	treetest.Write(t, etc+"/app.conf", "backup")
+	treetest.Write(t, etc+"/conf.d/more", "backup")
+	a := captureApp(t, etc, core.FileSet{
+		Component: core.ComponentConfig, Place: "system", Root: "/",
+		Include: []core.Path{{Path: etc[1:] + "/app.conf"}, {Path: etc[1:] + "/conf.d"}},
+	})
+	a.opt.Targets = map[string]string{"system": "/"}
+	want := tree(t, etc)
+	treetest.Write(t, etc+"/app.conf", "live")
+	treetest.OK(t, os.RemoveAll(etc+"/conf.d"))
+	treetest.Write(t, etc+"/other.conf", "live")
+	delete(want, ".") // it is not owned
+	before := live(t, etc)
+	b := a.build()
+	if len(b.Stages) != 1 || b.Extra.Files != 0 {
+		t.Errorf("built: %+v", b)
+	}
+	a.switchTo(b)
+	after := tree(t, etc)
+	if after["other.conf"] == "" {
+		t.Error("what the backup does not own was taken away")
+	}
+	delete(after, "other.conf")
+	delete(after, ".")
+	same(t, "after Switch", want, after)
+	a.revert(b)
+	same(t, "after Revert", before, live(t, etc))
+	treetest.OK(t, Drop(b))
+	nothingLeft(t, etc, a.opt.MovesFile)
+	if _, err := os.Lstat(b.Stages[0].Path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("left behind: %v", err)
+	}
 }

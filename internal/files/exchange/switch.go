@@ -115,7 +115,7 @@ func run(ctx context.Context, b *Built, to Side, h hooks) (_ []core.Warning, err
 
 // open opens the staging folders and the targets.
 func (x *exchange) open() error {
-	for _, s := range x.p.stages {
+	for i, s := range x.p.stages {
 		fd, err := openat.Open(unix.AT_FDCWD, s, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 		if openat.IsErrno(err, unix.ENOENT) {
 			return &core.Error{
@@ -127,6 +127,16 @@ func (x *exchange) open() error {
 			return files.Failed("open staging folder", s, err)
 		}
 		x.stages = append(x.stages, fd)
+		st, err := openat.Fstat(fd)
+		if err != nil {
+			return files.Failed("stat", s, err)
+		}
+		if i >= len(x.p.built.Stages) || st.Ino != x.p.built.Stages[i].Inode {
+			return &core.Error{
+				Code: core.CodeFailed, Op: "open " + files.Quote(s), Message: "it is another folder than the one that the restore made",
+				Hint: "somebody put it there; what is live stays as it is",
+			}
+		}
 	}
 	for place, r := range x.p.roots {
 		fd, err := openat.DirThroughLinks(unix.AT_FDCWD, string(r.Path))
