@@ -21,8 +21,8 @@ func (s *session) repositoryFlags(fl *pflag.FlagSet) {
 	fl.StringVar(&s.passwordFile, "password-file", "", "file that holds the repository's key")
 }
 
-// checkRepositoryFlags makes the key's path absolute: it may become part of a
-// configuration.
+// checkRepositoryFlags makes the paths of the key and the state folder
+// absolute: they may become part of a configuration or a journal.
 func (s *session) checkRepositoryFlags() (err error) {
 	switch {
 	case s.repositoryURL != "" && s.passwordFile == "":
@@ -31,6 +31,9 @@ func (s *session) checkRepositoryFlags() (err error) {
 		return &core.Error{Code: core.CodeUsage, Op: s.ran, Message: "--password-file is the key of the repository that --repository names", Hint: "give --repository URL too; with a configuration its password_file is used"}
 	case s.passwordFile != "":
 		s.passwordFile, err = filepath.Abs(s.passwordFile)
+	}
+	if s.stateDir != "" && err == nil {
+		s.stateDir, err = filepath.Abs(s.stateDir)
 	}
 	return err
 }

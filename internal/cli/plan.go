@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,12 +48,7 @@ func (s *session) printPlan(r *restore.Restore, b core.Backup) {
 	}
 	if r.Plan.EstimateMS > 0 {
 		p.Printf("  takes about %s to build beside what is live", ui.Duration(time.Duration(r.Plan.EstimateMS)*time.Millisecond))
-		var needs []string
-		for _, sp := range r.Plan.Space {
-			if sp.Bytes > 0 {
-				needs = append(needs, fmt.Sprintf("%s on %s (%s free)", ui.Size(sp.Bytes), sp.Path, ui.Size(sp.Free)))
-			}
-		}
+		needs := spaceNeeded(r.Plan.Space)
 		if r.Plan.DatabaseBytes > 0 {
 			needs = append(needs, ui.Size(r.Plan.DatabaseBytes)+" on the database server")
 		}
@@ -72,6 +68,24 @@ func (s *session) printPlan(r *restore.Restore, b core.Backup) {
 	if passed > 0 {
 		p.Printf("  %d more checks found nothing in the way (--verbose lists them)\n", passed)
 	}
+}
+
+// spaceNeeded says how much room is needed on each file system: a component
+// may have a need of its own on one that others need room on too.
+func spaceNeeded(space []exchange.Space) []string {
+	var sum []exchange.Space
+	for _, sp := range space {
+		if i := slices.IndexFunc(sum, func(have exchange.Space) bool { return have.Path == sp.Path }); i >= 0 {
+			sum[i].Bytes += sp.Bytes
+		} else if sp.Bytes > 0 {
+			sum = append(sum, sp)
+		}
+	}
+	var out []string
+	for _, sp := range sum {
+		out = append(out, fmt.Sprintf("%s on %s (%s free)", ui.Size(sp.Bytes), sp.Path, ui.Size(sp.Free)))
+	}
+	return out
 }
 
 func (s *session) printFinding(f core.Finding) {
@@ -157,6 +171,9 @@ func (s *session) printSwitched(r *switchover.Outcome) {
 }
 
 func (s *session) printOutcome(r *switchover.Outcome) {
+	for _, n := range r.Notes {
+		s.printer.Printf("  note: %s\n", n)
+	}
 	for _, w := range r.Warnings {
 		s.printer.Warn(w)
 	}

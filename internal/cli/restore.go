@@ -156,6 +156,12 @@ func (s *session) restore(ctx context.Context, app, ref string, f restoreFlags) 
 		if err != nil {
 			return err
 		}
+		place := s.writesConfig(f)
+		if place != "" {
+			r.Plan.Findings = append(r.Plan.Findings, core.Finding{
+				Kind: core.FindingFine, Name: restore.FindingWritesConfig, Message: "the configuration " + place + " will be written, for later backups (--no-config: it will not)",
+			})
+		}
 		if f.dryRun {
 			err := s.printer.Result(map[string]any{"plan": r.Plan}, func() { s.printPlan(r, rec.Backup) })
 			if refused := r.Refused(); err == nil && refused != nil {
@@ -174,7 +180,6 @@ func (s *session) restore(ctx context.Context, app, ref string, f restoreFlags) 
 				return err
 			}
 		}
-		place := s.writesConfig(f)
 		done, err := r.Run(ctx)
 		if err != nil {
 			return err

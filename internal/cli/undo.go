@@ -68,6 +68,9 @@ func (s *session) withEarlier(ctx context.Context, app string, f restoreFlags, d
 // withMachine calls do with an engine that has no repository: the way back
 // must be open when the repository is not there.
 func (s *session) withMachine(do func(*engine.Engine, *config.Config) error) (err error) {
+	if err := s.checkRepositoryFlags(); err != nil {
+		return err
+	}
 	cfg := &config.Config{StateDir: s.stateDir}
 	if s.stateDir == "" {
 		if cfg, err = s.loadConfig(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -37,6 +38,9 @@ type BackupOptions struct {
 	// Held says that the caller holds the locks on the app and its database, and
 	// knows what state the app is in: a restore that backs it up before its switch.
 	Held bool
+	// WhatIsThere takes what there is of an app that may be broken: what is
+	// missing is a warning.
+	WhatIsThere bool
 }
 
 func (o BackupOptions) wants(c core.Component) bool {
@@ -251,6 +255,19 @@ func explainDenied(err error, db *core.DatabaseSource) error {
 	}
 }
 
+// allowMissing is the set with nothing in it that must be there.
+func (b *backup) allowMissing(s core.FileSet) core.FileSet {
+	s.Include = slices.Clone(s.Include)
+	for i, p := range s.Include {
+		at := filepath.Join(s.Root, p.Path)
+		if _, err := os.Lstat(at); err != nil && !p.Optional {
+			b.manifest.Warnings = append(b.manifest.Warnings, core.Warning{Code: "missing", Object: at, Message: "it is not in the backup, because it could not be found: " + err.Error()})
+		}
+		s.Include[i].Optional = true
+	}
+	return s
+}
+
 func (b *backup) begin() {
 	now := b.e.Clock.Now()
 	b.caches = map[core.Component]*capture.Cache{}
@@ -278,6 +295,9 @@ func (b *backup) captureAll(ctx context.Context, w core.TreeWriter, snapshot *du
 	sets := map[core.Component][]core.FileSet{}
 	for _, s := range b.app.FileSets {
 		if b.opt.wants(s.Component) {
+			if b.opt.WhatIsThere {
+				s = b.allowMissing(s)
+			}
 			sets[s.Component] = append(sets[s.Component], s)
 		}
 	}

@@ -80,7 +80,20 @@ func find(all []repository.Record, ref string) (repository.Record, error) {
 	}
 }
 
+// Triggers of backups that show an app in a state that somebody wants to leave:
+// `latest` and times never name them, their ids do.
+const (
+	TriggerBeforeRestore = "before-restore" // of what was live before a restore replaced it
+	TriggerFailedCommand = "guard-failed"   // of what a guarded command left that failed
+)
+
+// aside says whether a backup is of such a state.
+func aside(r repository.Record) bool {
+	return r.Trigger == TriggerBeforeRestore || r.Trigger == TriggerFailedCommand
+}
+
 func findByTime(list []repository.Record, app, when string) (repository.Record, error) {
+	list = slices.DeleteFunc(slices.Clone(list), aside)
 	if len(list) == 0 {
 		return repository.Record{}, &core.Error{
 			Code: core.CodeNotFound, Op: "find backup", Message: fmt.Sprintf("there is no backup of app %q", app),

@@ -190,7 +190,10 @@ func (g *Progress) say() {
 func (g *Progress) describe(s *stage) string {
 	if !s.ended.IsZero() {
 		took := s.ended.Sub(s.began)
-		text := fmt.Sprintf("%s in %s", Size(s.done), Duration(took))
+		text := "in " + Duration(took)
+		if s.done > 0 || s.total > 0 {
+			text = Size(s.done) + " " + text
+		}
 		if rate := Rate(s.done, took); rate != "" && s.done > 0 {
 			text += " (" + rate + ")"
 		}

@@ -54,6 +54,9 @@ func (r *Restore) restoreMarkers(ctx context.Context, dir string) error {
 	return err
 }
 
+// FindingWritesConfig says that a configuration will be written.
+const FindingWritesConfig = "writes-configuration"
+
 // FindingUnknownOwner says that an owner of files is not known by name here.
 const FindingUnknownOwner = "unknown-owner"
 

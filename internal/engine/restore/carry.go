@@ -25,6 +25,7 @@ func (r *Restore) planCarry(ctx context.Context, cfg mysql.Config) (_ *portable.
 	if err != nil {
 		return nil, fmt.Errorf("ask the server what it can take: %w", err)
 	}
+	r.db.server = &target
 	return portable.Make(ctx, portable.Input{
 		Origin: r.open.Manifest.Database.Server, Index: r.open.Index, Tables: r.db.tables,
 		Read: r.reader(),

@@ -81,6 +81,9 @@ func (r *Restore) configure(ctx context.Context, p *treePlan) error {
 		return err
 	}
 	conf := profile.Configuration{App: r.Plan.App, Root: r.root(), Path: filepath.Join(r.root(), name), Database: r.connection(ctx)}
+	if r.app != nil {
+		conf.Live = r.liveConfig()
+	}
 	_, changes, err := r.profile.Configure(ctx, content, conf)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -123,13 +126,34 @@ func (r *Restore) configContent(ctx context.Context) ([]byte, error) {
 	return b.Bytes(), err
 }
 
+// liveConfig is the configuration file that is there now; nil: there is none.
+func (r *Restore) liveConfig() []byte {
+	name := r.open.Manifest.Settings["config"]
+	if name == "" || r.root() == "" {
+		return nil
+	}
+	content, err := os.ReadFile(filepath.Join(r.root(), name))
+	if err != nil {
+		r.e.Log.Debug("the live configuration cannot be read", "err", err)
+		return nil
+	}
+	return content
+}
+
 // connection is how the restored application is to reach its database. Into a
-// live app that is the app's own. On a bare machine the account that was given
+// live app that is as its own configuration has it: the account in backstay.yaml
+// may be backstay's. On a bare machine the account that was given
 // for the restore may be an administrator's: where the application's own
 // account works too, it is kept.
 func (r *Restore) connection(ctx context.Context) *core.DatabaseSource {
 	if r.app != nil {
-		return r.target
+		given := r.req.Target.App
+		given.Database = profile.Database{}
+		own, err := r.profile.Discover(ctx, given)
+		if err != nil || own.Database == nil {
+			return r.target
+		}
+		return own.Database
 	}
 	backup, err := r.discoverBackup(ctx)
 	if err != nil || backup.Database == nil {
@@ -158,19 +182,14 @@ func (r *Restore) compareApp(ctx context.Context) {
 	if err != nil {
 		r.e.Log.Debug("the backup's configuration cannot be read", "err", err)
 	}
-	var live []byte
-	if name := r.open.Manifest.Settings["config"]; name != "" {
-		if live, err = os.ReadFile(filepath.Join(r.root(), name)); err != nil {
-			live = nil // there is none, or none that can be compared
-		}
-	}
+	live := r.liveConfig()
 	var target *core.DatabaseSource
 	if r.db != nil {
-		target = r.target
+		target = r.connection(ctx)
 	}
 	for _, f := range r.profile.Compare(ctx, profile.Comparison{
 		App: r.req.Target.App, Live: r.app, Manifest: &r.open.Manifest, Target: target, Root: r.root(),
-		Code: r.trees[core.ComponentCode] != nil, Files: r.trees[core.ComponentFiles] != nil,
+		Code: r.trees[core.ComponentCode] != nil, Files: r.trees[core.ComponentFiles] != nil, Settings: r.trees[core.ComponentConfig] != nil,
 		Config: content, LiveConfig: live, List: r.listBackup,
 	}) {
 		r.add(f)
@@ -208,7 +227,7 @@ func (r *Restore) listBackup(ctx context.Context, dir string) ([]string, error) 
 func (r *Restore) askServer(ctx context.Context, cfg mysql.Config, dry bool) (*preflight.Report, error) {
 	return preflight.Ask(ctx, cfg, preflight.Input{
 		Database: *r.open.Manifest.Database, Index: r.open.Index, Tables: r.db.tables, Read: r.reader(), Plan: r.db.carry,
-		Copy: r.req.ToDatabase != "", DryRun: dry,
+		Target: r.db.server, Connections: r.req.Target.Connections, Clean: r.req.Clean, Copy: r.req.ToDatabase != "", DryRun: dry,
 	})
 }
 
@@ -225,7 +244,9 @@ func (r *Restore) compareDatabase(ctx context.Context, cfg mysql.Config, report 
 	prefix := r.target.Prefix
 	live := map[string]bool{}
 	for _, t := range report.Live {
-		live[t.Name] = true
+		if t.InBackup {
+			live[t.BackupName] = true
+		}
 		rows, exact := t.Rows, t.Exact
 		if n, ok := counts[t.Name]; ok {
 			rows, exact = n.Rows, n.Exact
@@ -238,7 +259,7 @@ func (r *Restore) compareDatabase(ctx context.Context, cfg mysql.Config, report 
 			change.Fate = "removed"
 		}
 		if t.InBackup {
-			change.Fate, change.Then = "replaced", r.rowsThen(t.Name)
+			change.Fate, change.Then = "replaced", r.rowsThen(t.BackupName)
 		}
 		r.Plan.Tables = append(r.Plan.Tables, change)
 	}
@@ -277,7 +298,7 @@ func (r *Restore) proveServer(ctx context.Context, cfg mysql.Config) error {
 	var refused []error
 	for _, f := range report.Findings {
 		forced := slices.Contains(r.req.Force, f.Name)
-		known := slices.ContainsFunc(r.Plan.Findings, func(p core.Finding) bool { return p == f })
+		known := slices.ContainsFunc(r.Plan.Findings, func(p core.Finding) bool { return p.Kind == f.Kind && p.Name == f.Name && p.Object == f.Object })
 		if f.Kind == core.FindingImpossible || f.Kind == core.FindingDecision && !forced && !known {
 			code := core.CodeDatabase
 			hint := f.Hint

@@ -16,10 +16,6 @@ import (
 	"github.com/backstay/backstay/internal/mysql/shadow"
 )
 
-// TriggerBeforeRestore is the trigger of the backup that a restore makes of
-// the live app before it replaces it.
-const TriggerBeforeRestore = "before-restore"
-
 // Run carries the plan out. For a live app nothing live has changed until all
 // that it will consist of lies beside it, complete and compared with the
 // backup; then it is switched. On an error the live app is as it was, unless
@@ -153,7 +149,13 @@ func (r *Restore) buildTree(ctx context.Context, c *switchover.Change, component
 		return fmt.Errorf("build %s: %w", component, err)
 	}
 	c.Trees = append(c.Trees, built)
-	c.Out.Files += built.Added.Files + built.Changed.Files + built.Unchanged
+	if len(opt.Paths) > 0 {
+		c.Out.Files += built.Added.Files + built.Changed.Files + built.Unchanged
+	} else {
+		for _, t := range src.trees {
+			c.Out.Files += t.Files
+		}
+	}
 	c.Out.Bytes += r.stepBytes(component)
 	c.Out.Warnings = append(c.Out.Warnings, built.Warnings...)
 	c.Out.Next = append(c.Out.Next, built.Commands...)
@@ -180,12 +182,20 @@ func (r *Restore) backUpFirst(ctx context.Context, c *switchover.Change) error {
 		return nil
 	}
 	b, err := r.e.Backup(ctx, r.req.Target, engine.BackupOptions{
-		Trigger: TriggerBeforeRestore, Note: "before " + c.Journal.Describe(), Held: true, Wait: r.req.Wait,
+		Trigger: engine.TriggerBeforeRestore, Note: "before " + c.Journal.Describe(), Held: true, WhatIsThere: true, Wait: r.req.Wait,
 	})
-	if err != nil {
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case r.req.Keep > 0: // an app that is restored because it is broken
+		c.Out.Warnings = append(c.Out.Warnings, core.Warning{Code: FindingNoSafety, Object: c.Journal.App,
+			Message: fmt.Sprintf("what was live before could not be backed up: %v. It is kept beside the app: backstay undo %s", err, c.Journal.App)})
+		return nil
+	default:
 		return &core.Error{
 			Code: core.CodeOf(err), Op: "back up what is live before it is replaced", Err: err,
-			Hint: "make it possible, or go on without it: --no-safety-backup (what is replaced is kept for backstay undo all the same)",
+			Hint: "make it possible, or have what is replaced kept beside the app (restore.keep in backstay.yaml), or go on without either: --no-safety-backup",
 		}
 	}
 	c.Out.Safety, c.Journal.Safety = b.ID, b.ID

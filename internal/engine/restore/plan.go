@@ -132,8 +132,9 @@ type treePlan struct {
 }
 
 type databasePlan struct {
-	tables []string       // empty: everything
-	carry  *portable.Plan // how the database comes onto the target
+	tables []string         // empty: everything
+	carry  *portable.Plan   // how the database comes onto the target
+	server *portable.Target // what that server takes
 }
 
 // Restored is the outcome of a restore.
@@ -154,7 +155,11 @@ func Make(ctx context.Context, e *engine.Engine, req Request) (*Restore, error) 
 		return nil, err
 	}
 	if open.Manifest.App != req.Target.App.Name {
-		r.decide(FindingOtherApp, "the backup is of app %s, not of %s", open.Manifest.App, req.Target.App.Name)
+		say := r.note
+		if req.live() {
+			say = r.decide
+		}
+		say(FindingOtherApp, "the backup is of app %s, not of %s", open.Manifest.App, req.Target.App.Name)
 	}
 	if len(open.Manifest.Warnings) > 0 {
 		r.note("incomplete-backup", "the backup has %d warnings: some of the app is not in it (backstay show %s)", len(open.Manifest.Warnings), req.Record.ID)
@@ -192,6 +197,9 @@ func Make(ctx context.Context, e *engine.Engine, req Request) (*Restore, error) 
 	r.compareApp(ctx)
 	if len(r.trees) > 0 {
 		r.findOwners()
+	}
+	if err := r.findDependencies(ctx); err != nil {
+		return nil, err
 	}
 	if req.Copy != nil {
 		if err := r.planCopy(ctx); err != nil {

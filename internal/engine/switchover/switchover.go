@@ -52,7 +52,8 @@ type Outcome struct {
 	Files    int64          `json:"files"`
 	Bytes    int64          `json:"bytes"`
 	Warnings []core.Warning `json:"warnings"`
-	Next     []string       `json:"next"` // what is left to do by hand
+	Notes    []string       `json:"notes,omitempty"` // good to know
+	Next     []string       `json:"next"`            // what is left to do by hand
 
 	Run           string         `json:"run,omitempty"`           // of a live app: what undo goes by
 	Safety        string         `json:"safety_backup,omitempty"` // id of the backup made before the switch
@@ -125,6 +126,16 @@ func (c *Change) querier() profile.Querier {
 	return engine.Querier(c.Guard)
 }
 
+// enter has the connection with the locks look at the live database, which is
+// there by now.
+func (c *Change) enter(ctx context.Context) error {
+	if c.Guard == nil {
+		return nil
+	}
+	_, err := c.Guard.Exec(ctx, "USE "+mysql.QuoteName(c.Config.Database))
+	return err
+}
+
 // keepUsersOut puts the app into its maintenance mode.
 func (c *Change) keepUsersOut(ctx context.Context) error {
 	if c.App == nil {
@@ -134,12 +145,13 @@ func (c *Change) keepUsersOut(ctx context.Context) error {
 	if err := c.Journal.Save(); err != nil {
 		return err
 	}
-	notes := len(c.App.Warnings)
+	warned, noted := len(c.App.Warnings), len(c.App.Notes)
 	leave, err := c.Profile.Maintenance(ctx, c.querier(), c.Target.App, c.App, profile.MaintenanceOptions{
 		WithoutCron: slices.Contains(c.Force, profile.FindingCronRunning),
 	})
 	c.leave = leave
-	c.Out.Warnings = append(c.Out.Warnings, c.App.Warnings[notes:]...)
+	c.Out.Warnings = append(c.Out.Warnings, c.App.Warnings[warned:]...)
+	c.Out.Notes = append(c.Out.Notes, c.App.Notes[noted:]...)
 	if err != nil && core.CodeOf(err) == core.CodeLocked {
 		return &core.Error{
 			Code: core.CodeLocked, Op: "keep users out for the switch", Err: err,
@@ -168,6 +180,9 @@ func (c *Change) SwitchOver(ctx context.Context) error {
 		return c.Abandon(ctx, err)
 	}
 	c.E.Progress.Stage("keep users out", 0)
+	if err := c.enter(ctx); err != nil {
+		return c.Abandon(ctx, err)
+	}
 	if err := c.keepUsersOut(ctx); err != nil { // may wait long, and be cancelled
 		return c.Abandon(ctx, errors.Join(err, c.letIn()))
 	}

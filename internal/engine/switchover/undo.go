@@ -81,6 +81,9 @@ func (r *Earlier) under(ctx context.Context, doing string, do func(*Change) erro
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
+	if err := c.enter(ctx); err != nil {
+		return nil, err
+	}
 	if err := do(c); err != nil {
 		return nil, err
 	}
