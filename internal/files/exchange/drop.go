@@ -116,7 +116,7 @@ func (p *plan) remove(side Side) error {
 			}
 		}
 	}
-	for _, path := range []string{passFile(p.file) + ".new", passFile(p.file), p.file} {
+	for _, path := range []string{passFile(p.file) + ".new", passFile(p.file), reserveFile(p.file), p.file} {
 		if err := removeFile(path); err != nil {
 			return files.Failed("remove", path, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -139,9 +140,9 @@ func TestKilledBuild(t *testing.T) {
 		a := killedApp(t, dir)
 		step := os.Getenv("BACKSTAY_TEST_KILLED_AT")
 		die := func() error { return syscall.Kill(os.Getpid(), syscall.SIGKILL) }
-		opened := 0
+		var opened atomic.Int64
 		a.m.OnOpen = func(core.ObjectID) error {
-			if opened++; fmt.Sprintf("object %d", opened) == step {
+			if fmt.Sprintf("object %d", opened.Add(1)) == step {
 				return die()
 			}
 			return nil
@@ -236,9 +237,9 @@ func TestDiskFull(t *testing.T) {
 			if early {
 				fill()
 			} else {
-				opened := 0
+				var opened atomic.Int64
 				a.m.OnOpen = func(core.ObjectID) error {
-					if opened++; opened == 2 {
+					if opened.Add(1) == 2 {
 						fill()
 					}
 					return nil
@@ -258,6 +259,45 @@ func TestDiskFull(t *testing.T) {
 			nothingLeft(t, above, a.opt.MovesFile)
 		})
 	}
+}
+
+// TestBackOnAFullDisk takes a switch back when there is no room for its own notes.
+func TestBackOnAFullDisk(t *testing.T) {
+	a := newApp(t, func(root string) {
+		for i := range 2000 {
+			treetest.Write(t, fmt.Sprintf("%s/%04d", root, i), "backup")
+		}
+	})
+	for i := range 2000 {
+		treetest.Write(t, fmt.Sprintf("%s/%04d", a.root, i), "live")
+	}
+	notes := t.TempDir()
+	smallDisk(t, notes, "4m")
+	a.opt.MovesFile = notes + "/moves"
+	before := live(t, a.root)
+	b := a.build()
+	for _, kill := range []int{1000, 1_000_000} {
+		if _, err := run(t.Context(), b, New, killAt(kill, hooks{})); !errors.Is(err, errKilled) && err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(notes+"/others", make([]byte, 5<<20), 0o600); !errors.Is(err, unix.ENOSPC) {
+			t.Fatalf("the disk is not full: %v", err)
+		}
+		a.revert(b)
+		same(t, "after Revert", before, live(t, a.root))
+		treetest.OK(t, os.Remove(notes+"/others"))
+	}
+	// No room for going back: it does not begin.
+	if err := os.WriteFile(notes+"/others", make([]byte, 5<<20), 0o600); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	if _, err := Switch(t.Context(), b); core.CodeOf(err) != core.CodeDisk {
+		t.Errorf("got %v", err)
+	}
+	same(t, "after a Switch that failed", before, live(t, a.root))
+	a.side(b, Old)
+	treetest.OK(t, os.Remove(notes+"/others"))
+	a.drop(b)
 }
 
 // TestMounts has an application that is a mount itself, with a volume in it and a

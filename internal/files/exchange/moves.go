@@ -302,8 +302,31 @@ func readBuilt(movesFile string, withSame bool) (*plan, error) {
 	return p, nil
 }
 
-// writePass replaces the pass file, durably.
-func writePass(movesFile string, to Side, moves []*move, folders []*folderLine) (err error) {
+// reserveFile keeps room for the pass file of a Revert, which must not fail because a
+// disk is full.
+func reserveFile(movesFile string) string { return movesFile + ".reserve" }
+
+// writePass replaces the pass file, durably. A Switch makes sure of the room for going back.
+func writePass(movesFile string, to Side, moves []*move, folders []*folderLine) error {
+	reserve := reserveFile(movesFile)
+	err := replacePass(movesFile, to, moves, folders)
+	if openat.IsErrno(err, unix.ENOSPC, unix.EDQUOT) && to == Old {
+		if err := removeFile(reserve); err != nil {
+			return files.Failed("remove", reserve, err)
+		}
+		err = replacePass(movesFile, to, moves, folders)
+	}
+	if err != nil || to == Old {
+		return err
+	}
+	st, err := os.Stat(passFile(movesFile))
+	if err != nil {
+		return files.Failed("stat", passFile(movesFile), err)
+	}
+	return files.Failed("write", reserve, os.WriteFile(reserve, make([]byte, st.Size()+8192), 0o600))
+}
+
+func replacePass(movesFile string, to Side, moves []*move, folders []*folderLine) (err error) {
 	path := passFile(movesFile)
 	temp := path + ".new"
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {

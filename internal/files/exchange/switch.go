@@ -107,6 +107,11 @@ func run(ctx context.Context, b *Built, to Side, h hooks) (_ []core.Warning, err
 	if err := x.h.at("folders set"); err != nil {
 		return nil, err
 	}
+	if to == Old {
+		if err := removeFile(reserveFile(p.file)); err != nil {
+			return nil, files.Failed("remove", reserveFile(p.file), err)
+		}
+	}
 	if err := passDone(p.file); err != nil {
 		return nil, err
 	}
