@@ -125,7 +125,7 @@ func (c *Result) sameOwner(l leaf, st *unix.Stat_t) (same, leave bool) {
 	if st.Uid == uid && st.Gid == gid {
 		return true, false
 	}
-	return false, !c.AsRoot && st.Uid != uid
+	return false, !c.AsRoot && (st.Uid != uid || !c.groups[gid])
 }
 
 func (c *Result) deny(real string, e core.Entry) {

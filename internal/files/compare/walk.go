@@ -45,6 +45,7 @@ type Result struct {
 	jobs      chan leaf
 	seq       int
 	layers    map[openat.Mount]bool
+	groups    map[uint32]bool // that this user is in
 
 	mu    sync.Mutex // for all that workers find
 	same  []*sameLink
@@ -95,7 +96,14 @@ func start(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.
 	c := &Result{
 		Reader: newOverlay(r), component: entry.Name, opt: opt, AsRoot: os.Geteuid() == 0,
 		Linked: map[string]bool{}, kept: map[string]bool{}, Owners: files.NewOwnerMap(opt.Owners), progress: opt.Progress,
-		space: map[openat.Mount]*Space{}, layers: map[openat.Mount]bool{},
+		space: map[openat.Mount]*Space{}, layers: map[openat.Mount]bool{}, groups: map[uint32]bool{},
+	}
+	groups, err := os.Getgroups()
+	if err != nil {
+		return nil, fmt.Errorf("ask for this user's groups: %w", err)
+	}
+	for _, g := range append(groups, os.Getegid()) {
+		c.groups[uint32(g)] = true
 	}
 	if c.progress == nil {
 		c.progress = core.NoProgress{}
@@ -105,7 +113,6 @@ func start(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.
 			c.kept[w.Object] = true
 		}
 	}
-	var err error
 	c.selection, err = files.Select(ctx, r, entry, opt.Paths, func(place string) error {
 		if opt.Targets[place] == "" {
 			return fmt.Errorf("compare %s: there is no target folder for it", place)

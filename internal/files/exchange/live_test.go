@@ -417,3 +417,24 @@ func TestSystemPlace(t *testing.T) {
 		t.Errorf("left behind: %v", err)
 	}
 }
+
+// TestGroupOfOthers leaves a file whose group this user cannot give it, and says how to.
+func TestGroupOfOthers(t *testing.T) {
+	if !treetest.AsOrdinaryUser(t) {
+		return
+	}
+	a := newApp(t, func(root string) { treetest.Write(t, root+"/f", "backup") })
+	gid := uint32(os.Getegid() + 1000)
+	for _, entries := range a.m.Dirs {
+		for i := range entries {
+			if entries[i].Name == "f" {
+				entries[i].GID = gid
+			}
+		}
+	}
+	b := a.build()
+	want := []string{fmt.Sprintf("chown -h %d:%d -- %s/f", os.Geteuid(), gid, a.root)}
+	if diff := cmp.Diff(want, b.Commands); diff != "" || b.Stages != nil || b.Unchanged != 1 {
+		t.Errorf("%+v: %s", b, diff)
+	}
+}
