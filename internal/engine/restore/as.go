@@ -365,7 +365,9 @@ func (r *Restore) originalURL() string {
 func (r *Restore) copySource(ctx context.Context) (*core.DatabaseSource, error) {
 	own := r.target
 	app := r.req.Target.App
-	app.Database = profile.Database{}
+	// Where the server is, backstay.yaml may know better: PHP's own settings can
+	// name its port. The account there may be one for backups alone.
+	app.Database = profile.Database{Host: app.Database.Host, Port: app.Database.Port, Socket: app.Database.Socket}
 	if found, err := r.profile.Discover(ctx, app); err == nil && r.app != nil && found.Database != nil {
 		own = found.Database
 	} else if found, err := r.discoverBackup(ctx); err == nil && found.Database != nil {

@@ -194,7 +194,7 @@ func (r *Restore) finishCopy(ctx context.Context, out *Restored) (err error) {
 	}
 	out.StepsMS = r.e.Clock.Now().Sub(began).Milliseconds()
 	r.lookAtCopy(ctx, app, out)
-	out.Next = append(append(out.Next, r.ownerSteps()...), r.profile.AfterRestore(restored)...)
+	out.Next = append(out.Next, r.ownerSteps()...)
 	return ctx.Err()
 }
 
