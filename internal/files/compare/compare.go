@@ -131,6 +131,7 @@ type Folder struct {
 	Mount    openat.Mount
 	Entry    core.Entry
 	Extra    files.Extra
+	Owned    bool // all in it is the backup's, and not only something below
 	Set      bool // its owner, mode, time and attributes are the backup's
 	Meta     bool // they differ
 	Stat     unix.Stat_t

@@ -247,7 +247,8 @@ func (c *Result) place(e core.Entry) error {
 	}
 	// Of the folder that is given only the contents are named in the backup,
 	// unless all of it was captured.
-	f.Set = made || (owned.Whole() && whole)
+	f.Owned = owned.Whole()
+	f.Set = made || (f.Owned && whole)
 	return c.folder(f)
 }
 
@@ -340,7 +341,8 @@ func (c *Result) subfolder(l leaf, whole bool) error {
 		Entry: l.Entry, Extra: l.Extra, filling: &filling{whole: whole},
 	}
 	f.owned = in.owned.Child(l.Name, f.Rel)
-	f.Set = f.owned.Whole() && whole
+	f.Owned = f.owned.Whole()
+	f.Set = f.Owned && whole
 	fd, err := openat.Dir(in.fd, l.Name)
 	if openat.IsErrno(err, unix.ENOTDIR, unix.ELOOP) && slices.Contains(c.opt.Follow, l.Path) {
 		fd, err = openat.DirThroughLinks(in.fd, l.Name)

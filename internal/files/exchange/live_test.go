@@ -378,11 +378,14 @@ func TestAbandon(t *testing.T) {
 	}
 }
 
-// TestSystemPlace restores a file below "/", as a user who may write to little of it.
-func TestSystemPlace(t *testing.T) {
-	if !treetest.AsOrdinaryUser(t) {
-		return
+func TestOrdinaryUserSystemPlace(t *testing.T) {
+	if treetest.AsOrdinaryUser(t) {
+		TestSystemPlace(t)
 	}
+}
+
+// TestSystemPlace restores a file and a folder somewhere below "/".
+func TestSystemPlace(t *testing.T) {
 	etc := treetest.Mkdir(t, t.TempDir()+"/etc")
 	treetest.Write(t, etc+"/app.conf", "backup")
 	treetest.Write(t, etc+"/conf.d/more", "backup")
@@ -398,7 +401,7 @@ func TestSystemPlace(t *testing.T) {
 	delete(want, ".") // it is not owned
 	before := live(t, etc)
 	b := a.build()
-	if len(b.Stages) != 1 || b.Extra.Files != 0 {
+	if len(b.Stages) != 1 || b.Stages[0].Path != etc+"/.backstay-itop-config" || b.Extra.Files != 0 {
 		t.Errorf("built: %+v", b)
 	}
 	a.switchTo(b)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -78,7 +79,8 @@ func (b *builder) makeRoot(path string) error {
 }
 
 // stageFor returns the staging folder for what comes into a folder. It is beside the
-// target where that can be, or in the target, or as high in a mounted folder as can be.
+// target where that can be, or in the target, or as high in a mounted folder as can be;
+// where the target is "/", beside what the backup owns.
 func (b *builder) stageFor(f *compare.Folder) (*staging, error) {
 	if s := b.byFS[f.Mount]; s != nil {
 		return s, nil
@@ -87,9 +89,18 @@ func (b *builder) stageFor(f *compare.Folder) (*staging, error) {
 	for at := f; at != nil; at = at.Parent {
 		way = append(way, at)
 	}
+	slices.Reverse(way)
+	if way[0].Real == "" {
+		beside := 0
+		for beside+1 < len(way) && !way[beside+1].Owned {
+			beside++
+		}
+		above := slices.Clone(way[:beside])
+		slices.Reverse(above)
+		way = slices.Concat(way[beside:], above)
+	}
 	var denied error
-	for i := len(way) - 1; i >= 0; i-- {
-		at := way[i]
+	for _, at := range way {
 		if at.Mount != f.Mount {
 			continue
 		}
