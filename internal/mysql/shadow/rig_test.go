@@ -155,6 +155,9 @@ func (r *rig) picture(config mysql.Config) map[string]any {
 		}
 		var kept []string
 		for _, line := range lines {
+			if !mysqltest.OnMariaDB(r.t) && strings.Contains(line, "TABLE_NAME=v4;") {
+				continue // a view that nobody may use; MySQL finds that out when its table is renamed
+			}
 			if strings.Contains(line, "TABLE_TYPE=SEQUENCE") {
 				line = collation.ReplaceAllString(line, "") // it has no texts, and takes the database's
 			}

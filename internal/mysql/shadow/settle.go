@@ -285,6 +285,15 @@ func (x *exchange) wordTable(ctx context.Context, table string, all []liveTrigge
 		_, unlockErr := x.control.Exec(ctx, "UNLOCK TABLES")
 		err = errors.Join(err, unlockErr)
 	}()
+	if statements := x.replacements(todo); statements != nil {
+		// Each goes behind those of its kind: after all of them the order is as before.
+		for i, o := range todo {
+			if err := x.create(ctx, o, statements[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	for _, o := range todo {
 		if err := x.exec(ctx, "drop trigger "+o.Name, "DROP TRIGGER IF EXISTS "+mysql.QuoteName(o.Name)); err != nil {
 			return err
@@ -296,6 +305,29 @@ func (x *exchange) wordTable(ctx context.Context, table string, all []liveTrigge
 		}
 	}
 	return nil
+}
+
+// replacements returns statements that make the triggers in place of themselves,
+// so that a kill leaves users none missing; nil where the server has none.
+func (x *exchange) replacements(triggers []Object) [][]byte {
+	if !x.server.MariaDB() {
+		return nil
+	}
+	// A try that was cut short has turned their order.
+	wanted := x.wanted("trigger")
+	rank := func(o Object) int {
+		return slices.IndexFunc(wanted, func(w Object) bool { return keyOf(w) == keyOf(o) })
+	}
+	slices.SortStableFunc(triggers, func(a, b Object) int { return rank(a) - rank(b) })
+	var out [][]byte
+	for _, o := range triggers {
+		rest, ok := bytes.CutPrefix(o.Statement, []byte("CREATE "))
+		if !ok {
+			return nil
+		}
+		out = append(out, append([]byte("CREATE OR REPLACE "), rest...))
+	}
+	return out
 }
 
 // mayDefine says whether the account may make an object with its definer.
