@@ -19,8 +19,8 @@ func checkCopyFlags(cfg *config.Config, app string, f restoreFlags) error {
 		return &core.Error{Code: core.CodeUsage, Op: "restore --as " + f.as, Message: fmt.Sprintf(format, args...), Hint: hint}
 	}
 	switch {
-	case f.as == "" && f.url != "":
-		return &core.Error{Code: core.CodeUsage, Op: "restore", Message: "--url is the address of a copy", Hint: "give --as NAME too, or leave out --url"}
+	case f.as == "" && f.url != "" && (f.toDir != "" || f.toDatabase != ""):
+		return &core.Error{Code: core.CodeUsage, Op: "restore", Message: "--url is the address of a restored app, or of a copy", Hint: "leave out --url, or give --as NAME too"}
 	case f.as == "":
 		return nil
 	case !core.ValidAppName(f.as):

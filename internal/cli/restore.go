@@ -77,7 +77,7 @@ A copy beside the live app, which leads to itself, and sends and charges nothing
 	fl.BoolVar(&f.resume, "resume", false, "finish a restore of APP that was cut short")
 	fl.BoolVar(&f.noWait, "no-wait", false, "fail when another operation works on the app, instead of waiting")
 	fl.StringVar(&f.as, "as", "", "make a copy of the whole app under this name, in --root and --to-database")
-	fl.StringVar(&f.url, "url", "", "the address at which the copy will answer")
+	fl.StringVar(&f.url, "url", "", "the address at which the app, or its copy, will answer, where its configuration is to say another one")
 	fl.BoolVar(&f.noConfig, "no-config", false, "on a machine without a configuration: do not write one")
 	s.repositoryFlags(fl)
 	s.placeFlags(fl, &f)
@@ -150,7 +150,7 @@ func (s *session) restore(ctx context.Context, app, ref string, f restoreFlags) 
 		}
 		settings := restoreSettings(cfg, app)
 		r, err := restore.Make(ctx, e, restore.Request{
-			Target: t, Record: rec, Only: only, Tables: f.tables, Paths: f.paths, ToDir: toDir, ToDatabase: f.toDatabase, Copy: asked, Wait: !f.noWait, Check: f.dryRun,
+			Target: t, Record: rec, Only: only, Tables: f.tables, Paths: f.paths, ToDir: toDir, ToDatabase: f.toDatabase, Copy: asked, URL: f.url, Wait: !f.noWait, Check: f.dryRun,
 			Force: f.force, Clean: f.clean, NoSafetyBackup: f.noSafetyBackup || !settings.SafetyBackup, Keep: settings.Keep, BackupConnection: f.backupConnection,
 		})
 		if err != nil {

@@ -370,7 +370,7 @@ func (r *Restore) copySource(ctx context.Context) (*core.DatabaseSource, error) 
 	app.Database = profile.Database{Host: app.Database.Host, Port: app.Database.Port, Socket: app.Database.Socket}
 	if found, err := r.profile.Discover(ctx, app); err == nil && r.app != nil && found.Database != nil {
 		own = found.Database
-	} else if found, err := r.discoverBackup(ctx); err == nil && found.Database != nil {
+	} else if found, err := r.discoverBackup(ctx, app.Database); err == nil && found.Database != nil {
 		own = found.Database
 	} else if ctx.Err() != nil {
 		return nil, ctx.Err()

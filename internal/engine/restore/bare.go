@@ -54,6 +54,9 @@ func (r *Restore) restoreMarkers(ctx context.Context, dir string) error {
 	return err
 }
 
+// FindingAccount says that the application's own account does not work here.
+const FindingAccount = "account"
+
 // FindingWritesConfig says that a configuration will be written.
 const FindingWritesConfig = "writes-configuration"
 

@@ -73,14 +73,17 @@ func (r *Restore) sizeOf(c core.Component) (n int64) {
 func (r *Restore) configure(ctx context.Context, p *treePlan) error {
 	name := r.open.Manifest.Settings["config"]
 	stored := path.Join("app", name)
-	if name == "" || r.target == nil || !p.wants(stored) || r.req.BackupConnection {
+	if name == "" || r.target == nil && r.req.URL == "" || !p.wants(stored) || r.req.BackupConnection {
 		return nil
 	}
 	content, err := r.configContent(ctx)
 	if err != nil || content == nil {
 		return err
 	}
-	conf := profile.Configuration{App: r.Plan.App, Root: r.root(), Path: filepath.Join(r.root(), name), Database: r.connection(ctx)}
+	conf := profile.Configuration{App: r.Plan.App, Root: r.root(), Path: filepath.Join(r.root(), name), URL: r.req.URL}
+	if r.target != nil {
+		conf.Database = r.connection(ctx)
+	}
 	if r.app != nil {
 		conf.Live = r.liveConfig()
 	}
@@ -88,6 +91,9 @@ func (r *Restore) configure(ctx context.Context, p *treePlan) error {
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if core.CodeOf(err) == core.CodeUsage {
+			return err
 		}
 		r.add(core.Finding{
 			Kind: core.FindingDecision, Name: profile.FindingConnection, Object: name, Hint: core.HintOf(err),
@@ -155,7 +161,7 @@ func (r *Restore) connection(ctx context.Context) *core.DatabaseSource {
 		}
 		return own.Database
 	}
-	backup, err := r.discoverBackup(ctx)
+	backup, err := r.discoverBackup(ctx, profile.Database{})
 	if err != nil || backup.Database == nil {
 		return r.target
 	}
@@ -167,6 +173,10 @@ func (r *Restore) connection(ctx context.Context) *core.DatabaseSource {
 	if err != nil {
 		other := *r.target
 		other.Prefix = own.Prefix
+		if other.Password.Empty() { // an account of this system's, which a web server cannot use
+			other.User, other.Password = own.User, own.Password
+		}
+		r.note(FindingAccount, "account %s of the backup's configuration cannot log in to the database server here; the restored one will name %s", own.User, other.User)
 		return &other
 	}
 	_ = c.Close() // only opened to see whether it can be

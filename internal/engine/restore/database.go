@@ -11,6 +11,7 @@ import (
 	"github.com/backstay/backstay/internal/core"
 	treerestore "github.com/backstay/backstay/internal/files/restore"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/profile"
 )
 
 func (r *Restore) planDatabase(ctx context.Context) error {
@@ -108,7 +109,7 @@ func (r *Restore) discover(ctx context.Context) error {
 	if r.open.Manifest.Settings["config"] == "" || !slices.Contains(r.open.Manifest.Components, core.ComponentConfig) {
 		return nil // planDatabase says so when the database is wanted
 	}
-	app, err = r.discoverBackup(ctx)
+	app, err = r.discoverBackup(ctx, given)
 	if err != nil {
 		r.e.Log.Debug("the backup's configuration cannot be read either", "err", err)
 		return nil
@@ -117,9 +118,10 @@ func (r *Restore) discover(ctx context.Context) error {
 	return nil
 }
 
-// discoverBackup reads the backup's configuration as if it were installed. It
+// discoverBackup reads the backup's configuration as if it were installed; what
+// is given of the database wins over it. It
 // lies on the disk for that moment, in the state folder, readable by nobody else.
-func (r *Restore) discoverBackup(ctx context.Context) (_ *core.Application, err error) {
+func (r *Restore) discoverBackup(ctx context.Context, given profile.Database) (_ *core.Application, err error) {
 	if err := os.MkdirAll(r.e.StateDir, 0o700); err != nil {
 		return nil, err
 	}
@@ -141,7 +143,7 @@ func (r *Restore) discoverBackup(ctx context.Context) (_ *core.Application, err 
 		return nil, err
 	}
 	app := r.req.Target.App
-	app.Root = dir
+	app.Root, app.Database = dir, given
 	return r.profile.Discover(ctx, app)
 }
 

@@ -26,7 +26,7 @@ func Notable(f core.Finding) bool {
 }
 
 func notes() []string {
-	return []string{"incomplete-backup", "partial-backup", "code-stays", "link", "events", "extra-objects", "intact", FindingLinks, FindingUnknownOwner, FindingWritesConfig, "hooks", profile.FindingDepends}
+	return []string{"incomplete-backup", "partial-backup", "code-stays", "link", "events", "extra-objects", "intact", FindingLinks, FindingUnknownOwner, FindingWritesConfig, FindingAccount, "hooks", profile.FindingDepends}
 }
 
 // note adds something good to know.

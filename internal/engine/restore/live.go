@@ -182,7 +182,7 @@ func (r *Restore) backUpFirst(ctx context.Context, c *switchover.Change) error {
 		return nil
 	}
 	b, err := r.e.Backup(ctx, r.req.Target, engine.BackupOptions{
-		Trigger: engine.TriggerBeforeRestore, Note: "before " + c.Journal.Describe(), Held: true, WhatIsThere: true, Wait: r.req.Wait,
+		Trigger: engine.TriggerBeforeRestore, Note: "before restoring backup " + r.open.Record.ID, Held: true, WhatIsThere: true, Wait: r.req.Wait,
 	})
 	switch {
 	case err == nil:

@@ -44,7 +44,8 @@ func (r *Restore) accountStep(ctx context.Context) string {
 	}
 	c, err := mysql.Connect(ctx, named)
 	if err != nil {
-		return fmt.Sprintf("the application cannot log in to its database with the account in %s (%v): make the account, or change it there", file, err)
+		return fmt.Sprintf("the application cannot log in to its database with the account in %s (%v): make the account, with the password that is in that file, or change it there; as the server's administrator: CREATE USER %s@localhost IDENTIFIED BY …; GRANT ALL ON %s.* TO %[3]s@localhost",
+			file, err, mysql.QuoteName(named.User), mysql.QuoteName(named.Database))
 	}
 	_ = c.Close() // only opened to see whether it can be
 	return ""

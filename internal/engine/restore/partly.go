@@ -55,6 +55,9 @@ type reference struct{ name, table, parent string }
 // database that tie the restored tables to others.
 func (r *Restore) findTableDependencies(ctx context.Context) (err error) {
 	c, err := mysql.Connect(ctx, r.targetConfig())
+	if mysql.Number(err) == erBadDatabase { // it is made for these tables
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -72,6 +75,9 @@ func (r *Restore) findTableDependencies(ctx context.Context) (err error) {
 	}
 	return r.findUsers(ctx, c)
 }
+
+// erBadDatabase says that there is no such database.
+const erBadDatabase = 1049
 
 // references lists the foreign keys between the tables and others.
 func references(ctx context.Context, c *mysql.Conn, tables []string) ([]reference, error) {

@@ -38,6 +38,7 @@ type Request struct {
 	ToDir      string           // trees go here instead of into the live app
 	ToDatabase string           // the database goes here instead of into the live one
 	Copy       *Copy            // makes a copy of the whole app in ToDir and ToDatabase; nil: no copy
+	URL        string           // where the live app will answer; "": as its configuration says
 	Wait       bool
 	Lock       *engine.AppLock // on the app, which the caller holds; nil: it is taken
 	// Check has Make read everything that is needed back from the repository,

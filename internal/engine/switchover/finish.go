@@ -35,6 +35,9 @@ func (c *Change) Finish(ctx context.Context) error {
 		return err
 	}
 	c.E.Progress.Item("look")
+	if c.Journal.Phase == journal.Switched {
+		c.changedSince(ctx)
+	}
 	c.look(ctx, restored)
 	c.Out.Run = c.Journal.Run
 	c.Journal.Ended = c.E.Clock.Now()
@@ -98,6 +101,18 @@ func (c *Change) settle(ctx context.Context) error {
 	return nil
 }
 
+// changedSince warns of files that were as in the backup when the restore
+// looked and have been written to since. They stay: they are newer.
+func (c *Change) changedSince(ctx context.Context) {
+	for _, t := range c.Trees {
+		warnings, err := exchange.Changed(ctx, t)
+		c.Out.Warnings = append(c.Out.Warnings, warnings...)
+		if err != nil {
+			c.warn("newer", t.Component, "it could not be looked whether files were changed during the restore: %v", err)
+		}
+	}
+}
+
 // look sees whether the application works.
 func (c *Change) look(ctx context.Context, restored profile.Restored) {
 	app, err := c.Profile.Discover(ctx, c.Target.App)
@@ -118,7 +133,11 @@ func (c *Change) look(ctx context.Context, restored profile.Restored) {
 		}
 	}
 	if url := c.Profile.URL(c.Target.App, app); url != "" {
-		if err := smoke.Answers(ctx, url); err != nil {
+		err := smoke.Answers(ctx, url)
+		switch {
+		case err != nil && c.App == nil: // a new machine, whose web server may not know it yet
+			c.Out.Next = append(c.Out.Next, fmt.Sprintf("let the web server serve the application: it does not answer yet at %s (%v)", url, err))
+		case err != nil:
 			c.warn("smoke", url, "the application does not answer as it should: %v", err)
 		}
 	}
