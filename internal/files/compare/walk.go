@@ -364,6 +364,12 @@ func (c *Result) subfolder(l leaf, whole bool) error {
 		}
 		return c.changed(l)
 	case openat.IsErrno(err, unix.EACCES):
+		if c.kept[files.Quote(f.Real)] { // it could not be captured for the same reason
+			entries, err := files.ReadDir(c.ctx, c.Reader, l.Path, l.Entry)
+			if err != nil || len(entries) == 0 {
+				return err
+			}
+		}
 		c.obstacle("denied", f.Real, "the folder may not be read; restore as root or as the user it belongs to")
 		return nil
 	}
