@@ -64,7 +64,8 @@ type place struct {
 	server   *localserver.Server
 	account  mysql.Config
 	appRoot  string
-	hooks    string
+	hooks    string // lines of the app in backstay.yaml
+	more     string // and one that the place itself needs
 	password string
 }
 
@@ -117,11 +118,12 @@ state_dir: %[1]s/state
 apps:
   - name: wiki
     profile: generic
-    root: %[1]s/app
+    root: %[6]s
     database: {host: 127.0.0.1, port: %[2]d, user: %[3]s, password_file: %[1]s/db.pw, name: %[4]s}
-    files: [{path: %[1]s/app/uploads}]
+    files: [{path: %[6]s/uploads}]
     %[5]s
-`, p.dir, port, p.account.User, p.db, p.hooks))
+    %[7]s
+`, p.dir, port, p.account.User, p.db, p.hooks, p.appRoot, p.more))
 }
 
 func (p *place) command(args ...string) *exec.Cmd {
