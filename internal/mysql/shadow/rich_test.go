@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/mysqltest"
 	"github.com/backstay/backstay/internal/mysql/shadow"
 )
@@ -76,7 +75,7 @@ func newRich(t *testing.T) (*rig, string) {
 	return newRig(t, origin, mysqltest.Config(t, live)), abroad
 }
 
-// after gives what a picture shows, but for what it shows of some names.
+// without gives what a picture shows, but for what it shows of some names.
 func without(picture map[string]any, names ...string) map[string]any {
 	out := map[string]any{}
 	for key, value := range picture {
@@ -147,5 +146,3 @@ func TestRichThereAndBack(t *testing.T) {
 		})
 	}
 }
-
-var _ = mysql.Reserved

@@ -295,12 +295,9 @@ func TestNamesInAnyCase(t *testing.T) {
 	before := r.picture(there)
 	r.build(shadow.Options{Mode: shadow.ModeNames})
 	r.doSwitch()
-	if got := mysqltest.ExecOn; got != nil {
-		conn := mysqltest.Connect(t, there)
-		rows, err := conn.Query(t.Context(), "SELECT id FROM TICKET")
-		if err != nil || len(rows) != 1 || rows[0][0].Text != "1" {
-			t.Errorf("ticket has %v, %v", rows, err)
-		}
+	rows, err := mysqltest.Connect(t, there).Query(t.Context(), "SELECT id FROM TICKET")
+	if err != nil || len(rows) != 1 || rows[0][0].Text != "1" {
+		t.Errorf("ticket has %v, %v", rows, err)
 	}
 	r.revert()
 	r.same("after going back", before, r.picture(there))
