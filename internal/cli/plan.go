@@ -158,16 +158,29 @@ func (s *session) printRestored(r *restore.Restored) {
 	s.printOutcome(&r.Outcome)
 }
 
+// outputShown is how many lines of a step's output are printed; the journal
+// has more.
+const outputShown = 15
+
 // printSwitched says how long the app was switched, and what was run.
 func (s *session) printSwitched(r *switchover.Outcome) {
 	if r.Run == "" {
 		return
 	}
-	s.printer.Printf("  switched in %s", ui.Duration(time.Duration(r.UnavailableMS)*time.Millisecond))
+	s.printer.Printf("  switched in %s\n", ui.Duration(time.Duration(r.UnavailableMS)*time.Millisecond))
 	for _, st := range r.Steps {
-		s.printer.Printf(", then %s in %s", st.Name, ui.Duration(time.Duration(st.DurationMS)*time.Millisecond))
+		how := "worked"
+		if st.Error != "" {
+			how = "failed"
+		}
+		s.printer.Printf("  %s: %s, in %s\n", st.Name, how, ui.Duration(time.Duration(st.DurationMS)*time.Millisecond))
+		lines := strings.Split(strings.TrimSpace(st.Output), "\n")
+		for _, l := range lines[max(0, len(lines)-outputShown):] {
+			if l = strings.TrimSpace(l); l != "" {
+				s.printer.Printf("    | %s\n", l)
+			}
+		}
 	}
-	s.printer.Printf("\n")
 }
 
 func (s *session) printOutcome(r *switchover.Outcome) {

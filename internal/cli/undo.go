@@ -89,7 +89,14 @@ func (s *session) withMachine(do func(*engine.Engine, *config.Config) error) (er
 func (s *session) undo(ctx context.Context, r *switchover.Earlier, yes bool) error {
 	j := r.Journal
 	if !s.printer.JSON() {
-		s.printer.Printf("undo %s:\n  what it replaced comes back, and what was written since %s is taken away (and kept)\n", j.Describe(), s.printer.Time(since(j)))
+		s.printer.Printf("undo %s:\n", j.Describe())
+		if j.Database != nil {
+			s.printer.Printf("  database %s at %s: %d tables and views become what they were\n", j.Database.Live, j.Address, len(j.Database.Tables))
+		}
+		for _, t := range r.Trees() {
+			s.printer.Printf("  %s: %s files change back, %s that it added go, %s that it took away come back\n", t.Component, ui.Count(t.Changed.Files), ui.Count(t.Added.Files), ui.Count(t.Removed.Files))
+		}
+		s.printer.Printf("  what was written since %s is taken away, and kept until backstay undo %s --drop\n", s.printer.Time(since(j)), j.App)
 	}
 	if !yes {
 		if err := s.printer.Confirm(ctx, j.App, "the live app "+j.App+" will be what it was before that restore"); err != nil {

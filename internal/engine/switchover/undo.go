@@ -8,6 +8,7 @@ import (
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/engine/journal"
+	"github.com/backstay/backstay/internal/files/exchange"
 	"github.com/backstay/backstay/internal/mysql"
 )
 
@@ -60,6 +61,15 @@ func FindEarlier(ctx context.Context, e *engine.Engine, t engine.Target, force [
 
 func newOutcome(j *journal.Journal) *Outcome {
 	return &Outcome{App: j.App, Backup: j.Backup, Run: j.Run, Warnings: []core.Warning{}, Next: []string{}, Steps: []journal.Step{}}
+}
+
+// Trees says what changes places in the files; nothing where that is not known.
+func (r *Earlier) Trees() []*exchange.Built {
+	c := *r.c
+	if c.load() != nil {
+		return nil
+	}
+	return c.Trees
 }
 
 // under runs do as the only operation on the app, its locks held.
