@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -61,10 +63,57 @@ func (s *session) configPlace() string {
 	return path
 }
 
+// restoresBare says whether a whole app is restored by flags alone.
+func (s *session) restoresBare(f restoreFlags) bool {
+	return s.repositoryURL != "" && !f.noConfig && f.as == "" && f.toDir == "" && f.toDatabase == "" && len(f.only)+len(f.tables)+len(f.paths) == 0
+}
+
+// describesBare says whether such an app should be added to a configuration
+// that is there and does not have it.
+func (s *session) describesBare(f restoreFlags) bool {
+	if !s.restoresBare(f) {
+		return false
+	}
+	path, err := config.Find(s.configPath, s.env.Getenv)
+	if err != nil {
+		return false
+	}
+	cfg, err := config.Load(path)
+	if err != nil {
+		return true
+	}
+	return !slices.ContainsFunc(cfg.Apps, func(a config.App) bool { return a.Root == f.root })
+}
+
+// printBareEntry prints what to add to the configuration that is there.
+func (s *session) printBareEntry(ctx context.Context, r *restore.Restore, f restoreFlags) {
+	app, err := s.bareApp(ctx, r, f)
+	if err != nil {
+		return
+	}
+	entry, err := app.Entry()
+	if err != nil {
+		return
+	}
+	path, err := config.Find(s.configPath, s.env.Getenv)
+	if err != nil {
+		return
+	}
+	s.printEntry("to back it up, put this below apps: in "+path, entry)
+}
+
+// printEntry prints an entry of a configuration, to be pasted.
+func (s *session) printEntry(what, entry string) {
+	s.printer.Printf("%s:\n", what)
+	for line := range strings.Lines(entry) {
+		s.printer.Printf("%s\n", strings.TrimSuffix(line, "\n"))
+	}
+}
+
 // writesConfig says where a restore on a bare machine will write the
 // configuration, "" when it will not.
 func (s *session) writesConfig(f restoreFlags) string {
-	if s.repositoryURL == "" || f.noConfig || f.as != "" || f.toDir != "" || f.toDatabase != "" || len(f.only)+len(f.tables)+len(f.paths) > 0 {
+	if !s.restoresBare(f) {
 		return ""
 	}
 	return s.configPlace()

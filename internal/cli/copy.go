@@ -136,8 +136,5 @@ func (s *session) printCopied(r *restore.Restored, app string) {
 		p.Printf("  ran %s in %s\n", st.Name, ui.Duration(time.Duration(st.DurationMS)*time.Millisecond))
 	}
 	s.printOutcome(&r.Outcome)
-	p.Printf("to back the copy up too, put this below apps: in backstay.yaml:\n")
-	for line := range strings.Lines(c.Entry) {
-		p.Printf("%s\n", strings.TrimSuffix(line, "\n"))
-	}
+	s.printEntry("to back the copy up too, put this below apps: in backstay.yaml", c.Entry)
 }

@@ -192,6 +192,8 @@ func (s *session) restore(ctx context.Context, app, ref string, f restoreFlags) 
 		}
 		if place != "" {
 			s.writeBareConfig(ctx, cfg, r, done, f, place)
+		} else if s.describesBare(f) {
+			return s.reportRestored(done, done.Warnings, func() { s.printRestored(done); s.printBareEntry(ctx, r, f) })
 		}
 		return s.reportRestored(done, done.Warnings, func() { s.printRestored(done) })
 	})

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files/altered"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/profile"
 )
@@ -400,29 +401,9 @@ func (r *Restore) willSwitchOff() []string {
 	return does
 }
 
-// rewritten is a repository in which one file has another content.
-type rewritten struct {
-	core.TreeReader
-	id      core.ObjectID
-	content []byte
-}
-
-var _ core.TreeReader = rewritten{}
-
-func (w rewritten) ReadDir(ctx context.Context, dir core.ObjectID) ([]core.Entry, error) {
-	entries, err := w.TreeReader.ReadDir(ctx, dir)
-	for i := range entries {
-		if entries[i].Type == core.TypeFile && entries[i].Object.ID == w.id {
-			entries = slices.Clone(entries)
-			entries[i].Object.Size = int64(len(w.content))
-		}
-	}
-	return entries, err
-}
-
 // storeFor is the repository as the component is to come out of it.
 func (r *Restore) storeFor(ctx context.Context, c core.Component) (core.TreeReader, error) {
-	var store core.TreeReader = r.e.Store
+	store := r.treeReader()
 	if r.req.Copy == nil || r.trees[c] == nil {
 		return store, nil
 	}
@@ -435,7 +416,7 @@ func (r *Restore) storeFor(ctx context.Context, c core.Component) (core.TreeRead
 		if err != nil {
 			return nil, err
 		}
-		store = rewritten{TreeReader: store, id: entry.Object.ID, content: content}
+		store = altered.Content(store, entry.Object.ID, content)
 	}
 	return store, nil
 }

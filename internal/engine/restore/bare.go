@@ -4,12 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/user"
 	"path"
 	"slices"
-	"sort"
-	"strconv"
-	"strings"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/files"
@@ -57,6 +53,19 @@ func (r *Restore) restoreMarkers(ctx context.Context, dir string) error {
 // FindingAccount says that the application's own account does not work here.
 const FindingAccount = "account"
 
+// findAccount says, once, that the application's own account cannot log in and
+// which one its configuration will name.
+func (r *Restore) findAccount(own, named string) {
+	if slices.ContainsFunc(r.Plan.Findings, func(f core.Finding) bool { return f.Name == FindingAccount }) {
+		return
+	}
+	then := "the restored configuration will name " + named
+	if named == own {
+		then = "make it before anyone opens the application, with the password that the configuration has"
+	}
+	r.note(FindingAccount, "account %s of the backup's configuration cannot log in to the database server here: %s", own, then)
+}
+
 // FindingWritesConfig says that a configuration will be written.
 const FindingWritesConfig = "writes-configuration"
 
@@ -66,86 +75,30 @@ const FindingUnknownOwner = "unknown-owner"
 // findOwners says which owners of files this machine does not know by name:
 // their files come back with the number that the name had on the other one.
 func (r *Restore) findOwners() {
-	for _, o := range r.unknownOwners() {
-		r.note(FindingUnknownOwner, "%s", o.message)
+	for _, o := range files.UnknownOwners(r.open.Manifest.Owners) {
+		r.note(FindingUnknownOwner, "%s", o)
 	}
-}
-
-// unknownOwner is a user or group that this machine does not have.
-type unknownOwner struct {
-	message string
-	command string // gives its files to whom the name will mean
-}
-
-// unknownOwners lists them, users first. The superuser is the same everywhere.
-func (r *Restore) unknownOwners() []unknownOwner {
-	var out []unknownOwner
-	look := func(kind, test, change string, names map[string]string, byName func(string) bool, byID func(string) string) {
-		ids := make([]string, 0, len(names))
-		for id := range names {
-			ids = append(ids, id)
-		}
-		sort.Slice(ids, func(i, j int) bool { a, _ := strconv.Atoi(ids[i]); b, _ := strconv.Atoi(ids[j]); return a < b })
-		for _, id := range ids {
-			name := names[id]
-			if id == "0" || name == "" || byName(name) {
-				continue
-			}
-			o := unknownOwner{message: fmt.Sprintf("there is no %s %s here: what belonged to it gets the number %s", kind, name, id)}
-			if other := byID(id); other != "" {
-				o.message += ", which is " + other + " here"
-			}
-			o.message += fmt.Sprintf("; make the %s first, or change it afterwards", kind)
-			dirs := r.targetFolders()
-			if len(dirs) > 0 {
-				o.command = fmt.Sprintf("find %s -xdev %s %s -exec %s %s {} +", strings.Join(dirs, " "), test, id, change, files.ShellQuote(name))
-			}
-			out = append(out, o)
-		}
-	}
-	owners := r.open.Manifest.Owners
-	look("user", "-uid", "chown -h", owners.Users, func(name string) bool { _, err := user.Lookup(name); return err == nil }, func(id string) string {
-		if u, err := user.LookupId(id); err == nil {
-			return "user " + u.Username
-		}
-		return ""
-	})
-	look("group", "-gid", "chgrp -h", owners.Groups, func(name string) bool { _, err := user.LookupGroup(name); return err == nil }, func(id string) string {
-		if g, err := user.LookupGroupId(id); err == nil {
-			return "group " + g.Name
-		}
-		return ""
-	})
-	return out
-}
-
-// targetFolders are the folders that files are restored into, quoted for a
-// shell; the whole machine is not among them.
-func (r *Restore) targetFolders() []string {
-	var dirs []string
-	for _, c := range core.Components() {
-		if p := r.trees[c]; p != nil {
-			for _, dir := range p.targets {
-				if q := files.ShellQuote(dir); dir != "/" && !slices.Contains(dirs, q) {
-					dirs = append(dirs, q)
-				}
-			}
-		}
-	}
-	slices.Sort(dirs)
-	return dirs
 }
 
 // ownerSteps says how files get the owners that are not known here yet. Who is
 // not root could give files to nobody, and has been told so.
 func (r *Restore) ownerSteps() []string {
-	if os.Geteuid() != 0 || len(r.trees) == 0 {
+	if os.Geteuid() != 0 {
 		return nil
 	}
+	var dirs []string
+	for _, p := range r.trees {
+		for _, dir := range p.targets {
+			if dir != "/" && !slices.Contains(dirs, dir) {
+				dirs = append(dirs, dir)
+			}
+		}
+	}
+	slices.Sort(dirs)
 	var out []string
-	for _, o := range r.unknownOwners() {
-		if o.command != "" {
-			out = append(out, o.message[:strings.Index(o.message, ":")]+"; when there is: "+o.command)
+	for _, o := range files.UnknownOwners(r.open.Manifest.Owners) {
+		if command := o.Command(dirs); command != "" {
+			out = append(out, fmt.Sprintf("when there is a %s %s here, give it its files: %s", o.Kind, o.Name, command))
 		}
 	}
 	return out

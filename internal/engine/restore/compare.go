@@ -31,7 +31,7 @@ func (r *Restore) compareTree(ctx context.Context, c core.Component) error {
 	if err != nil {
 		return err
 	}
-	d, err := exchange.Compare(ctx, r.e.Store, src.entry, src.extra, opt)
+	d, err := exchange.Compare(ctx, r.treeReader(), src.entry, src.extra, opt)
 	if core.CodeOf(err) == core.CodeDamage {
 		if err := r.findDamage(ctx); err != nil { // names all that is damaged
 			return err
@@ -176,7 +176,7 @@ func (r *Restore) connection(ctx context.Context) *core.DatabaseSource {
 		if other.Password.Empty() { // an account of this system's, which a web server cannot use
 			other.User, other.Password = own.User, own.Password
 		}
-		r.note(FindingAccount, "account %s of the backup's configuration cannot log in to the database server here; the restored one will name %s", own.User, other.User)
+		r.findAccount(own.User, other.User)
 		return &other
 	}
 	_ = c.Close() // only opened to see whether it can be

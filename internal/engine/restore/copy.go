@@ -1,11 +1,9 @@
 package restore
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -20,17 +18,6 @@ import (
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/profile"
 )
-
-func (w rewritten) Open(ctx context.Context, file core.ObjectID) (io.ReadSeekCloser, error) {
-	if file == w.id {
-		return content{bytes.NewReader(w.content)}, nil
-	}
-	return w.TreeReader.Open(ctx, file)
-}
-
-type content struct{ *bytes.Reader }
-
-func (content) Close() error { return nil }
 
 // made is what the making of a copy has put onto the machine so far.
 type made struct {
@@ -89,9 +76,6 @@ func (r *Restore) fillCopy(ctx context.Context, out *Restored, m *made) error {
 		if err := r.runTree(ctx, c, out); err != nil {
 			return err
 		}
-	}
-	for _, ch := range r.Plan.Settings {
-		r.e.Log.Debug("setting of the copy", "setting", ch.Setting, "from", ch.From, "to", ch.To)
 	}
 	out.Copy = done
 	return r.finishCopy(ctx, out)

@@ -144,7 +144,7 @@ func (r *Restore) buildTree(ctx context.Context, c *switchover.Change, component
 	opt.Name, opt.MovesFile = c.Journal.Run, t.MovesFile
 	r.e.Progress.Stage("compare and build "+string(component), r.stepBytes(component))
 	opt.Progress = engine.QuietStage(r.e.Progress)
-	built, err := exchange.Build(ctx, r.e.Store, src.entry, src.extra, opt)
+	built, err := exchange.Build(ctx, r.treeReader(), src.entry, src.extra, opt)
 	if err != nil {
 		return fmt.Errorf("build %s: %w", component, err)
 	}

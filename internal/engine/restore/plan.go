@@ -202,6 +202,9 @@ func Make(ctx context.Context, e *engine.Engine, req Request) (*Restore, error) 
 	if err := r.findDependencies(ctx); err != nil {
 		return nil, err
 	}
+	if err := r.findMovedLinks(ctx); err != nil {
+		return nil, err
+	}
 	if req.Copy != nil {
 		if err := r.planCopy(ctx); err != nil {
 			return nil, err
