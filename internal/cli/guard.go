@@ -63,7 +63,7 @@ command already is not held against it.
 
 When the command fails, or the app after it, the way back brings all of the first backup back, the code
 too, and takes away what came since (it is kept for backstay undo). On a terminal you are asked; where
-nobody can be asked and nothing was said, the app stays as it is. The exit code is 1 then, also
+nobody can be asked and nothing was said, the app stays as the command left it. The exit code is 1 then, also
 after the way back. No other backup or restore of the app runs meanwhile; leave them out of the command.
 
   backstay guard docs -- sh -c 'cd /var/www/itflow && git pull --ff-only && php scripts/update_cli.php --update_db'`
@@ -135,7 +135,7 @@ func (g *guarded) afterwards(ctx context.Context) error {
 		}
 		told = true
 		g.tell()
-		if g.Failed() {
+		if g.Report.Outcome == guard.Kept {
 			g.decide(ctx, e)
 		}
 		return nil
@@ -331,6 +331,8 @@ func (g *guarded) failure() error {
 	}
 	e := &core.Error{Code: core.CodeFailed, Op: "guard app " + r.App, Message: what, Err: g.err}
 	switch r.Outcome {
+	case guard.Unchanged:
+		e.Message += "; the app is what it was before: nothing was changed"
 	case guard.Restored:
 		e.Message += "; the app is what it was before"
 	case guard.Unfinished:

@@ -41,6 +41,7 @@ type Outcome string
 // after it.
 const (
 	OK          Outcome = "ok"
+	Unchanged   Outcome = "failed-unchanged"    // the app is what it was: the command changed nothing of what a backup holds
 	Kept        Outcome = "failed-kept"         // the app is as the command left it
 	Restored    Outcome = "failed-restored"     // the app is what it was before
 	NotRestored Outcome = "failed-not-restored" // it was to be what it was, and is as the command left it
@@ -208,8 +209,12 @@ func (g *Guard) After(ctx context.Context, e *engine.Engine) error {
 	for _, line := range g.req.Smoke {
 		g.smoke(ctx, line)
 	}
-	if !g.Failed() {
-		g.Report.Outcome = OK
+	r := &g.Report
+	switch {
+	case !g.Failed():
+		r.Outcome, r.WayBack = OK, ""
+	case r.Changes != nil && r.Changes.Empty() && len(r.After.Warnings) == 0:
+		r.Outcome, r.WayBack = Unchanged, ""
 	}
 	return ctx.Err()
 }
