@@ -9,6 +9,7 @@
 package journal
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,6 +53,8 @@ type Journal struct {
 	Root       string    `json:"root,omitempty"`
 	Phase      Phase     `json:"phase"`
 
+	// Order tells which run was later: clocks are set back.
+	Order    int64     `json:"order"`
 	Started  time.Time `json:"started"`
 	Switched time.Time `json:"switched,omitzero"`
 	Ended    time.Time `json:"ended,omitzero"`
@@ -115,6 +118,13 @@ const fileName = "journal.json"
 
 // Begin makes the folder of a run and saves its journal there.
 func Begin(stateDir string, j *Journal) error {
+	earlier, err := All(stateDir, j.App)
+	if err != nil {
+		return err
+	}
+	for _, e := range earlier {
+		j.Order = max(j.Order, e.Order+1)
+	}
 	j.Schema, j.dir = schema, filepath.Join(folder(stateDir, j.App), j.Run)
 	if err := os.MkdirAll(j.dir, 0o700); err != nil {
 		return diskError(err)
@@ -178,7 +188,9 @@ func All(stateDir, app string) ([]*Journal, error) {
 			out = append(out, j)
 		}
 	}
-	slices.SortFunc(out, func(a, b *Journal) int { return a.Started.Compare(b.Started) })
+	slices.SortFunc(out, func(a, b *Journal) int {
+		return cmp.Or(cmp.Compare(a.Order, b.Order), a.Started.Compare(b.Started))
+	})
 	return out, nil
 }
 

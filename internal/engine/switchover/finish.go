@@ -147,19 +147,28 @@ func (c *Change) look(ctx context.Context, restored profile.Restored) {
 func (c *Change) Keep(ctx context.Context, keep time.Duration, earlier []*journal.Journal) error {
 	for _, j := range earlier {
 		old := &Change{E: c.E, Journal: j, Config: c.Config}
-		if err := old.load(); err == nil {
+		err := old.load()
+		if err == nil {
 			err = old.drop(ctx)
-		} else {
-			c.warn("kept", j.App, "what an earlier restore had kept could not be removed: %v", err)
+		}
+		if err != nil {
+			c.warn("kept", j.App, "what an earlier restore had kept could not be removed: %v; the next restore tries again", err)
 		}
 	}
 	if keep == 0 && !c.Journal.Unfinished() {
-		return c.drop(ctx)
+		if err := c.drop(ctx); err != nil {
+			c.warn("kept", c.Journal.App, "what was replaced could not be removed: %v; backstay undo %s --drop tries again", err, c.Journal.App)
+		}
+		return nil
 	}
 	till := c.E.Clock.Now().Add(keep)
 	c.Journal.KeepTill, c.Out.KeptTill = till, &till
 	c.Out.KeptBytes = c.keptBytes(ctx)
-	return c.Journal.Save()
+	if err := c.Journal.Save(); err != nil {
+		c.warn("kept", c.Journal.App, "until when what was replaced is kept could not be noted: %v; it stays until backstay undo %s --drop", err, c.Journal.App)
+		c.Out.KeptTill = nil
+	}
+	return nil
 }
 
 // keptBytes is about how much room it takes that the way back is open.

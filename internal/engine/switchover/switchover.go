@@ -201,6 +201,7 @@ func (c *Change) SwitchOver(ctx context.Context) error {
 		if back != nil {
 			return c.halfway(err, back)
 		}
+		c.settleBack(ctx)
 		return c.Abandon(ctx, err)
 	}
 	c.Journal.Phase, c.Journal.Switched = journal.Switched, c.E.Clock.Now()
@@ -267,6 +268,19 @@ func (c *Change) backward(ctx context.Context) error {
 	}
 	c.Journal.Phase = journal.Building
 	return nil
+}
+
+// settleBack is what is left to do when a switch was taken back: the words of
+// the tables' triggers may be others, and what was built may still be there
+// when this process ends. The app works without either.
+func (c *Change) settleBack(ctx context.Context) {
+	var err error
+	if db := c.Journal.Database; db != nil {
+		_, err = db.Settle(ctx, c.Config, c.Journal.Save)
+	}
+	if err = errors.Join(err, c.Journal.Save()); err != nil {
+		c.E.Log.Warn("the app is as it was, but for the names of constraints and the words of triggers", "err", err)
+	}
 }
 
 // halfway is the error of a switch that could be neither finished nor taken

@@ -172,22 +172,23 @@ func (c *Change) lift(ctx context.Context) error {
 	return nil
 }
 
-// through goes all the way in one direction, from wherever the app is.
+// through goes all the way in one direction, from wherever the app is. From a
+// whole state it goes back to that when it cannot get through.
 func (c *Change) through(ctx context.Context, way func(context.Context) error, to journal.Phase) error {
+	from := c.Journal.Phase
 	if err := c.load(); err != nil {
-		return err
+		return c.still(from, err)
 	}
 	if err := c.keepUsersOut(ctx); err != nil {
-		return errors.Join(err, c.letIn())
+		return c.still(from, errors.Join(err, c.letIn()))
 	}
 	began := c.E.Clock.Now()
 	ctx = context.WithoutCancel(ctx)
 	if err := way(ctx); err != nil {
-		return &core.Error{
-			Code: core.CodeUnfinished, Op: "app " + c.Journal.App, Message: "it could not be brought to one state: parts of it may be of the backup, others as they were",
-			Err:  errors.Join(err, c.letIn(), c.Journal.Save()),
-			Hint: fmt.Sprintf("when the cause is gone, run it again, or the other way: backstay undo %s takes the restore back, backstay restore --resume %s finishes it", c.Journal.App, c.Journal.App),
+		if from == journal.Done || from == journal.Switched {
+			return c.forwardAgain(ctx, from, err)
 		}
+		return c.stuck(err)
 	}
 	c.Journal.Phase = to
 	c.Out.UnavailableMS = c.E.Clock.Now().Sub(began).Milliseconds()
@@ -199,6 +200,42 @@ func (c *Change) through(ctx context.Context, way func(context.Context) error, t
 	}
 	c.Out.KeptBytes = c.keptBytes(ctx)
 	return nil
+}
+
+// still says with an error that kept a change from beginning what the app is.
+func (c *Change) still(from journal.Phase, err error) error {
+	message := "nothing was changed by this; the app is wholly of backup " + c.Journal.Backup + ", as it was"
+	if from == journal.Switching || from == journal.Reverting {
+		message = "nothing was changed by this; the app may still be half restored"
+	}
+	return &core.Error{Code: core.CodeOf(err), Op: "app " + c.Journal.App, Message: message, Err: err, Hint: core.HintOf(err)}
+}
+
+// forwardAgain makes the app what it was before an undo that failed.
+func (c *Change) forwardAgain(ctx context.Context, from journal.Phase, err error) error {
+	c.Journal.Phase = journal.Switching
+	saved := c.Journal.Save() // on a full disk the journal still says that the app may be mixed
+	if again := c.forward(ctx); again != nil {
+		return c.stuck(errors.Join(err, again, saved))
+	}
+	err = errors.Join(err, c.letIn())
+	if db := c.Journal.Database; db != nil {
+		if _, serr := db.Settle(ctx, c.Config, c.Journal.Save); serr != nil {
+			from = journal.Switched // resume settles it
+			err = errors.Join(err, serr)
+		}
+	}
+	c.Journal.Phase = from
+	return c.still(from, errors.Join(err, c.Journal.Save()))
+}
+
+// stuck is the error of a change that ended half-way.
+func (c *Change) stuck(err error) error {
+	return &core.Error{
+		Code: core.CodeUnfinished, Op: "app " + c.Journal.App, Message: "it could not be brought to one state: parts of it may be of the backup, others as they were",
+		Err:  errors.Join(err, c.letIn(), c.Journal.Save()),
+		Hint: fmt.Sprintf("when the cause is gone, run it again, or the other way: backstay undo %s takes the restore back, backstay restore --resume %s finishes it", c.Journal.App, c.Journal.App),
+	}
 }
 
 // DropExpired removes what is kept of restores of the app for longer than was
