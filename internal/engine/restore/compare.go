@@ -281,7 +281,11 @@ func (r *Restore) compareDatabase(ctx context.Context, cfg mysql.Config, report 
 	}
 	var extra []string
 	for _, o := range report.Extra {
-		extra = append(extra, o.Kind+" "+o.Name)
+		named := o.Kind + " " + o.Name
+		goes := slices.ContainsFunc(report.Findings, func(f core.Finding) bool { return f.Name == "extra-trigger" && f.Object == named })
+		if !goes {
+			extra = append(extra, named)
+		}
 	}
 	if len(extra) > 0 && !r.req.Clean {
 		r.note("extra-objects", "the backup does not have %s: they stay; --clean takes them away", core.Some(extra, 10))
