@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/backstay/backstay/internal/cli/report"
 	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
@@ -278,22 +279,11 @@ func (s *session) diffCommand() *cobra.Command {
 					s.printer.Printf("no differences\n")
 				}
 				for _, c := range changes {
-					s.printer.Printf("%s\n", describeChange(c))
+					s.printer.Printf("%s\n", report.Change(c))
 				}
 			})
 		})
 	})
-}
-
-func describeChange(c engine.Change) string {
-	sign := map[string]string{"added": "+", "removed": "-", "changed": "~"}[c.Kind]
-	switch {
-	case c.Before == c.After:
-		return sign + " " + c.Object
-	case c.Before != "" && c.After != "":
-		return fmt.Sprintf("%s %s (%s → %s)", sign, c.Object, c.Before, c.After)
-	}
-	return fmt.Sprintf("%s %s (%s)", sign, c.Object, c.Before+c.After)
 }
 
 func (s *session) verifyCommand() *cobra.Command {

@@ -9,16 +9,15 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/backstay/backstay/internal/cli/report"
 	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/engine/guard"
-	"github.com/backstay/backstay/internal/engine/smoke"
 	"github.com/backstay/backstay/internal/profile"
 )
 
@@ -215,93 +214,9 @@ func (g *guarded) decide(ctx context.Context, e *engine.Engine) {
 
 // tell says what the command did, before anybody is asked.
 func (g *guarded) tell() {
-	if g.s.printer.JSON() {
-		return
+	if !g.s.printer.JSON() {
+		report.Guarded(g.s.printer, g.Report)
 	}
-	r, p := g.Report, g.s.printer
-	how := fmt.Sprintf("ended with exit code %d", r.Command.Exit)
-	if r.Command.Signal != "" {
-		how = "was ended by " + r.Command.Signal
-	}
-	p.Printf("%s: %s %s after %s\n", r.App, r.Command.Program, how, ui.Duration(time.Duration(r.Command.DurationMS)*time.Millisecond))
-	p.Printf("  before   backup %s of %s\n", shortID(r.Before.ID), p.Time(r.Before.Time))
-	if r.After != nil {
-		p.Printf("  after    backup %s of %s\n", shortID(r.After.ID), p.Time(r.After.Time))
-	}
-	g.tellChanges()
-	p.Printf("  looked   at %s\n", strings.Join(r.Smoke.Checked, ", "))
-	for _, list := range []struct {
-		word     string
-		problems []smoke.Problem
-	}{{"broken", r.Smoke.Problems}, {"as before", r.Smoke.Earlier}} {
-		for _, problem := range list.problems {
-			text := problem.Message
-			if problem.Object != "" {
-				text = problem.Object + ": " + text
-			}
-			p.Printf("    %s: %s\n", list.word, text)
-		}
-	}
-	for _, w := range r.Warnings {
-		p.Warn(w)
-	}
-}
-
-func (g *guarded) tellChanges() {
-	d, p := g.Report.Changes, g.s.printer
-	if d == nil {
-		return
-	}
-	if d.Empty() {
-		p.Printf("  changed  nothing\n")
-		return
-	}
-	const shown = 12
-	word := "changed"
-	line := func(format string, args ...any) {
-		p.Printf("  %-8s "+format+"\n", append([]any{word}, args...)...)
-		word = ""
-	}
-	for _, list := range [][]engine.Change{d.Versions, d.Modules, d.Objects} {
-		for i, c := range list {
-			if i == shown {
-				line("and %d more (--json lists them)", len(list)-shown)
-				break
-			}
-			line("%s", describeChange(c))
-		}
-	}
-	for i, t := range d.Tables {
-		if i == shown {
-			line("and %d more tables (--json lists them)", len(d.Tables)-shown)
-			break
-		}
-		line("%s", describeTable(t))
-	}
-	for _, f := range d.Files {
-		line("%s: %s files added, %s changed, %s removed", f.Component, ui.Count(f.Added), ui.Count(f.Changed), ui.Count(f.Removed))
-	}
-}
-
-func describeTable(t engine.TableDiff) string {
-	change := engine.Change{Kind: t.Kind, Object: "table " + t.Name}
-	if t.RowsBefore != nil {
-		change.Before = ui.Count(*t.RowsBefore) + " rows"
-	}
-	if t.RowsAfter != nil {
-		change.After = ui.Count(*t.RowsAfter) + " rows"
-	}
-	text := describeChange(change)
-	switch {
-	case t.Kind != "changed":
-	case t.Definition && t.Content:
-		text += ", another definition"
-	case t.Definition:
-		text += ": another definition"
-	case change.Before == change.After:
-		text += ": other content, " + change.After
-	}
-	return text
 }
 
 // end prints the result and gives the exit code.
