@@ -20,7 +20,11 @@ func TestThereAndBack(t *testing.T) {
 	}
 	type pair struct{ origin, live string }
 	var cases []corpus.Case
-	for _, c := range corpus.Cases() {
+	all := os.Getenv(slowVariable) != ""
+	for i, c := range corpus.Cases() {
+		if !all && i%2 == 1 {
+			continue
+		}
 		if !c.Slow && (c.Unfit == nil || c.Unfit(server) == "") {
 			cases = append(cases, c)
 		}
@@ -38,7 +42,7 @@ func TestThereAndBack(t *testing.T) {
 	}
 	for i, c := range cases {
 		modes := []shadow.Mode{shadow.ModeNames, ""}
-		if os.Getenv(slowVariable) == "" {
+		if !all {
 			modes = modes[i%2 : i%2+1]
 		}
 		for _, mode := range modes {
@@ -59,7 +63,14 @@ func thereAndBack(t *testing.T, c corpus.Case, origin, live string, mode shadow.
 	r := newRig(t, origin, mysqltest.Config(t, live))
 	for _, view := range c.Lost {
 		mysqltest.ExecIn(t, origin, "DROP VIEW IF EXISTS "+mysql.QuoteName(view))
-		mysqltest.ExecIn(t, live, "DROP VIEW IF EXISTS "+mysql.QuoteName(view))
+	}
+	for _, c := range corpus.Cases() { // views that do not work: MySQL finds that out when a table is renamed
+		for _, view := range c.Lost {
+			mysqltest.ExecIn(t, live, "DROP VIEW IF EXISTS "+mysql.QuoteName(view))
+		}
+	}
+	if r.index.Comment == "" && mysqltest.OnMariaDB(t) {
+		mysqltest.ExecIn(t, live, "ALTER DATABASE COMMENT ''") // a backup without one leaves it
 	}
 	before, want := r.picture(r.config), r.picture(mysqltest.Config(t, origin))
 	r.build(shadow.Options{Mode: mode, Clean: true})

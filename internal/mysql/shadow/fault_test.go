@@ -177,7 +177,7 @@ func TestCutAtEveryStatement(t *testing.T) {
 	g, through := newGate(t, r.root)
 	cuts, first, steps := 0, 1, 1
 	if os.Getenv(slowVariable) == "" {
-		steps = 4 // each way begins at another statement
+		steps = 6 // each way begins at another statement
 	}
 	for _, forward := range []bool{true, false} {
 		for _, late := range []bool{false, true} {

@@ -37,14 +37,25 @@ func (f foreignKey) clause(parent place) string {
 }
 
 // foreignKeys reads the foreign keys of tables in some databases, and where
-// everywhere is set those of all others that lead into them.
+// everywhere is set those of all others that lead into them: a search through
+// all tables of the server.
 func (l *look) foreignKeys(ctx context.Context, schemas []string, everywhere bool) ([]foreignKey, error) {
-	list := quoteTexts(schemas)
-	keysWhere, rulesWhere := "TABLE_SCHEMA IN ("+list+")", "CONSTRAINT_SCHEMA IN ("+list+")"
 	if everywhere {
-		keysWhere += " OR REFERENCED_TABLE_SCHEMA IN (" + list + ")"
-		rulesWhere += " OR UNIQUE_CONSTRAINT_SCHEMA IN (" + list + ")"
+		list := quoteTexts(schemas)
+		return l.keysWhere(ctx, "TABLE_SCHEMA IN ("+list+") OR REFERENCED_TABLE_SCHEMA IN ("+list+")", "TRUE")
 	}
+	var keys []foreignKey
+	for _, schema := range schemas { // servers look through one database only where it is given alone
+		found, err := l.keysWhere(ctx, "TABLE_SCHEMA="+mysql.QuoteText(schema), "CONSTRAINT_SCHEMA="+mysql.QuoteText(schema))
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, found...)
+	}
+	return keys, nil
+}
+
+func (l *look) keysWhere(ctx context.Context, keysWhere, rulesWhere string) ([]foreignKey, error) {
 	rules, err := l.control.Query(ctx, "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, UPDATE_RULE, DELETE_RULE FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE "+rulesWhere)
 	if err != nil {
 		return nil, fmt.Errorf("list foreign keys: %w", err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
@@ -26,30 +25,10 @@ func (l *look) noteKeys(ctx context.Context, p, home place, x side) error {
 	if err != nil {
 		return err
 	}
-	if k.Lines = keyLines(printed); len(k.Lines) > 0 {
+	if k.Lines = ddl.KeyLines(printed); len(k.Lines) > 0 {
 		l.s.Keys = append(l.s.Keys, k)
 	}
 	return nil
-}
-
-// keyLines returns a printed definition's keys.
-func keyLines(printed string) []string {
-	_, items, _, _ := ddl.Split(printed)
-	return slices.DeleteFunc(items, func(item string) bool {
-		_, _, constraint := cutConstraint(item)
-		return strings.HasPrefix(item, "`") || constraint || strings.HasPrefix(item, "PERIOD ")
-	})
-}
-
-// keyName returns the name of a plain key, "" for any other line.
-func keyName(line string) string {
-	for _, head := range []string{"KEY ", "UNIQUE KEY "} {
-		if rest, ok := strings.CutPrefix(line, head); ok {
-			name, _, _ := ddl.CutName(rest)
-			return name
-		}
-	}
-	return ""
 }
 
 // mendKeys gives tables the keys that they had before foreign keys were taken
@@ -67,7 +46,7 @@ func (x *exchange) mendKeys(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := x.mendTable(ctx, p, keyLines(printed), k.Lines); err != nil {
+		if err := x.mendTable(ctx, p, ddl.KeyLines(printed), k.Lines); err != nil {
 			return err
 		}
 	}
@@ -86,11 +65,11 @@ func (x *exchange) mendTable(ctx context.Context, p place, have, want []string) 
 	var parts []string
 	plain := true
 	for _, line := range have {
-		plain = plain && keyName(line) != ""
-		parts = append(parts, "DROP KEY "+mysql.QuoteName(keyName(line)))
+		plain = plain && ddl.KeyName(line) != ""
+		parts = append(parts, "DROP KEY "+mysql.QuoteName(ddl.KeyName(line)))
 	}
 	for _, line := range want {
-		plain = plain && keyName(line) != ""
+		plain = plain && ddl.KeyName(line) != ""
 		parts = append(parts, "ADD "+line)
 	}
 	statement := "ALTER TABLE " + p.String() + " " + commas(parts)

@@ -65,9 +65,13 @@ func (l *look) close() error {
 
 // list reads what is in the databases.
 func (l *look) list(ctx context.Context) error {
-	rows, err := l.control.Query(ctx, "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ("+quoteTexts(l.s.schemas())+")")
-	if err != nil {
-		return fmt.Errorf("list tables: %w", err)
+	var rows []mysql.Row
+	for _, schema := range l.s.schemas() {
+		found, err := l.control.Query(ctx, "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA="+mysql.QuoteText(schema))
+		if err != nil {
+			return fmt.Errorf("list tables: %w", err)
+		}
+		rows = append(rows, found...)
 	}
 	l.kinds = make(map[place]string, len(rows))
 	for _, r := range rows {

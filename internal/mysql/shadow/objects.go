@@ -9,6 +9,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/ddl"
 	"github.com/backstay/backstay/internal/mysql/load"
 )
 
@@ -243,7 +244,7 @@ func (x *exchange) moveTriggers(ctx context.Context) error {
 			if p.schema != s.Live {
 				continue // after the tables changed places
 			}
-			text, ok := onTable(o.SchemaObject, o.Statement, p.name)
+			text, ok := ddl.TriggerOn(o.SchemaObject, o.Statement, p.name)
 			if !ok {
 				continue
 			}
@@ -274,8 +275,8 @@ func (x *exchange) rightly(name string) bool {
 // alike says whether two triggers are the same but for the words in which their
 // table is named, which a rename changes.
 func alike(a, b Object) bool {
-	x, ok1 := onTable(a.SchemaObject, a.Statement, "t")
-	y, ok2 := onTable(b.SchemaObject, b.Statement, "t")
+	x, ok1 := ddl.TriggerOn(a.SchemaObject, a.Statement, "t")
+	y, ok2 := ddl.TriggerOn(b.SchemaObject, b.Statement, "t")
 	if !ok1 || !ok2 {
 		return bytes.Equal(a.Statement, b.Statement)
 	}

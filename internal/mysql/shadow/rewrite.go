@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/ddl"
 )
@@ -105,18 +104,18 @@ func (r *rewriter) item(t *Table, shelf, item string) (string, bool, error) {
 		}
 		return mapped, true, nil
 	}
-	name, body, ok := cutConstraint(item)
+	name, body, ok := ddl.CutConstraint(item)
 	if !ok {
 		return item, true, nil
 	}
 	switch {
 	case strings.HasPrefix(body, "FOREIGN KEY "):
-		before, parent, after, ok := cutReference(body)
+		before, parent, after, ok := ddl.CutReference(body)
 		if !ok {
 			return "", false, fmt.Errorf("its foreign key %s cannot be read", name)
 		}
-		to := r.s.table(parent.name)
-		if parent.schema != "" && r.s.fold(parent.schema) != r.s.fold(r.s.Live) || to == nil || to.Kind != "table" {
+		to := r.s.table(parent.Name)
+		if parent.Schema != "" && r.s.fold(parent.Schema) != r.s.fold(r.s.Live) || to == nil || to.Kind != "table" {
 			r.s.Will.Links = append(r.s.Will.Links, Link{Schema: r.s.Live, Table: t.Name, Name: name, Clause: body})
 			return "", false, nil
 		}
@@ -155,92 +154,19 @@ func (s *Shadow) temp() string {
 	return mysql.ReservedName(s.Run, fmt.Sprintf("c%04d", s.Temps))
 }
 
-var sequenceCall = regexp.MustCompile("(?i)\\b(?:nextval|lastval|setval)\\($")
-
 // sequences has a column's default take numbers from new sequences, since the
 // server refuses a default whose sequence is not there.
 func (r *rewriter) sequences(item string) string {
 	if r.s.Mode != ModeNames {
 		return item
 	}
-	return mapSequences(item, func(p place) (string, bool) {
-		t := r.s.table(p.name)
-		if p.schema != "" && r.s.fold(p.schema) != r.s.fold(r.s.Live) || t == nil || t.Kind != "sequence" {
+	return ddl.MapSequences(item, func(p ddl.Qualified) (string, bool) {
+		t := r.s.table(p.Name)
+		if p.Schema != "" && r.s.fold(p.Schema) != r.s.fold(r.s.Live) || t == nil || t.Kind != "sequence" {
 			return "", false
 		}
 		return mysql.QuoteName(t.New), true
 	})
-}
-
-// mapSequences replaces the names of sequences that expressions call.
-func mapSequences(text string, other func(place) (string, bool)) string {
-	var out strings.Builder
-	from := 0
-	for i := 0; i < len(text); {
-		if strings.IndexByte("`'\"", text[i]) < 0 {
-			i++
-			continue
-		}
-		n := ddl.QuotedLength(text[i:])
-		if n < 0 {
-			break
-		}
-		if text[i] == '`' && sequenceCall.MatchString(text[:i]) {
-			p, after, ok := cutPlace(text[i:])
-			n = len(text) - i - len(after)
-			if replacement, replace := other(p); ok && replace {
-				out.WriteString(text[from:i] + replacement)
-				from = i + n
-			}
-		}
-		i += n
-	}
-	return out.String() + text[from:]
-}
-
-// cutPlace reads a quoted name, or two with a dot between them.
-func cutPlace(text string) (p place, after string, ok bool) {
-	p.name, after, ok = ddl.CutName(text)
-	if !ok || !strings.HasPrefix(after, ".`") {
-		return p, after, ok
-	}
-	p.schema = p.name
-	p.name, after, ok = ddl.CutName(after[1:])
-	return p, after, ok
-}
-
-// cutConstraint reads "CONSTRAINT `name` body", or a body that begins with
-// FOREIGN KEY or CHECK. ok is false for any other line.
-func cutConstraint(item string) (name, body string, ok bool) {
-	if rest, named := strings.CutPrefix(item, "CONSTRAINT "); named {
-		if name, rest, ok = ddl.CutName(rest); !ok {
-			return "", "", false
-		}
-		return name, strings.TrimPrefix(rest, " "), true
-	}
-	return "", item, strings.HasPrefix(item, "FOREIGN KEY ") || strings.HasPrefix(item, "CHECK ")
-}
-
-// cutReference reads the table that a foreign key leads to.
-func cutReference(body string) (before string, parent place, after string, ok bool) {
-	const word = "REFERENCES "
-	for i := 0; i < len(body); {
-		if strings.IndexByte("`'\"", body[i]) >= 0 {
-			n := ddl.QuotedLength(body[i:])
-			if n < 0 {
-				return "", place{}, "", false
-			}
-			i += n
-			continue
-		}
-		if strings.HasPrefix(body[i:], word) {
-			i += len(word)
-			parent, after, ok = cutPlace(body[i:])
-			return body[:i], parent, after, ok
-		}
-		i++
-	}
-	return "", place{}, "", false
 }
 
 var nextID = regexp.MustCompile(` AUTO_INCREMENT=\d+`)
@@ -274,7 +200,8 @@ func (s *Shadow) canonical(t *Table, printed string, places map[place]stand, mar
 		}
 		return name
 	}
-	standOf := func(p place) stand {
+	standOf := func(q ddl.Qualified) stand {
+		p := place{q.Schema, q.Name}
 		if p.schema == "" {
 			p.schema = s.Live
 			if found := places[s.key(p)]; found.table != nil || s.Mode == ModeNames {
@@ -286,17 +213,17 @@ func (s *Shadow) canonical(t *Table, printed string, places map[place]stand, mar
 	}
 	var columns, constraints []string
 	for _, item := range items {
-		name, body, isConstraint := cutConstraint(item)
+		name, body, isConstraint := ddl.CutConstraint(item)
 		switch {
 		case strings.HasPrefix(item, "`"):
-			columns = append(columns, mapSequences(item, func(p place) (string, bool) {
+			columns = append(columns, ddl.MapSequences(item, func(p ddl.Qualified) (string, bool) {
 				if found := standOf(p); found.table != nil {
 					return mysql.QuoteName(s.Live) + "." + mysql.QuoteName(found.table.Name), true
 				}
 				return "", false
 			}))
 		case isConstraint && strings.HasPrefix(body, "FOREIGN KEY "):
-			before, parent, after, ok := cutReference(body)
+			before, parent, after, ok := ddl.CutReference(body)
 			if !ok {
 				return "", false
 			}
@@ -315,103 +242,4 @@ func (s *Shadow) canonical(t *Table, printed string, places map[place]stand, mar
 	}
 	slices.Sort(constraints) // servers print them by name
 	return head + "(\n  " + strings.Join(append(columns, constraints...), ",\n  ") + "\n)" + nextID.ReplaceAllString(rest, ""), true
-}
-
-// onTable returns a trigger's statement for its table under another name. ok is
-// false when the statement cannot be read byte by byte, and when a rename would
-// spoil it: MariaDB writes the table's name into it in UTF-8, whatever
-// character set it is in (seen on 10.11 and 11.8).
-func onTable(o core.SchemaObject, statement []byte, table string) (string, bool) {
-	text := string(statement)
-	if ddl.TrailsInASCII(o.Charset) || !isASCII(o.Table) && !strings.HasPrefix(o.Charset, "utf8") {
-		return "", false
-	}
-	quotes, backslash := "`'\"", !strings.Contains(o.SQLMode, "NO_BACKSLASH_ESCAPES")
-	for i := 0; i < len(text); {
-		switch {
-		case strings.IndexByte(quotes, text[i]) >= 0:
-			i += quotedLength(text[i:], backslash)
-		case strings.HasPrefix(text[i:], "/*"):
-			end := strings.Index(text[i+2:], "*/")
-			if end < 0 {
-				return "", false
-			}
-			i += end + 4
-		case strings.HasPrefix(text[i:], "-- "), text[i] == '#':
-			end := strings.IndexByte(text[i:], '\n')
-			if end < 0 {
-				return "", false
-			}
-			i += end + 1
-		case !wordByte(text[i]):
-			i++
-		default:
-			n := 1
-			for i+n < len(text) && wordByte(text[i+n]) {
-				n++
-			}
-			if !strings.EqualFold(text[i:i+n], "ON") {
-				i += n
-				continue
-			}
-			start := skipSpace(text, i+n)
-			end, ok := skipName(text, start, backslash)
-			if !ok {
-				return "", false
-			}
-			if dot := skipSpace(text, end); dot < len(text) && text[dot] == '.' {
-				if end, ok = skipName(text, skipSpace(text, dot+1), backslash); !ok {
-					return "", false
-				}
-			}
-			// A name that was not quoted may have ended without a space.
-			return text[:i] + "ON " + mysql.QuoteName(table) + " " + text[skipSpace(text, end):], true
-		}
-	}
-	return "", false
-}
-
-func isASCII(text string) bool {
-	return !strings.ContainsFunc(text, func(r rune) bool { return r >= 0x80 })
-}
-
-func wordByte(c byte) bool {
-	return c == '_' || c == '$' || c >= 0x80 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-}
-
-func skipSpace(text string, i int) int {
-	for i < len(text) && strings.IndexByte(" \t\r\n\v\f", text[i]) >= 0 {
-		i++
-	}
-	return i
-}
-
-func skipName(text string, i int, backslash bool) (int, bool) {
-	if i >= len(text) {
-		return 0, false
-	}
-	if text[i] == '`' || text[i] == '"' {
-		return i + quotedLength(text[i:], backslash && text[i] != '"'), true
-	}
-	start := i
-	for i < len(text) && wordByte(text[i]) {
-		i++
-	}
-	return i, i > start
-}
-
-// quotedLength is ddl.QuotedLength where backslashes may mean themselves.
-func quotedLength(text string, backslash bool) int {
-	quote := text[0]
-	for i := 1; i < len(text); i++ {
-		switch {
-		case text[i] == '\\' && quote != '`' && backslash:
-			i++
-		case text[i] == quote && i+1 < len(text) && text[i+1] == quote:
-			i++
-		case text[i] == quote:
-			return i + 1
-		}
-	}
-	return len(text)
 }

@@ -217,7 +217,7 @@ func (x *exchange) checkClause(ctx context.Context, p place, name string) (strin
 	}
 	_, items, _, _ := ddl.Split(printed)
 	for _, item := range items {
-		if n, body, ok := cutConstraint(item); ok && n == name {
+		if n, body, ok := ddl.CutConstraint(item); ok && n == name {
 			return body, nil
 		}
 	}

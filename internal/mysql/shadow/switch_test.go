@@ -244,7 +244,7 @@ func TestServerKilled(t *testing.T) {
 	r.fatal(r.turn(true))
 	took := time.Since(start)
 	r.quietly(false)
-	const kills = 8
+	const kills = 6
 	for i := range kills {
 		forward := i%2 == 0
 		// The journal is written before the first change.

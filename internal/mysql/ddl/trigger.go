@@ -1,0 +1,103 @@
+package ddl
+
+import (
+	"strings"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql"
+)
+
+// TriggerOn returns a trigger's statement for its table under another name. ok is
+// false when the statement cannot be read byte by byte, and when a rename would
+// spoil it: MariaDB writes the table's name into it in UTF-8, whatever
+// character set it is in (seen on 10.11 and 11.8).
+func TriggerOn(o core.SchemaObject, statement []byte, table string) (string, bool) {
+	text := string(statement)
+	if TrailsInASCII(o.Charset) || !ascii(o.Table) && !strings.HasPrefix(o.Charset, "utf8") {
+		return "", false
+	}
+	quotes, backslash := "`'\"", !strings.Contains(o.SQLMode, "NO_BACKSLASH_ESCAPES")
+	for i := 0; i < len(text); {
+		switch {
+		case strings.IndexByte(quotes, text[i]) >= 0:
+			i += quotedLength(text[i:], backslash)
+		case strings.HasPrefix(text[i:], "/*"):
+			end := strings.Index(text[i+2:], "*/")
+			if end < 0 {
+				return "", false
+			}
+			i += end + 4
+		case strings.HasPrefix(text[i:], "-- "), text[i] == '#':
+			end := strings.IndexByte(text[i:], '\n')
+			if end < 0 {
+				return "", false
+			}
+			i += end + 1
+		case !wordByte(text[i]):
+			i++
+		default:
+			n := 1
+			for i+n < len(text) && wordByte(text[i+n]) {
+				n++
+			}
+			if !strings.EqualFold(text[i:i+n], "ON") {
+				i += n
+				continue
+			}
+			start := skipSpace(text, i+n)
+			end, ok := skipName(text, start, backslash)
+			if !ok {
+				return "", false
+			}
+			if dot := skipSpace(text, end); dot < len(text) && text[dot] == '.' {
+				if end, ok = skipName(text, skipSpace(text, dot+1), backslash); !ok {
+					return "", false
+				}
+			}
+			// A name that was not quoted may have ended without a space.
+			return text[:i] + "ON " + mysql.QuoteName(table) + " " + text[skipSpace(text, end):], true
+		}
+	}
+	return "", false
+}
+
+func wordByte(c byte) bool {
+	return c == '_' || c == '$' || c >= 0x80 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+func skipSpace(text string, i int) int {
+	for i < len(text) && strings.IndexByte(" \t\r\n\v\f", text[i]) >= 0 {
+		i++
+	}
+	return i
+}
+
+func skipName(text string, i int, backslash bool) (int, bool) {
+	if i >= len(text) {
+		return 0, false
+	}
+	if text[i] == '`' || text[i] == '"' {
+		return i + quotedLength(text[i:], backslash && text[i] != '"'), true
+	}
+	start := i
+	for i < len(text) && wordByte(text[i]) {
+		i++
+	}
+	return i, i > start
+}
+
+// quotedLength is QuotedLength where backslashes may mean themselves.
+func quotedLength(text string, backslash bool) int {
+	quote := text[0]
+	for i := 1; i < len(text); i++ {
+		switch {
+		case text[i] == '\\' && quote != '`' && backslash:
+			i++
+		case text[i] == quote && i+1 < len(text) && text[i+1] == quote:
+			i++
+		case text[i] == quote:
+			return i + 1
+		}
+	}
+	return len(text)
+}
