@@ -137,6 +137,9 @@ func (r *Restore) FindsDatabase(ctx context.Context) bool {
 	if named.Database != filled.Database {
 		return false
 	}
+	if named.Address() == filled.Address() {
+		return true // whether the account is there yet is said elsewhere
+	}
 	c, err := mysql.Connect(ctx, named)
 	if err != nil {
 		return false

@@ -105,10 +105,14 @@ func (r *Restore) configure(ctx context.Context, p *treePlan) error {
 		return nil
 	}
 	r.Plan.Settings = changes
+	keeps := ""
+	if r.app != nil && r.req.URL == "" {
+		keeps = ", which it keeps"
+	}
 	for _, ch := range changes {
 		r.add(core.Finding{
 			Kind: core.FindingRewrite, Name: profile.FindingConnection, Object: name,
-			Message: fmt.Sprintf("%s: %q in the backup, %q here, which it keeps", ch.Setting, ch.From, ch.To),
+			Message: fmt.Sprintf("%s: %q in the backup, %q here", ch.Setting, ch.From, ch.To) + keeps,
 		})
 	}
 	p.transform = map[string]func([]byte) ([]byte, error){stored: func(content []byte) ([]byte, error) {

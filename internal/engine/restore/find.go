@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql/preflight"
 	"github.com/backstay/backstay/internal/profile"
 )
 
@@ -26,7 +27,7 @@ func Notable(f core.Finding) bool {
 }
 
 func notes() []string {
-	return []string{"incomplete-backup", "partial-backup", "code-stays", "link", "events", "extra-objects", "intact", FindingLinks, FindingUnknownOwner, FindingWritesConfig, FindingAccount, "hooks", profile.FindingDepends}
+	return []string{"incomplete-backup", "partial-backup", "code-stays", "link", "events", "extra-objects", "extra-trigger", "intact", FindingLinks, FindingUnknownOwner, FindingWritesConfig, FindingAccount, "hooks", profile.FindingDepends}
 }
 
 // note adds something good to know.
@@ -84,6 +85,8 @@ func (r *Restore) impossibleCode() core.Code {
 			return core.CodeDamage
 		case f.Name == FindingDiskSpace:
 			return core.CodeDisk
+		case slices.ContainsFunc(preflight.Meanings(), func(m preflight.Meaning) bool { return m.Name == f.Name }):
+			return core.CodeDatabase
 		}
 	}
 	return core.CodeFailed

@@ -46,8 +46,8 @@ func (r *Restore) Run(ctx context.Context) (_ *Restored, err error) {
 			Files: r.trees[core.ComponentFiles] != nil, Versions: r.open.Manifest.Versions, Settings: r.open.Manifest.Settings,
 		},
 	}
-	if r.db != nil {
-		c.Config = r.targetConfig()
+	if r.target != nil {
+		c.Config, c.Fills = r.targetConfig(), r.db != nil
 		c.Journal.Address = c.Config.Address()
 	}
 	earlier, err := c.ClearEarlier(ctx)

@@ -146,7 +146,11 @@ func (c *Change) look(ctx context.Context, restored profile.Restored) {
 // Keep decides how long the way back stays open, and closes older ones.
 func (c *Change) Keep(ctx context.Context, keep time.Duration, earlier []*journal.Journal) error {
 	for _, j := range earlier {
-		old := &Change{E: c.E, Journal: j, Config: c.Config}
+		if j.Database != nil && j.Address != c.Config.Address() {
+			c.warn("kept", j.App, "what an earlier restore had kept lies at the database server %s, which the app no longer uses; its tables and databases have %s in their names", j.Address, j.Run)
+			continue
+		}
+		old := c.earlier(j)
 		err := old.load()
 		if err == nil {
 			err = old.drop(ctx)

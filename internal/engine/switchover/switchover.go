@@ -32,6 +32,7 @@ type Change struct {
 	Target  engine.Target
 	App     *core.Application // nil: there is no live app whose users could be kept out
 	Config  mysql.Config      // of the live database; without a name where there is none
+	Fills   bool              // the database is part of it
 	Force   []string          // decisions that were made
 	Wait    bool
 
@@ -83,7 +84,7 @@ func (c *Change) ClearEarlier(ctx context.Context) (kept []*journal.Journal, err
 				Hint: fmt.Sprintf("backstay restore --resume %s finishes it, backstay undo %s takes it back", j.App, j.App),
 			}
 		case j.Phase == journal.Building:
-			old := &Change{E: c.E, Journal: j, Config: c.Config}
+			old := c.earlier(j)
 			if err := old.discard(ctx); err != nil {
 				return nil, fmt.Errorf("remove what an earlier restore left: %w", err)
 			}
@@ -94,23 +95,35 @@ func (c *Change) ClearEarlier(ctx context.Context) (kept []*journal.Journal, err
 	return kept, nil
 }
 
-// Open takes the lock on the live database.
+// Open takes the lock on the live database. Where nothing of the database is
+// to change, one that cannot be reached is no error: its application cannot
+// work on it either.
 func (c *Change) Open(ctx context.Context) (err error) {
 	if c.Config.Database == "" {
 		return nil
 	}
 	server := c.Config
 	server.Database = "" // it may not be there yet
-	if c.Guard, err = mysql.Connect(ctx, server); err != nil {
+	guard, err := mysql.Connect(ctx, server)
+	if err != nil {
+		if !c.Fills && c.Journal.Database == nil && ctx.Err() == nil {
+			c.Out.Notes = append(c.Out.Notes, fmt.Sprintf("the application's locks in its database were not taken: %v", err))
+			return nil
+		}
 		return err
 	}
 	wait := engine.LockGrace
 	if c.Wait {
 		wait = 600
 	}
-	return engine.TakeDatabaseLock(ctx, c.Guard, c.Config.Database, wait)
+	if err := engine.TakeDatabaseLock(ctx, guard, c.Config.Database, wait); err != nil {
+		return errors.Join(err, guard.Close())
+	}
+	c.Guard = guard
+	return nil
 }
 
+// Close lets users in, and go of the locks.
 func (c *Change) Close() error {
 	err := c.letIn()
 	if c.Guard != nil {
@@ -133,7 +146,19 @@ func (c *Change) enter(ctx context.Context) error {
 		return nil
 	}
 	_, err := c.Guard.Exec(ctx, "USE "+mysql.QuoteName(c.Config.Database))
+	if err != nil && mysql.Number(err) != 0 && !c.Fills && c.Journal.Database == nil {
+		return nil // there is none, and there is to be none
+	}
 	return err
+}
+
+// earlier is an earlier run of the same app.
+func (c *Change) earlier(j *journal.Journal) *Change {
+	old := &Change{E: c.E, Journal: j, Config: c.Config}
+	if j.Database != nil {
+		old.Config.Database = j.Database.Live
+	}
+	return old
 }
 
 // keepUsersOut puts the app into its maintenance mode.

@@ -47,6 +47,9 @@ func FindEarlier(ctx context.Context, e *engine.Engine, t engine.Target, force [
 			Hint: "give --database-host, --database-user, --database-name and a password (--database-password-file)",
 		}
 	}
+	if c.App != nil && c.App.Database != nil {
+		c.Config = mysql.ConfigOf(*c.App.Database)
+	}
 	if j.Database != nil {
 		source := c.App
 		if source == nil || source.Database == nil {
