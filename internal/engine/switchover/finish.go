@@ -58,6 +58,9 @@ func (c *Change) restored() profile.Restored {
 		App: c.Target.App, Root: c.Journal.Root, Code: c.Journal.Code, Files: c.Journal.Files, Database: c.Journal.Database != nil,
 		Versions: c.Journal.Versions, Settings: c.Journal.Settings,
 	}
+	if c.Journal.Phase == journal.Reverted {
+		r.Versions = nil // the backup's are those of what has gone
+	}
 	if c.App != nil && c.App.Database != nil {
 		r.Prefix = c.App.Database.Prefix
 	}
