@@ -25,8 +25,13 @@ func (s *session) printPlan(r *restore.Restore, b core.Backup) {
 			p.Printf("  %-9s replaces %s\n", "", st.Replaces)
 		}
 	}
-	s.printTables(r.Plan.Tables)
+	if r.Plan.Live { // where nothing is, all is new
+		s.printTables(r.Plan.Tables)
+	}
 	for _, f := range r.Plan.Files {
+		if !r.Plan.Live {
+			break
+		}
 		p.Printf("  %s: %s added, %s changed, %s removed, %s unchanged\n", f.Component, ui.Count(f.Added.Files), ui.Count(f.Changed.Files), ui.Count(f.Removed.Files), ui.Count(f.Unchanged))
 		for _, list := range []struct {
 			word string
