@@ -22,7 +22,8 @@ import (
 	"github.com/backstay/backstay/internal/profile"
 )
 
-// Trigger is the trigger of the backups that a guard makes.
+// Trigger is the trigger of the backups that a guard makes, but for that of
+// what a failed command left (engine.TriggerFailedCommand).
 const Trigger = "guard"
 
 // Request says what to guard.
@@ -129,7 +130,7 @@ func (g *Guard) Before(ctx context.Context, e *engine.Engine) (err error) {
 	if g.lock, err = e.LockApp(ctx, g.app().Name, engine.Guarding, g.req.Wait); err != nil {
 		return err
 	}
-	b, err := g.backUp(ctx, e, "before: ")
+	b, err := g.backUp(ctx, e, "before: ", engine.BackupOptions{Trigger: Trigger})
 	if err != nil {
 		return g.notRun(err)
 	}
@@ -157,12 +158,12 @@ func (g *Guard) notRun(err error) error {
 	}
 }
 
-func (g *Guard) backUp(ctx context.Context, e *engine.Engine, when string) (core.Backup, error) {
-	note := g.req.Note
-	if note == "" {
-		note = g.Report.Command.Program
+func (g *Guard) backUp(ctx context.Context, e *engine.Engine, when string, opt engine.BackupOptions) (core.Backup, error) {
+	opt.Note, opt.Wait, opt.Lock = when+g.req.Note, g.req.Wait, g.lock
+	if g.req.Note == "" {
+		opt.Note = when + g.Report.Command.Program
 	}
-	b, err := e.Backup(ctx, g.req.Target, engine.BackupOptions{Trigger: Trigger, Note: when + note, Wait: g.req.Wait, Lock: g.lock})
+	b, err := e.Backup(ctx, g.req.Target, opt)
 	if err != nil {
 		return b, err
 	}
@@ -176,40 +177,31 @@ func (g *Guard) backUp(ctx context.Context, e *engine.Engine, when string) (core
 // patience is how long the application may take to answer after the command.
 const patience = 5 * time.Second
 
-// After backs the app up again, compares, and looks whether it works. e.Store
+// After looks whether the app works, backs it up again and compares. e.Store
 // may be nil: then there is no backup. The error is that of a cancelled ctx;
 // all else that does not work is in the report.
 func (g *Guard) After(ctx context.Context, e *engine.Engine) error {
-	g.Report.Outcome = Kept
-	if e.Store != nil {
-		b, err := g.backUp(ctx, e, "after: ")
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			g.warn("no-backup", g.app().Name, "there is no backup of what the command left: %v", err)
-		} else {
-			g.Report.After = &b
-			if err := g.compare(ctx, e); err != nil {
-				g.warn("no-difference", g.app().Name, "what the command changed is not known: %v", err)
-			}
-		}
-	}
+	r := &g.Report
+	r.Outcome = Kept
 	seen, err := smoke.Look(ctx, e, g.req.Target, patience)
 	if err != nil {
 		return err
 	}
-	s := &g.Report.Smoke
-	s.Checked, s.Problems = seen.Checked, seen.Since(g.seen)
+	r.Smoke.Checked, r.Smoke.Problems = seen.Checked, seen.Since(g.seen)
 	for _, p := range seen.Problems {
 		if g.seen.Has(p) {
-			s.Earlier = append(s.Earlier, p)
+			r.Smoke.Earlier = append(r.Smoke.Earlier, p)
 		}
 	}
 	for _, line := range g.req.Smoke {
 		g.smoke(ctx, line)
 	}
-	r := &g.Report
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if e.Store != nil {
+		g.backUpAfter(ctx, e)
+	}
 	switch {
 	case !g.Failed():
 		r.Outcome, r.WayBack = OK, ""
@@ -217,6 +209,24 @@ func (g *Guard) After(ctx context.Context, e *engine.Engine) error {
 		r.Outcome, r.WayBack = Unchanged, ""
 	}
 	return ctx.Err()
+}
+
+// backUpAfter backs up what the command left. What a failed command left is
+// taken as far as it is there, and nobody is to take it for a good state.
+func (g *Guard) backUpAfter(ctx context.Context, e *engine.Engine) {
+	opt := engine.BackupOptions{Trigger: Trigger}
+	if g.Failed() {
+		opt = engine.BackupOptions{Trigger: engine.TriggerFailedCommand, WhatIsThere: true}
+	}
+	b, err := g.backUp(ctx, e, "after: ", opt)
+	if err != nil {
+		g.warn("no-backup", g.app().Name, "there is no backup of what the command left: %v", err)
+		return
+	}
+	g.Report.After = &b
+	if err := g.compare(ctx, e); err != nil {
+		g.warn("no-difference", g.app().Name, "what the command changed is not known: %v", err)
+	}
 }
 
 // smoke runs a command line that looks whether the application works.
