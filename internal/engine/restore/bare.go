@@ -9,6 +9,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/files"
+	"github.com/backstay/backstay/internal/files/exchange"
 	treerestore "github.com/backstay/backstay/internal/files/restore"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/profile"
@@ -80,21 +81,54 @@ func (r *Restore) findOwners() {
 	}
 }
 
+// targetFolders are the folders that files are restored into.
+func (r *Restore) targetFolders() []string {
+	var dirs []string
+	for _, p := range r.trees {
+		for _, dir := range p.targets {
+			if !slices.Contains(dirs, dir) {
+				dirs = append(dirs, dir)
+			}
+		}
+	}
+	slices.Sort(dirs)
+	return dirs
+}
+
+// finishElsewhere says whose files the restored ones are not yet.
+func (r *Restore) finishElsewhere(out *Restored) error {
+	commands, err := exchange.OwnerCommands(r.targetFolders(), r.denied)
+	if err != nil {
+		return err
+	}
+	out.Warnings = append(out.Warnings, ownerWarnings(commands)...)
+	out.Next = append(append(out.Next, asRoot(commands)...), r.ownerSteps()...)
+	return nil
+}
+
+// ownerWarnings says that owners or modes could not be set; commands set them.
+func ownerWarnings(commands []string) []core.Warning {
+	if len(commands) == 0 {
+		return nil
+	}
+	return []core.Warning{{Code: "owner", Message: "not all files have the owner and mode of the backup, because only root may set them: run the commands that are listed as next, as root"}}
+}
+
+func asRoot(commands []string) []string {
+	out := make([]string, len(commands))
+	for i, c := range commands {
+		out[i] = "as root: " + c
+	}
+	return out
+}
+
 // ownerSteps says how files get the owners that are not known here yet. Who is
 // not root could give files to nobody, and has been told so.
 func (r *Restore) ownerSteps() []string {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	var dirs []string
-	for _, p := range r.trees {
-		for _, dir := range p.targets {
-			if dir != "/" && !slices.Contains(dirs, dir) {
-				dirs = append(dirs, dir)
-			}
-		}
-	}
-	slices.Sort(dirs)
+	dirs := slices.DeleteFunc(r.targetFolders(), func(dir string) bool { return dir == "/" })
 	var out []string
 	for _, o := range files.UnknownOwners(r.open.Manifest.Owners) {
 		if command := o.Command(dirs); command != "" {

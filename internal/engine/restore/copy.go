@@ -178,7 +178,9 @@ func (r *Restore) finishCopy(ctx context.Context, out *Restored) (err error) {
 	}
 	out.StepsMS = r.e.Clock.Now().Sub(began).Milliseconds()
 	r.lookAtCopy(ctx, app, out)
-	out.Next = append(out.Next, r.ownerSteps()...)
+	if err := r.finishElsewhere(out); err != nil {
+		return err
+	}
 	return ctx.Err()
 }
 

@@ -36,8 +36,7 @@ func (r *Restore) copyElsewhere(ctx context.Context, out *Restored) error {
 	if err := r.carryOut(ctx, out); err != nil {
 		return err
 	}
-	out.Next = append(out.Next, r.ownerSteps()...)
-	return nil
+	return r.finishElsewhere(out)
 }
 
 func (r *Restore) carryOut(ctx context.Context, out *Restored) error {
@@ -122,13 +121,18 @@ func (r *Restore) runTree(ctx context.Context, c core.Component, out *Restored) 
 		return err
 	}
 	r.e.Progress.Stage("restore "+string(c), r.stepBytes(c))
+	denied := func(d treerestore.Denied) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.denied = append(r.denied, d)
+	}
 	store, err := r.storeFor(ctx, c)
 	if err != nil {
 		return err
 	}
 	got, err := treerestore.Files(ctx, store, src.entry, src.extra, treerestore.Options{
 		Targets: p.targets, Paths: p.paths, Owners: r.open.Manifest.Owners, Trees: src.trees,
-		Kept: r.open.Manifest.Warnings, Verify: true, Progress: engine.QuietStage(r.e.Progress), Follow: r.follow(src.trees), Damaged: r.lost,
+		Kept: r.open.Manifest.Warnings, Verify: true, Progress: engine.QuietStage(r.e.Progress), Follow: r.follow(src.trees), Damaged: r.lost, Denied: denied,
 	})
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", c, err)

@@ -158,7 +158,8 @@ func (r *Restore) buildTree(ctx context.Context, c *switchover.Change, component
 	}
 	c.Out.Bytes += r.stepBytes(component)
 	c.Out.Warnings = append(c.Out.Warnings, built.Warnings...)
-	c.Out.Next = append(c.Out.Next, built.Commands...)
+	c.Out.Next = append(c.Out.Next, asRoot(built.Commands)...)
+	c.Out.Warnings = append(c.Out.Warnings, ownerWarnings(built.Commands)...)
 	return nil
 }
 

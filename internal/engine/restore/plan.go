@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
@@ -117,6 +118,8 @@ type Restore struct {
 	profile profile.Profile
 	app     *core.Application    // the live app; nil when there is none that can be understood
 	target  *core.DatabaseSource // what the database part fills, or a copy beside it; nil: unknown
+	mu      sync.Mutex
+	denied  []treerestore.Denied // what only root could have set
 	// original is the live app's database, where target is a copy's.
 	original *core.DatabaseSource
 	trees    map[core.Component]*treePlan // what to restore of each

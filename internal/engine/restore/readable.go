@@ -29,7 +29,9 @@ func (r *Restore) fillNothing(ctx context.Context, out *Restored) error {
 	if err := r.carryOut(ctx, out); err != nil {
 		return err
 	}
-	out.Next = append(out.Next, r.ownerSteps()...)
+	if err := r.finishElsewhere(out); err != nil {
+		return err
+	}
 	if len(r.lost.Paths) == 0 {
 		return nil
 	}

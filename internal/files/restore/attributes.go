@@ -110,7 +110,7 @@ func (o *restore) ownerWarning() (core.Warning, bool) {
 		targets = append(targets, files.ShellQuote(t))
 	}
 	sort.Strings(targets)
-	if len(owners) == 1 && len(targets) == 1 && o.selection.All() && targets[0] != "/" {
+	if all := o.result.Files + o.result.Dirs + o.result.Symlinks; len(owners) == 1 && len(targets) == 1 && o.selection.All() && targets[0] != "/" && int64(total) >= all {
 		message += fmt.Sprintf("as root, run: chown -hR %s %s", owners[0], targets[0])
 	} else {
 		if len(owners) > 10 {
