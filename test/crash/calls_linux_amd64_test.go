@@ -1,9 +1,13 @@
 package crash
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
 
@@ -133,4 +137,41 @@ func (s *site) afterFull(e *ended, undoing bool) {
 		return
 	}
 	s.wayOut("undo")
+}
+
+// TestClockSetBack restores, has the clock set back a year, and kills the next
+// restore: that is the one that commands must be about.
+func TestClockSetBack(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{databases: true})
+	s.restores(0, "--no-safety-backup")
+	// As if the first one had been made when the clock was a year ahead.
+	files, err := filepath.Glob(filepath.Join(s.dir, "state/restores/wiki/*/journal.json"))
+	s.ok(err)
+	text, err := os.ReadFile(files[0])
+	s.ok(err)
+	s.ok(os.WriteFile(files[0], bytes.ReplaceAll(text, []byte(`"20`), []byte(`"21`)), 0o600))
+	s.execute("DELETE FROM tags", "DELETE FROM pages WHERE id < 100")
+	s.write("apps/app/app.ini", "x=3\n")
+	second := s.state()
+	s.traced(func(c call) verdict {
+		return verdict{kill: strings.HasPrefix(c.to, s.appRoot)}
+	}, s.restoring("--no-safety-backup")...).says(-1)
+	s.alone()
+	s.tries("backup", "--no-wait").says(1, "may be half restored")
+	s.tries("list").says(0, "backstay restore --resume wiki")
+	s.tries(s.undoing()...).says(0, "what it was before the restore")
+	if diff := cmp.Diff(second, s.state()); diff != "" {
+		t.Errorf("undo did not bring back what was before the second restore:\n%s", diff)
+	}
+	s.restores(0, "--no-safety-backup")
+	s.want("new")
+	if n := len(s.journals()); n != 1 {
+		t.Errorf("%d restores are kept, want the last one only", n)
+	}
+	s.tries(s.undoing()...).says(0)
+	if diff := cmp.Diff(second, s.state()); diff != "" {
+		t.Errorf("undo did not bring back what was before the third restore:\n%s", diff)
+	}
+	s.drop()
 }

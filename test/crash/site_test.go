@@ -42,6 +42,7 @@ type siteOptions struct {
 	databases bool
 	server    *localserver.Server // nil: the shared one
 	disk      string              // options of a file system of its own that the app lies on; "": none
+	rows      int                 // of the largest table; 0: 300
 }
 
 // state is all that an app is: tables, definitions and files. What a restore
@@ -77,12 +78,12 @@ func newSite(t *testing.T, opt siteOptions) *site {
 		"CREATE TABLE pages (id INT PRIMARY KEY, body TEXT) ENGINE=InnoDB", "CREATE TABLE bag (v INT) ENGINE=InnoDB",
 		"CREATE TABLE tags (page INT, tag VARCHAR(30), KEY (page), CONSTRAINT tags_page FOREIGN KEY (page) REFERENCES pages (id)) ENGINE=InnoDB",
 		"CREATE TABLE log (id INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(40)) ENGINE=InnoDB",
-		"INSERT INTO pages SELECT seq, REPEAT(SHA2(seq, 512), 2) FROM seq_1_to_300", "INSERT INTO tags SELECT seq, 'x' FROM seq_1_to_100",
+		fmt.Sprintf("INSERT INTO pages SELECT seq, REPEAT(SHA2(seq, 512), 2) FROM seq_1_to_%d", max(opt.rows, 300)), "INSERT INTO tags SELECT seq, 'x' FROM seq_1_to_100",
 		"INSERT INTO bag SELECT seq % 5 FROM seq_1_to_50", "CREATE VIEW v AS SELECT id FROM pages", "CREATE PROCEDURE p() SELECT 1",
 		"CREATE EVENT e ON SCHEDULE EVERY 1 DAY DISABLE DO DELETE FROM log",
 	)
 	if !opt.databases {
-		s.execute("CREATE TRIGGER t AFTER INSERT ON pages FOR EACH ROW INSERT INTO log (what) VALUES ('page')", "INSERT INTO pages VALUES (1000, 'by trigger')")
+		s.execute("CREATE TRIGGER t AFTER INSERT ON pages FOR EACH ROW INSERT INTO log (what) VALUES ('page')", "INSERT INTO pages VALUES (100000, 'by trigger')")
 	}
 	p.more = "config: [" + p.appRoot + "/app.ini]"
 	p.config(server.Port)

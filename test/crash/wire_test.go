@@ -26,6 +26,7 @@ type wire struct {
 	target   string
 	judge    func(statement string) pause // called for one statement at a time
 	reached  chan struct{}                // closed when the process is held
+	on       chan struct{}                // closed when what is held before a statement goes on
 
 	mu    sync.Mutex
 	held  bool
@@ -33,6 +34,9 @@ type wire struct {
 	said  []string
 	conns []net.Conn
 	pumps sync.WaitGroup
+
+	closed chan struct{}
+	once   sync.Once
 }
 
 func newWire(t *testing.T, target string, judge func(statement string) pause) *wire {
@@ -41,7 +45,7 @@ func newWire(t *testing.T, target string, judge func(statement string) pause) *w
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{listener: l, target: target, judge: judge, reached: make(chan struct{})}
+	w := &wire{listener: l, target: target, judge: judge, reached: make(chan struct{}), on: make(chan struct{}), closed: make(chan struct{})}
 	go w.serve()
 	t.Cleanup(w.close)
 	return w
@@ -70,6 +74,7 @@ func (w *wire) serve() {
 }
 
 func (w *wire) close() {
+	w.once.Do(func() { close(w.closed) })
 	w.listener.Close()
 	w.mu.Lock()
 	for _, c := range w.conns {
@@ -79,10 +84,23 @@ func (w *wire) close() {
 	w.pumps.Wait()
 }
 
+// release lets what is held before a statement go on.
+func (w *wire) release() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.judge = func(string) pause { return pass }
+	close(w.on)
+}
+
 // hold decides about a statement. Once a process is held, all of it is.
 func (w *wire) hold(statement string) pause {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	select {
+	case <-w.on:
+		return pass
+	default:
+	}
 	if w.held {
 		return before
 	}
@@ -129,6 +147,16 @@ func (s *session) up() {
 		s.mu.Lock()
 		s.state = p
 		s.mu.Unlock()
+		if p == before {
+			select {
+			case <-s.wire.on:
+				p = pass
+				s.mu.Lock()
+				s.state = p
+				s.mu.Unlock()
+			case <-s.wire.closed:
+			}
+		}
 		if p != before {
 			if _, err := s.server.Write(append(header[:], body...)); err != nil {
 				return
