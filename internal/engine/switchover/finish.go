@@ -23,14 +23,17 @@ func (c *Change) Finish(ctx context.Context) error {
 	restored := c.restored()
 	whole := true
 	for _, s := range c.Profile.PostSteps(restored) {
-		whole = c.RunStep(ctx, s) && whole
+		whole = ctx.Err() == nil && c.RunStep(ctx, s) && whole
 	}
 	c.Out.StepsMS = c.E.Clock.Now().Sub(began).Milliseconds()
 	if err := c.letIn(); err != nil {
 		c.warn("maintenance", c.Journal.App, "users could not be let in again: %v (%s)", err, core.HintOf(err))
-		whole = false
+		c.leave, whole = nil, false // the journal knows it, and resume tries again
 	}
 	c.E.Progress.Item("users are in")
+	if ctx.Err() != nil {
+		return c.interrupted(ctx)
+	}
 	if err := c.settle(ctx); err != nil {
 		return err
 	}
@@ -47,6 +50,18 @@ func (c *Change) Finish(ctx context.Context) error {
 		c.Out.Next = append(c.Out.Next, fmt.Sprintf("when what the warnings name is put right, run the steps again: backstay restore --resume %s; or go back: backstay undo %s", c.Journal.App, c.Journal.App))
 	}
 	return c.saveSwitched()
+}
+
+// interrupted is the error of a finish that somebody cancelled.
+func (c *Change) interrupted(ctx context.Context) error {
+	message := "the app is wholly of backup " + c.Journal.Backup
+	if c.Journal.Phase == journal.Reverted {
+		message = "the app is wholly what it was before the restore"
+	}
+	return &core.Error{
+		Code: core.CodeUnfinished, Op: "restore app " + c.Journal.App, Message: message + "; it was interrupted before its last steps", Err: errors.Join(ctx.Err(), c.Journal.Save()),
+		Hint: "backstay restore --resume " + c.Journal.App + " runs them",
+	}
 }
 
 func (c *Change) warn(code, object, format string, args ...any) {

@@ -321,6 +321,7 @@ func (c *Change) halfway(err, back error) error {
 // Abandon removes what was built, and says with the error that the live app is
 // as it was.
 func (c *Change) Abandon(ctx context.Context, err error) error {
+	c.E.Progress.Stage("remove what was built", 0)
 	clean := c.discard(context.WithoutCancel(ctx))
 	if clean != nil {
 		c.E.Log.Warn("what the restore built could not be removed; the next restore tries again", "err", clean)
