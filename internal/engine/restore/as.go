@@ -226,7 +226,8 @@ func existing(dir string) (string, error) {
 func (r *Restore) findIncomplete() {
 	var names []string
 	for _, c := range []core.Component{core.ComponentCode, core.ComponentConfig, core.ComponentDatabase} {
-		if !slices.Contains(r.open.Manifest.Components, c) && (c != core.ComponentDatabase || r.open.Manifest.Settings["config"] != "") {
+		// Of other applications nobody knows what they consist of.
+		if !slices.Contains(r.open.Manifest.Components, c) && r.open.Manifest.Settings["config"] != "" {
 			names = append(names, string(c))
 		}
 	}
