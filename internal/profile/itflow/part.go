@@ -24,20 +24,23 @@ func namedFiles() map[string]string {
 // the other way round; and that credentials need the users' keys.
 func (Profile) Partly(p profile.Part) []core.Finding {
 	var out []core.Finding
-	var rows, named, alone []string // tables, the folders that they name, and folders without their tables
+	var rows, named, alone, both []string // tables, the folders that they name, folders without their tables, folders with one
 	for table, folder := range namedFiles() {
 		table, has := p.Prefix+table, p.HasTable(table)
 		switch files := p.Files && p.HasPath(folder); {
 		case has && !files:
 			rows = append(rows, table)
 			named = append(named, folder)
-		case !has && files:
+		case has:
+			both = append(both, folder)
+		case files:
 			alone = append(alone, folder)
 		}
 	}
 	slices.Sort(rows)
 	slices.Sort(named)
 	slices.Sort(alone)
+	alone = profile.Without(alone, both)
 	named, alone = slices.Compact(named), slices.Compact(alone)
 	switch {
 	case len(rows) > 0 && len(p.Tables) > 0:
