@@ -377,7 +377,11 @@ func (r *Restore) copySource(ctx context.Context) (*core.DatabaseSource, error) 
 	} else if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	s := override(*own, r.req.Copy.Database)
+	given := r.req.Copy.Database
+	if given.Password.Empty() && !own.Password.Empty() { // an account of this system's, which a web server cannot use
+		given.User = ""
+	}
+	s := override(*own, given)
 	s.Name = r.req.ToDatabase
 	return &s, nil
 }
