@@ -269,8 +269,12 @@ func (g *guarded) tellOutcome() {
 	if done == nil {
 		return
 	}
-	p.Printf("%s is what it was before %s: %d tables with %s rows and %s files, all compared with backup %s\n",
-		r.App, r.Command.Program, done.Tables, ui.Count(done.Rows), ui.Count(done.Files), shortID(r.Before.ID))
+	tables := ""
+	if done.Tables > 0 {
+		tables = fmt.Sprintf("%d tables with %s rows and ", done.Tables, ui.Count(done.Rows))
+	}
+	p.Printf("%s is what it was before %s: %s%s files, all compared with backup %s\n",
+		r.App, r.Command.Program, tables, ui.Count(done.Files), shortID(r.Before.ID))
 	g.s.printSwitched(&done.Outcome)
 	if r.After != nil {
 		p.Printf("  what came since, from users too, is in backup %s\n", shortID(r.After.ID))

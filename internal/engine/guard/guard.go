@@ -183,7 +183,11 @@ const patience = 5 * time.Second
 func (g *Guard) After(ctx context.Context, e *engine.Engine) error {
 	r := &g.Report
 	r.Outcome = Kept
-	seen, err := smoke.Look(ctx, e, g.req.Target, patience)
+	wait := patience
+	if g.seen.Silent() {
+		wait = 0 // it did not answer before either
+	}
+	seen, err := smoke.Look(ctx, e, g.req.Target, wait)
 	if err != nil {
 		return err
 	}

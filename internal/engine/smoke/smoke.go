@@ -66,6 +66,11 @@ func (s *Seen) Has(p Problem) bool {
 	return s != nil && slices.ContainsFunc(s.Problems, p.SameAs)
 }
 
+// Silent says whether the application did not answer as it should.
+func (s *Seen) Silent() bool {
+	return s != nil && slices.ContainsFunc(s.Problems, func(p Problem) bool { return p.Name == Unreachable || p.Name == Answer })
+}
+
 func (s *Seen) problem(name, object, format string, args ...any) {
 	s.Problems = append(s.Problems, Problem{name, object, fmt.Sprintf(format, args...)})
 }

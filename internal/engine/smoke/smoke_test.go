@@ -78,6 +78,9 @@ func TestLook(t *testing.T) {
 		if !strings.Contains(got.Problems[0].Message, c.text) {
 			t.Errorf("%s: %q does not say %q", c.name, got.Problems[0].Message, c.text)
 		}
+		if want := c.want[0] == smoke.Answer || c.want[0] == smoke.Unreachable; got.Silent() != want {
+			t.Errorf("%s: silent %t, want %t", c.name, !want, want)
+		}
 		if since := got.Since(whole); len(since) != 1 {
 			t.Errorf("%s: %d problems since it worked, want 1", c.name, len(since))
 		}
@@ -138,6 +141,9 @@ func TestVersions(t *testing.T) {
 	v.want = "2.6.8"
 	if diff := cmp.Diff([]string{profile.FindingSchemaVersion}, names(look(t, e, a.Target, 0).Since(first))); diff != "" {
 		t.Errorf("after an update of the code alone (-want +got):\n%s", diff)
+	}
+	if first.Silent() {
+		t.Error("an application without an address is held to be silent")
 	}
 	v.is = "2.6.8"
 	if since := look(t, e, a.Target, 0).Since(first); len(since) != 0 {
