@@ -19,27 +19,13 @@ const tablesShown = 12
 func (s *session) printPlan(r *restore.Restore, b core.Backup) {
 	p := s.printer
 	p.Printf("restore app %s from backup %s of %s:\n", r.Plan.App, shortID(b.ID), p.Time(b.Time))
-	for _, st := range r.Plan.Steps {
+	for i, st := range r.Plan.Steps {
 		p.Printf("  %-9s %s (%s) into %s\n", string(st.Component), st.What, ui.Size(st.Bytes), st.Into)
 		if st.Replaces != "" {
 			p.Printf("  %-9s replaces %s\n", "", st.Replaces)
 		}
-	}
-	if r.Plan.Live { // where nothing is, all is new
-		s.printTables(r.Plan.Tables)
-	}
-	for _, f := range r.Plan.Files {
-		if !r.Plan.Live {
-			break
-		}
-		p.Printf("  %s: %s added, %s changed, %s removed, %s unchanged\n", f.Component, ui.Count(f.Added.Files), ui.Count(f.Changed.Files), ui.Count(f.Removed.Files), ui.Count(f.Unchanged))
-		for _, list := range []struct {
-			word string
-			list exchange.List
-		}{{"added", f.Added}, {"changed", f.Changed}, {"removed", f.Removed}, {"stays, not in the backup", f.Extra}} {
-			if len(list.list.Paths) > 0 {
-				p.Printf("    %s: %s\n", list.word, core.Some(list.list.Paths, 3))
-			}
+		if last := i+1 == len(r.Plan.Steps) || r.Plan.Steps[i+1].Component != st.Component; last && r.Plan.Live { // where nothing is, all is new
+			s.printChanges(r.Plan, st.Component)
 		}
 	}
 	for _, c := range r.Plan.Config {
@@ -93,6 +79,28 @@ func spaceNeeded(space []exchange.Space) []string {
 	return out
 }
 
+// printChanges says what a component changes in the live app.
+func (s *session) printChanges(plan restore.Plan, c core.Component) {
+	if c == core.ComponentDatabase {
+		s.printTables(plan.Tables)
+		return
+	}
+	for _, f := range plan.Files {
+		if f.Component != c {
+			continue
+		}
+		s.printer.Printf("            %s added, %s changed, %s removed, %s unchanged\n", ui.Count(f.Added.Files), ui.Count(f.Changed.Files), ui.Count(f.Removed.Files), ui.Count(f.Unchanged))
+		for _, list := range []struct {
+			word string
+			list exchange.List
+		}{{"added", f.Added}, {"changed", f.Changed}, {"removed", f.Removed}, {"stays, not in the backup", f.Extra}} {
+			if len(list.list.Paths) > 0 {
+				s.printer.Printf("            %s: %s\n", list.word, core.Some(list.list.Paths, 3))
+			}
+		}
+	}
+}
+
 func (s *session) printFinding(f core.Finding) {
 	word := map[core.FindingKind]string{
 		core.FindingFine: "note", core.FindingRewrite: "rewrite", core.FindingDecision: "needs your decision", core.FindingImpossible: "impossible",
@@ -132,15 +140,15 @@ func (s *session) printTables(tables []restore.TableChange) {
 		}
 		switch t.Fate {
 		case "kept":
-			s.printer.Printf("    table %s: %s rows, not in the backup, stays\n", t.Name, rows(t.Now, t.Exact))
+			s.printer.Printf("            table %s: %s rows, not in the backup, stays\n", t.Name, rows(t.Now, t.Exact))
 		case "removed":
-			s.printer.Printf("    table %s: %s rows, not in the backup, is taken away\n", t.Name, rows(t.Now, t.Exact))
+			s.printer.Printf("            table %s: %s rows, not in the backup, is taken away\n", t.Name, rows(t.Now, t.Exact))
 		default:
-			s.printer.Printf("    table %s: %s rows now, %s in the backup\n", t.Name, rows(t.Now, t.Exact), rows(t.Then, true))
+			s.printer.Printf("            table %s: %s rows now, %s in the backup\n", t.Name, rows(t.Now, t.Exact), rows(t.Then, true))
 		}
 	}
 	if more > 0 {
-		s.printer.Printf("    and %d more tables (--json lists them)\n", more)
+		s.printer.Printf("            and %d more tables (--json lists them)\n", more)
 	}
 }
 

@@ -23,11 +23,14 @@ func scriptContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), time.Minute)
 }
 
-// describeTree writes down every file below root.
+// describeTree writes down every file below root, without what a restore keeps.
 func describeTree(ts *testscript.TestScript, out *strings.Builder, root string) {
 	err := filepath.WalkDir(root, func(p string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
+		}
+		if strings.HasPrefix(e.Name(), ".backstay-") && e.IsDir() {
+			return filepath.SkipDir
 		}
 		info, err := e.Info()
 		if err != nil {
