@@ -16,8 +16,10 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/journal"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/dump"
+	"github.com/backstay/backstay/internal/mysql/preflight"
 	"github.com/backstay/backstay/internal/profile"
 )
 
@@ -64,8 +66,49 @@ func App(ctx context.Context, e *engine.Engine, t engine.Target) []Check {
 		checks = append(checks, Check{App: name, Name: w.Code, Health: Caution, Message: w.String()})
 	}
 	checks = append(checks, checkFiles(app)...)
+	checks = append(checks, checkRestore(e, name)...)
 	if t.Profile != "generic" {
 		checks = append(checks, checkPHP(name))
+	}
+	return checks
+}
+
+// checkRestore says what the last restore of the app left to do or to keep.
+func checkRestore(e *engine.Engine, app string) []Check {
+	j, err := journal.Newest(e.StateDir, app)
+	switch {
+	case err != nil:
+		return []Check{failed(app, "last restore", err)}
+	case j == nil:
+		return nil
+	case j.Unfinished():
+		return []Check{{App: app, Name: "last restore", Health: Broken, Message: j.Describe() + " was cut short", Hint: "backstay restore --resume " + app}}
+	}
+	return []Check{{
+		App: app, Name: "last restore", Health: Healthy,
+		Message: fmt.Sprintf("what %s replaced is kept until %s", j.Describe(), j.KeepTill.UTC().Format(time.RFC3339)),
+		Hint:    "backstay undo " + app + " brings it back, with --drop it is removed",
+	}}
+}
+
+// checkRestoreRights says whether the account may do what every restore needs,
+// by the word of its grants. What a backup's own objects need beyond that is in
+// the plan of its restore.
+func checkRestoreRights(ctx context.Context, app string, cfg mysql.Config, server mysql.Server) []Check {
+	report, err := preflight.Ask(ctx, cfg, preflight.Input{
+		Database: core.Database{Name: cfg.Database, Server: core.DatabaseServer{Vendor: server.Vendor, Version: server.Version}}, DryRun: true,
+	})
+	if err != nil {
+		return []Check{failed(app, "restore", err)}
+	}
+	var checks []Check
+	for _, f := range report.Findings {
+		if f.Kind == core.FindingImpossible {
+			checks = append(checks, Check{App: app, Name: "restore", Health: Caution, Message: "a restore would be refused: " + f.Object + ": " + f.Message, Hint: f.Hint})
+		}
+	}
+	if len(checks) == 0 {
+		checks = append(checks, Check{App: app, Name: "restore", Health: Healthy, Message: "by its grants the account may restore the database (a restore tries it before it begins)"})
 	}
 	return checks
 }
@@ -101,6 +144,7 @@ func checkDatabase(ctx context.Context, e *engine.Engine, t engine.Target, p pro
 	}
 	checks = append(checks, checkClock(ctx, e.Clock, name, conn))
 	checks = append(checks, checkSnapshot(ctx, e, t, cfg, app.Database.Prefix)...)
+	checks = append(checks, checkRestoreRights(ctx, name, cfg, server)...)
 	if !server.LocalInfile {
 		checks = append(checks, Check{
 			App: name, Name: "restore speed", Health: Caution, Message: "the server forbids LOAD DATA LOCAL, so a restore uses INSERT and takes longer",
