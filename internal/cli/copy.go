@@ -109,7 +109,15 @@ func describeFiles(a *config.App, trees []core.Tree, root string) {
 			case core.ComponentConfig:
 				a.Config = append(a.Config, path)
 			case core.ComponentFiles:
-				a.Files = append(a.Files, config.Files{Path: path})
+				file := config.Files{Path: path}
+				for _, glob := range t.Exclude {
+					if rest, ok := strings.CutPrefix(glob, p+"/"); ok && p != "." {
+						file.Exclude = append(file.Exclude, rest)
+					} else if p == "." {
+						file.Exclude = append(file.Exclude, glob)
+					}
+				}
+				a.Files = append(a.Files, file)
 			}
 		}
 	}

@@ -47,13 +47,14 @@ type Copied struct {
 
 // Names of findings about copies.
 const (
-	FindingCopyFolder     = "copy-folder"       // where the copy's files are to go
-	FindingCopyDatabase   = "copy-database"     // where its tables are to go
-	FindingIncompleteCopy = "incomplete-copy"   // the backup has not all that an app needs
-	FindingOutsideFiles   = "outside-files"     // files that do not lie in the app's folder
-	FindingNamesDatabase  = "names-database"    // views and code that name the live database
-	FindingNotConfigured  = "not-configured"    // nobody knows how to point the copy at itself
-	FindingLinks          = "links-to-original" // the copy's own address is not known
+	FindingCopyFolder          = "copy-folder"          // where the copy's files are to go
+	FindingCopyDatabase        = "copy-database"        // where its tables are to go
+	FindingIncompleteCopy      = "incomplete-copy"      // the backup has not all that an app needs
+	FindingOutsideFiles        = "outside-files"        // files that do not lie in the app's folder
+	FindingNamesDatabase       = "names-database"       // views and code that name the live database
+	FindingNotConfigured       = "not-configured"       // nobody knows how to point the copy at itself
+	FindingOtherConfigurations = "other-configurations" // of environments besides the one that was backed up
+	FindingLinks               = "links-to-original"    // the copy's own address is not known
 )
 
 // aimCopy points the restore at the copy's database, before anything is
@@ -334,6 +335,9 @@ func (r *Restore) configureCopy(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := r.findOtherConfigurations(ctx, name); err != nil {
+		return err
+	}
 	rewritten, changes, err := r.profile.Configure(ctx, content, conf)
 	if err != nil {
 		if ctx.Err() != nil || core.CodeOf(err) == core.CodeUsage {
@@ -355,6 +359,26 @@ func (r *Restore) configureCopy(ctx context.Context) error {
 		r.note(FindingLinks, "the copy's configuration keeps the address %s: links in it lead to the original; --url says where the copy is to answer", was)
 	}
 	return nil
+}
+
+// findOtherConfigurations names the configurations of the application's other
+// environments: they go on leading to what they led to.
+func (r *Restore) findOtherConfigurations(ctx context.Context, name string) error {
+	top, err := r.open.Lookup(ctx, string(core.ComponentConfig)+"/app")
+	if err != nil {
+		return err
+	}
+	var others []string
+	err = r.walkFiles(ctx, top, "", func(p string, _ core.Entry) error {
+		if p != name && path.Base(p) == path.Base(name) {
+			others = append(others, p)
+		}
+		return nil
+	})
+	if len(others) > 0 {
+		r.decide(FindingOtherConfigurations, "%s are not changed: in the copy they lead to the databases of the live app's other environments", core.Some(others, 5))
+	}
+	return err
 }
 
 // originalURL is the address in the backup's configuration, "" when it has none.

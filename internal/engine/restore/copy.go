@@ -39,6 +39,9 @@ func (r *Restore) makeCopy(ctx context.Context, out *Restored) error {
 	e := &core.Error{Code: core.CodeOf(err), Op: "make the copy " + r.req.Copy.Name, Err: err, Hint: core.HintOf(err)}
 	if len(left) == 0 {
 		e.Message = "what was made of it is removed again"
+		if e.Hint == "" {
+			e.Hint = "the live app was not touched"
+		}
 		return e
 	}
 	var what, how []string

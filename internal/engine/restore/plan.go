@@ -23,7 +23,6 @@ import (
 	"github.com/backstay/backstay/internal/engine/switchover"
 	"github.com/backstay/backstay/internal/files/exchange"
 	treerestore "github.com/backstay/backstay/internal/files/restore"
-	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/portable"
 	"github.com/backstay/backstay/internal/profile"
 	"github.com/backstay/backstay/internal/repository"
@@ -125,7 +124,6 @@ type Restore struct {
 	trees    map[core.Component]*treePlan // what to restore of each
 	missing  []core.Component             // what would be restored and is not in the backup
 	db       *databasePlan
-	guard    *mysql.Conn          // holds the locks on the live database while Run runs
 	lost     *treerestore.Damaged // what is left out as damaged; nil: damage ends the restore
 }
 
