@@ -45,6 +45,9 @@ func (p *Printer) Progress() *Progress {
 	o := p.options
 	terminal := o.IsTerminal(o.Stderr)
 	g := &Progress{printer: p, clock: o.Clock}
+	p.mu.Lock()
+	p.progress = g
+	p.mu.Unlock()
 	switch {
 	case o.Quiet || o.NoProgress || o.JSON && !terminal:
 	case terminal:

@@ -44,6 +44,7 @@ type Printer struct {
 
 	mu       sync.Mutex
 	stderr   io.Writer // through the live bars while there are any
+	progress *Progress // nil: none is shown
 	failed   error
 	location *time.Location
 }
@@ -162,6 +163,12 @@ func errorObject(err error, hint string) string {
 // Result prints what the command found: v as a JSON object with --json, else
 // what text prints.
 func (p *Printer) Result(v any, text func()) error {
+	p.mu.Lock()
+	progress := p.progress
+	p.mu.Unlock()
+	if progress != nil {
+		progress.Close(true) // bars that move on would write over it
+	}
 	if !p.options.JSON {
 		text()
 		return p.Err()

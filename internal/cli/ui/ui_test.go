@@ -381,6 +381,27 @@ func TestProgressIsOff(t *testing.T) {
 	}
 }
 
+// Bars end before a result is printed: they would write over it.
+func TestResultAfterBars(t *testing.T) {
+	var c console
+	printer := c.printer(func(o *Options) { o.IsTerminal = func(any) bool { return true } })
+	p := printer.Progress()
+	p.Stage("stage", 10)
+	p.Add(10)
+	shown := ""
+	err := printer.Result(nil, func() {
+		shown = c.stderr.String()
+		printer.Printf("the result\n")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Close(true)
+	if got := c.stderr.String(); got != shown || c.stdout.String() != "the result\n" {
+		t.Errorf("after the result %q was written, and it is %q", strings.TrimPrefix(got, shown), c.stdout.String())
+	}
+}
+
 // A stage may end below its estimated total, above it, or with none, and many
 // may report at once: the display always ends, and other lines survive.
 func TestLiveProgress(t *testing.T) {
