@@ -71,7 +71,7 @@ func TestITFlow(t *testing.T) {
 			}
 			a := newApp(t, "itflow", "itflow", known.DBPassword)
 			a.loadSQL(entries["db.sql"])
-			a.installITFlow(string(config), entries["uploads.zip"])
+			a.writeITFlow(string(config), entries["uploads.zip"])
 			makeOdd(t, a.root)
 
 			backup := a.roundTrip(0, "uploads/tmp/passing", "uploads/backups/itflow_own.zip")
@@ -118,9 +118,9 @@ func compareChecksums(t *testing.T, database string, want map[string]int64) {
 	}
 }
 
-// installITFlow makes an install whose configuration points to the test's
+// writeITFlow makes an install whose configuration points to the test's
 // server, with the uploads of an archive; none are given for a database archive.
-func (a *app) installITFlow(config string, uploads []byte) {
+func (a *app) writeITFlow(config string, uploads []byte) {
 	a.t.Helper()
 	if !strings.Contains(config, "$dbhost = '127.0.0.1';") {
 		a.t.Fatal("config.php does not set $dbhost as expected")
