@@ -60,7 +60,7 @@ func (r *Restore) findAccount(own, named string) {
 	if slices.ContainsFunc(r.Plan.Findings, func(f core.Finding) bool { return f.Name == FindingAccount }) {
 		return
 	}
-	then := "the restored configuration will name " + named
+	then := "the restored configuration names " + named + ", the account of this restore, instead"
 	if named == own {
 		then = "make it before anyone opens the application, with the password that the configuration has"
 	}

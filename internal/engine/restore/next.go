@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
@@ -13,7 +14,11 @@ import (
 // nextSteps says what is left to do by hand after a whole restore.
 func (r *Restore) nextSteps(ctx context.Context) []string {
 	var steps []string
-	if step := r.accountStep(ctx); step != "" {
+	step := r.accountStep(ctx)
+	if i := slices.IndexFunc(r.Plan.Findings, func(f core.Finding) bool { return f.Name == FindingAccount }); step == "" && i >= 0 {
+		step = r.Plan.Findings[i].Message
+	}
+	if step != "" {
 		steps = append(steps, step)
 	}
 	_, code := r.trees[core.ComponentCode]
