@@ -169,6 +169,27 @@ func Answers(ctx context.Context, address string) error {
 	return err
 }
 
+// AnswersWithin is Answers for an application that was just changed: the first
+// visitors may meet an error while it fills its caches. One that cannot be
+// reached is not waited for.
+func AnswersWithin(ctx context.Context, address string, patience time.Duration) error {
+	over := time.NewTimer(patience)
+	defer over.Stop()
+	for {
+		status, err := ask(ctx, address)
+		if err != nil || status < http.StatusInternalServerError {
+			return err
+		}
+		select {
+		case <-time.After(again):
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-over.C:
+			return fmt.Errorf("it answers %d %s", status, http.StatusText(status))
+		}
+	}
+}
+
 // answerLimit is how long the application may take to answer.
 const answerLimit = 30 * time.Second
 

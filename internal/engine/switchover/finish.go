@@ -131,6 +131,10 @@ func (c *Change) changedSince(ctx context.Context) {
 	}
 }
 
+// patience is how long an application may answer with errors before that is a
+// warning.
+const patience = 10 * time.Second
+
 // look sees whether the application works.
 func (c *Change) look(ctx context.Context, restored profile.Restored) {
 	app, err := c.Profile.Discover(ctx, c.Target.App)
@@ -151,7 +155,7 @@ func (c *Change) look(ctx context.Context, restored profile.Restored) {
 		}
 	}
 	if url := c.Profile.URL(c.Target.App, app); url != "" {
-		err := smoke.Answers(ctx, url)
+		err := smoke.AnswersWithin(ctx, url, patience)
 		switch {
 		case err != nil && c.App == nil: // a new machine, whose web server may not know it yet
 			c.Out.Next = append(c.Out.Next, fmt.Sprintf("let the web server serve the application: it does not answer yet at %s (%v)", url, err))
