@@ -147,7 +147,11 @@ func (r *running) serve() {
 	cmd := r.command("php", "-S", fmt.Sprintf("127.0.0.1:%d", r.web), "-t", r.root)
 	cmd.Env = append(cmd.Env, "PHP_CLI_SERVER_WORKERS=4")
 	cmd.SysProcAttr.Setpgid = true
+	log, err := os.Create(r.webLog())
+	r.ok(err)
+	cmd.Stderr = log
 	r.ok(cmd.Start())
+	r.ok(log.Close())
 	r.t.Cleanup(func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = cmd.Wait() // it was killed
@@ -165,6 +169,8 @@ func (r *running) serve() {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
+
+func (r *running) webLog() string { return filepath.Join(r.folder, "web.log") }
 
 // picture is all that the application is: its tables, its definitions, its files
 // but for what transient says.
@@ -286,13 +292,15 @@ func (r *running) switched(what string, o outcome) {
 	r.t.Helper()
 	r.t.Logf("%s: switched in %d ms, own steps %d ms, %d bytes kept, warnings %v, next %q", what, o.UnavailableMS, o.StepsMS, o.KeptBytes, o.Warnings, o.Next)
 	if len(o.Warnings) > 0 {
-		if text, err := os.ReadFile(filepath.Join(r.root, "log/error.log")); err == nil {
-			r.t.Logf("the application's log ends so: %s", text[max(0, len(text)-3000):])
+		for _, file := range []string{r.webLog(), filepath.Join(r.root, "log/error.log")} {
+			text, err := os.ReadFile(file)
+			r.ok(err)
+			for line := range strings.Lines(string(text)) {
+				if strings.Contains(line, "PHP ") || strings.Contains(line, "Error") {
+					r.t.Logf("%s: %.1000s", filepath.Base(file), line)
+				}
+			}
 		}
-		r.t.Logf("its page: %s", ask(r.t.Context(), func() (*http.Request, func(int, []byte) string) {
-			req, _ := get(r.address("/"), "")()
-			return req, func(status int, body []byte) string { return fmt.Sprintf("%d %.2000s", status, body) }
-		}))
 	}
 	if o.UnavailableMS > switchLimit {
 		r.t.Errorf("%s: the switch took %d ms, want less than %d", what, o.UnavailableMS, switchLimit)
@@ -414,7 +422,7 @@ func TestRunningITop(t *testing.T) {
 
 	v := r.visit(pages)
 	var done outcome
-	r.backstay(3, &done, "restore", r.name, "latest", "--yes")
+	r.backstay(0, &done, "restore", r.name, "latest", "--yes")
 	v.ends(t, "iTop, restore")
 	r.switched("iTop, restore", done)
 	now := r.picture(compiled...)
