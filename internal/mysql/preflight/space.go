@@ -34,9 +34,12 @@ func (a *asker) local() bool {
 
 // An empty table of InnoDB takes six pages; keys and the room that pages leave
 // make rows larger than they are in a backup.
+// Deleted rows leave their room behind, so that what a live table takes for a
+// row is believed up to a limit only.
 const (
 	emptyTable = 6 * usualPage
 	growth     = 2
+	rowKeys    = 400 // bytes of a row's keys at most, roughly
 )
 
 // needs estimates what the tables take: by what those that are there take for
@@ -53,7 +56,7 @@ func (a *asker) needs() int64 {
 		}
 		need := growth * t.Bytes
 		if now := live[a.key(t.Name)]; now.Rows > 0 && now.Bytes > emptyTable {
-			need = int64(float64(now.Bytes) / float64(now.Rows) * float64(t.Rows))
+			need = min(int64(float64(now.Bytes)/float64(now.Rows)*float64(t.Rows)), need+rowKeys*t.Rows)
 		}
 		total += max(need, emptyTable)
 	}
