@@ -474,7 +474,7 @@ func TestRestoreEndsInTheMiddle(t *testing.T) {
 			if got, err := os.ReadFile(filepath.Join(p.appRoot, "uploads/random.bin")); err != nil || !bytes.Equal(got, random(1, 1<<20)) {
 				t.Errorf("a file is not back: %v", err)
 			}
-			p.aftermath(1)
+			p.aftermath(2) // what was live was backed up too
 		})
 	}
 }
