@@ -177,7 +177,7 @@ const outputShown = 15
 
 // printSwitched says how long the app was switched, and what was run.
 func (s *session) printSwitched(r *switchover.Outcome) {
-	if r.Run == "" {
+	if r.Run == "" || r.UnavailableMS == 0 && len(r.Steps) == 0 { // it had been switched before
 		return
 	}
 	s.printer.Printf("  switched in %s\n", ui.Duration(time.Duration(r.UnavailableMS)*time.Millisecond))
