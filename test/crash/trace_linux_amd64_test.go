@@ -44,7 +44,7 @@ func (s *site) traced(judge func(call) verdict, args ...string) *ended {
 	s.ok(err)
 	cmd := s.command(args...)
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &unix.SysProcAttr{Ptrace: true, Pdeathsig: unix.SIGKILL}
+	cmd.SysProcAttr = &unix.SysProcAttr{Ptrace: true, Pdeathsig: unix.SIGKILL, Setpgid: true}
 	code := make(chan int, 1)
 	failed := make(chan error, 1)
 	go func() {
@@ -110,7 +110,8 @@ func (t *tracer) run() (code int, err error) {
 		return 0, err
 	}
 	for {
-		thread, err := unix.Wait4(-1, &status, unix.WALL|unix.WNOTHREAD, nil)
+		// The group is the process's own: this thread may have other children.
+		thread, err := unix.Wait4(-t.pid, &status, unix.WALL|unix.WNOTHREAD, nil)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
