@@ -63,6 +63,9 @@ type Journal struct {
 	Database *shadow.Shadow `json:"database,omitempty"`
 	Address  string         `json:"address,omitempty"` // of its server, for messages
 	Trees    []Tree         `json:"trees,omitempty"`   // in the order of the switch
+	// Undoing says that somebody asked for the way back; otherwise Reverting is
+	// a switch that failed and took itself back.
+	Undoing bool `json:"undoing,omitempty"`
 	// Maintenance says that users may be kept out by this run.
 	Maintenance bool   `json:"maintenance,omitempty"`
 	Safety      string `json:"safety_backup,omitempty"` // its id

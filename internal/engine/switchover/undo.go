@@ -111,10 +111,13 @@ func (r *Earlier) Resume(ctx context.Context) (*Outcome, error) {
 		case journal.Building:
 			c.Out.Run = ""
 			return errors.Join(c.lift(ctx), c.discard(ctx))
-		case journal.Switching:
-			return c.through(ctx, c.forward, journal.Switched)
 		case journal.Reverting:
-			return c.through(ctx, c.backward, journal.Reverted)
+			if c.Journal.Undoing {
+				return c.through(ctx, c.backward, journal.Reverted)
+			}
+			fallthrough
+		case journal.Switching:
+			return c.through(ctx, c.onward, journal.Switched)
 		case journal.Switched, journal.Reverted:
 			if err := c.load(); err != nil {
 				return err
@@ -140,8 +143,19 @@ func (r *Earlier) Undo(ctx context.Context) (*Outcome, error) {
 			}
 			return errors.Join(c.lift(ctx), c.Finish(ctx))
 		}
+		c.Journal.Undoing = true
 		return c.through(ctx, c.backward, journal.Reverted)
 	})
+}
+
+// onward goes on with a switch that was cut short, or that took itself back
+// and was cut short in that.
+func (c *Change) onward(ctx context.Context) error {
+	c.Journal.Phase = journal.Switching
+	if err := c.Journal.Save(); err != nil {
+		return err
+	}
+	return c.forward(ctx)
 }
 
 // Drop removes what is kept of the restore, for good.
@@ -216,7 +230,7 @@ func (c *Change) still(from journal.Phase, err error) error {
 
 // forwardAgain makes the app what it was before an undo that failed.
 func (c *Change) forwardAgain(ctx context.Context, from journal.Phase, err error) error {
-	c.Journal.Phase = journal.Switching
+	c.Journal.Phase, c.Journal.Undoing = journal.Switching, false
 	saved := c.Journal.Save() // on a full disk the journal still says that the app may be mixed
 	if again := c.forward(ctx); again != nil {
 		return c.stuck(errors.Join(err, again, saved))
