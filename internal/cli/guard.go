@@ -82,6 +82,7 @@ type guarded struct {
 	cfg   *config.Config
 	flags guardFlags
 	err   error // of the way back
+	gone  error // why the repository cannot be opened any more; nil: it can
 }
 
 func (s *session) guard(ctx context.Context, name string, command []string, f guardFlags) (err error) {
@@ -145,6 +146,7 @@ func (g *guarded) afterwards(ctx context.Context) error {
 		g.Report.Warnings, err = append(g.Report.Warnings, w), nil
 	}
 	if err != nil && !began { // there is no repository any more
+		g.gone = err
 		e, eerr := s.newEngine(nil, g.cfg, core.NoProgress{})
 		if eerr != nil {
 			return errors.Join(err, eerr)
@@ -255,12 +257,20 @@ func (g *guarded) failure() error {
 		e.Hint = core.HintOf(g.err)
 	case guard.NotRestored:
 		e.Message += "; the way back could not be gone, and the app is as the command left it"
-		e.Hint = strings.TrimSpace(core.HintOf(g.err) + "\nthe way back: " + r.WayBack)
+		e.Hint = strings.TrimSpace(core.HintOf(g.err) + "\n" + g.wayBackHint())
 	default:
 		e.Message += "; the app is as the command left it"
-		e.Hint = "the way back: " + r.WayBack
+		e.Hint = g.wayBackHint()
 	}
 	return e
+}
+
+// wayBackHint is the way back, and what stands in it.
+func (g *guarded) wayBackHint() string {
+	if g.gone != nil {
+		return "the repository cannot be opened any more; when it is there again, the way back is: " + g.Report.WayBack
+	}
+	return "the way back: " + g.Report.WayBack
 }
 
 func (g *guarded) tellOutcome() {
