@@ -88,7 +88,9 @@ func (s *session) withMachine(do func(*engine.Engine, *config.Config) error) (er
 
 func (s *session) undo(ctx context.Context, r *switchover.Earlier, yes bool) error {
 	j := r.Journal
-	if !s.printer.JSON() {
+	if j.Phase == journal.Undone || j.Phase == journal.Building { // there is nothing to agree to
+		yes = true
+	} else if !s.printer.JSON() {
 		s.printer.Printf("undo %s:\n", j.Describe())
 		if j.Database != nil {
 			s.printer.Printf("  database %s at %s: %d tables and views become what they were\n", j.Database.Live, j.Address, len(j.Database.Tables))
@@ -96,7 +98,7 @@ func (s *session) undo(ctx context.Context, r *switchover.Earlier, yes bool) err
 		for _, t := range r.Trees() {
 			s.printer.Printf("  %s: %s files change back, %s that it added go, %s that it took away come back\n", t.Component, ui.Count(t.Changed.Files), ui.Count(t.Added.Files), ui.Count(t.Removed.Files))
 		}
-		s.printer.Printf("  what was written since %s is taken away, and kept until backstay undo %s --drop\n", s.printer.Time(since(j)), j.App)
+		s.printer.Printf("  what was written to these since %s is taken away, and kept until backstay undo %s --drop; what was added beside them stays\n", s.printer.Time(since(j)), j.App)
 	}
 	if !yes {
 		if err := s.printer.Confirm(ctx, j.App, "the live app "+j.App+" will be what it was before that restore"); err != nil {
@@ -112,7 +114,11 @@ func (s *session) undo(ctx context.Context, r *switchover.Earlier, yes bool) err
 			s.printer.Printf("%s: nothing live had been changed; what that restore had built is removed\n", done.App)
 			return
 		}
-		s.printer.Printf("%s is what it was before the restore\n", done.App)
+		except := ""
+		if len(done.Warnings) > 0 {
+			except = ", but for what the warnings name"
+		}
+		s.printer.Printf("%s is what it was before the restore%s\n", done.App, except)
 		s.printSwitched(done)
 		s.printer.Printf("  what was taken away is kept (%s); backstay undo %s --drop removes it\n", ui.Size(done.KeptBytes), done.App)
 		s.printOutcome(done)
@@ -186,16 +192,11 @@ func (s *session) warnUnfinished(stateDir string) error {
 		if j == nil || !j.Unfinished() {
 			continue
 		}
-		message := j.Describe() + " was cut short; "
-		switch {
-		case j.Mixed():
-			message += "the app may be half restored: "
-		case j.Phase == journal.Building:
-			message += "nothing live was changed: "
-		default:
-			message += "the app is switched, and steps are left to do: "
+		if engine.Holder(stateDir, app) != "" {
+			continue // it is not cut short: somebody works on it
 		}
-		s.printer.Warn(core.Warning{Code: "unfinished", Object: "app " + app, Message: message + "backstay restore --resume " + app})
+		what, line := j.Left()
+		s.printer.Warn(core.Warning{Code: "unfinished", Object: "app " + app, Message: what + ": " + line})
 	}
 	return nil
 }

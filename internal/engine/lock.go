@@ -77,6 +77,20 @@ func (e *Engine) LockApp(ctx context.Context, app, doing string, wait bool) (*Ap
 	return &AppLock{f: f}, nil
 }
 
+// Holder says which operation works on an app right now; "": none.
+func Holder(stateDir, app string) string {
+	path := filepath.Join(stateDir, "locks", app+".lock")
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }() // lets go of the lock, when it was free
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		return readHolder(path)
+	}
+	return ""
+}
+
 func writeHolder(f *os.File, text string) error {
 	if err := f.Truncate(0); err != nil {
 		return err

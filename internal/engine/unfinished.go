@@ -11,17 +11,21 @@ import (
 )
 
 // refuseUnfinished fails while the last restore of the app was cut short in
-// its switch: what is live then may be half old, half new, and no backup may
-// take that for the app.
+// its switch, or before its tables had all their names: what is live then may
+// be half old, half new, and no backup may take that for the app.
 func (e *Engine) refuseUnfinished(app string) error {
 	j, err := journal.Newest(e.StateDir, app)
-	if err != nil || j == nil || !j.Mixed() {
+	if err != nil || j == nil || !j.Unsettled() {
 		return err
 	}
+	what, line := j.Left()
+	other := "backstay undo " + app
+	if line == other {
+		other = "backstay restore --resume " + app
+	}
 	return &core.Error{
-		Code: core.CodeUnfinished, Op: "back up app " + app,
-		Message: j.Describe() + " was cut short, so the app may be half restored",
-		Hint:    fmt.Sprintf("backstay restore --resume %s finishes it, backstay undo %s takes it back; if the app is as it should be: backstay backup --ignore-unfinished-restore", app, app),
+		Code: core.CodeUnfinished, Op: "back up app " + app, Message: what,
+		Hint: fmt.Sprintf("%s finishes that; the other way: %s; if the app is as it should be: backstay backup --ignore-unfinished-restore", line, other),
 	}
 }
 

@@ -81,8 +81,11 @@ func checkRestore(e *engine.Engine, app string) []Check {
 		return []Check{failed(app, "last restore", err)}
 	case j == nil:
 		return nil
+	case j.Unfinished() && engine.Holder(e.StateDir, app) != "":
+		return []Check{{App: app, Name: "last restore", Health: Healthy, Message: "under way: " + engine.Holder(e.StateDir, app)}}
 	case j.Unfinished():
-		return []Check{{App: app, Name: "last restore", Health: Broken, Message: j.Describe() + " was cut short", Hint: "backstay restore --resume " + app}}
+		what, line := j.Left()
+		return []Check{{App: app, Name: "last restore", Health: Broken, Message: what, Hint: line}}
 	}
 	return []Check{{
 		App: app, Name: "last restore", Health: Healthy,

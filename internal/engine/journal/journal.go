@@ -66,6 +66,9 @@ type Journal struct {
 	// Undoing says that somebody asked for the way back; otherwise Reverting is
 	// a switch that failed and took itself back.
 	Undoing bool `json:"undoing,omitempty"`
+	// Settled says that the tables have the names of constraints that they had
+	// in the backup, or before it.
+	Settled bool `json:"settled,omitempty"`
 	// Maintenance says that users may be kept out by this run.
 	Maintenance bool   `json:"maintenance,omitempty"`
 	Safety      string `json:"safety_backup,omitempty"` // its id
@@ -102,6 +105,29 @@ func (j *Journal) Mixed() bool { return j.Phase == Switching || j.Phase == Rever
 
 // Unfinished says whether something is left to do.
 func (j *Journal) Unfinished() bool { return j.Phase != Done && j.Phase != Undone }
+
+// Left says of a run that is unfinished what is so and what to type.
+func (j *Journal) Left() (what, line string) {
+	resume, undo := "backstay restore --resume "+j.App, "backstay undo "+j.App
+	switch {
+	case j.Phase == Building:
+		return j.Describe() + " was cut short; nothing live was changed", resume
+	case j.Phase == Switching:
+		return j.Describe() + " was cut short in its switch, so the app may be half restored", resume
+	case j.Phase == Reverting && j.Undoing:
+		return "the undoing of " + j.Describe() + " was cut short, so the app may be half restored", undo
+	case j.Phase == Reverting:
+		return j.Describe() + " failed, and was cut short while it took itself back, so the app may be half restored", undo
+	case j.Phase == Reverted:
+		return j.Describe() + " is undone, and the app is what it was before; its last steps are left", undo
+	}
+	return j.Describe() + " is done, and the app is wholly of that backup; its last steps are left", resume
+}
+
+// Unsettled says whether tables may still have internal names of constraints.
+func (j *Journal) Unsettled() bool {
+	return j.Mixed() || (j.Phase == Switched || j.Phase == Reverted) && j.Database != nil && !j.Settled
+}
 
 // Dir is the folder of the run.
 func (j *Journal) Dir() string { return j.dir }

@@ -241,7 +241,7 @@ func (r *Restore) listBackup(ctx context.Context, dir string) ([]string, error) 
 func (r *Restore) askServer(ctx context.Context, cfg mysql.Config, dry bool) (*preflight.Report, error) {
 	return preflight.Ask(ctx, cfg, preflight.Input{
 		Database: *r.open.Manifest.Database, Index: r.open.Index, Tables: r.db.tables, Read: r.reader(), Plan: r.db.carry,
-		Target: r.db.server, Connections: r.req.Target.Connections, Clean: r.req.Clean, Copy: r.req.ToDatabase != "", DryRun: dry,
+		Target: r.db.server, Connections: r.req.Target.Connections, Clean: r.req.Clean, Keep: r.req.Keep > 0, Warnings: r.open.Manifest.Warnings, Copy: r.req.ToDatabase != "", DryRun: dry,
 	})
 }
 
@@ -282,17 +282,6 @@ func (r *Restore) compareDatabase(ctx context.Context, cfg mysql.Config, report 
 			rows := t.Rows
 			r.Plan.Tables = append(r.Plan.Tables, TableChange{Name: t.Name, Then: &rows, Exact: true, Fate: "added"})
 		}
-	}
-	var extra []string
-	for _, o := range report.Extra {
-		named := o.Kind + " " + o.Name
-		goes := slices.ContainsFunc(report.Findings, func(f core.Finding) bool { return f.Name == "extra-trigger" && f.Object == named })
-		if !goes {
-			extra = append(extra, named)
-		}
-	}
-	if len(extra) > 0 && !r.req.Clean {
-		r.note("extra-objects", "the backup does not have %s: they stay; --clean takes them away", core.Some(extra, 10))
 	}
 	return nil
 }

@@ -67,7 +67,7 @@ func (r *Restore) planDatabase(ctx context.Context) error {
 		return err
 	}
 	if len(report.Live) > 0 {
-		step.Replaces = fmt.Sprintf("tables and objects of the same names; %d tables are there now, others stay", len(report.Live))
+		step.Replaces = fmt.Sprintf("tables and objects of the same names; %d tables are there now, others %s", len(report.Live), r.others())
 		r.Plan.Live = r.Plan.Live || r.req.live()
 	}
 	r.Plan.Steps = append(r.Plan.Steps, step)

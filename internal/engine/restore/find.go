@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine/journal"
 	"github.com/backstay/backstay/internal/mysql/preflight"
 	"github.com/backstay/backstay/internal/profile"
 )
@@ -27,7 +28,7 @@ func Notable(f core.Finding) bool {
 }
 
 func notes() []string {
-	return []string{"incomplete-backup", "partial-backup", "code-stays", "link", "events", "extra-objects", "extra-trigger", "intact", FindingLinks, FindingUnknownOwner, FindingWritesConfig, FindingAccount, "hooks", profile.FindingDepends}
+	return []string{"incomplete-backup", "partial-backup", "code-stays", "link", "events", "extra-objects", "extra-trigger", "intact", "unused-force", "closes-way-back", FindingOtherApp, FindingLinks, FindingUnknownOwner, FindingWritesConfig, FindingAccount, "hooks", profile.FindingDepends}
 }
 
 // note adds something good to know.
@@ -38,6 +39,49 @@ func (r *Restore) note(name, format string, args ...any) {
 // decide adds something that somebody must agree to.
 func (r *Restore) decide(name, format string, args ...any) {
 	r.add(core.Finding{Kind: core.FindingDecision, Name: name, Message: fmt.Sprintf(format, args...)})
+}
+
+// others says what becomes of what the backup does not have.
+func (r *Restore) others() string {
+	if r.req.Clean && !r.req.partial() {
+		return "are taken away"
+	}
+	return "stay"
+}
+
+// findOtherDatabase asks when the configuration of an application that
+// backstay does not know comes back beside a database of another name than it
+// was captured with: it still leads to that one, which may be somebody's live data.
+func (r *Restore) findOtherDatabase() {
+	d := r.open.Manifest.Database
+	if !r.req.live() || r.req.partial() || r.db == nil || d == nil || r.target == nil || r.open.Manifest.Settings["config"] != "" || r.trees[core.ComponentConfig] == nil || r.target.Name == d.Name {
+		return
+	}
+	r.add(core.Finding{
+		Kind: core.FindingDecision, Name: FindingNotConfigured,
+		Message: fmt.Sprintf("the configuration comes back as it was, and may lead to database %s; restored is %s", d.Name, r.target.Name),
+		Hint:    "keep the application closed until its configuration leads to its own database",
+	})
+}
+
+// findEarlier says when this restore closes the way back of an earlier one, and
+// which decisions were named that nobody asks for.
+func (r *Restore) findEarlier() error {
+	for _, name := range r.req.Force {
+		asked := func(f core.Finding) bool { return f.Name == name }
+		if name != profile.FindingCronRunning && !slices.ContainsFunc(r.Plan.Findings, asked) {
+			r.note("unused-force", "--force %s: this plan has no such finding", name)
+		}
+	}
+	if !r.req.live() || r.Plan.App == "" {
+		return nil
+	}
+	j, err := journal.Newest(r.e.StateDir, r.Plan.App)
+	if err != nil || j == nil || j.Phase != journal.Done {
+		return err
+	}
+	r.note("closes-way-back", "%s can still be undone; this restore ends that, and removes what it had kept", j.Describe())
+	return nil
 }
 
 // sortFindings orders the findings, the gravest first, and says what is

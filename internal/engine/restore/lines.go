@@ -7,11 +7,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine/configdiff"
 )
 
 // Bounds of the differences that a plan shows of configuration files.
@@ -59,7 +58,7 @@ func (r *Restore) compareConfig(ctx context.Context) error {
 					return err
 				}
 			}
-			if lines := diffLines(live, then); len(lines) > 0 {
+			if lines := configdiff.Lines(live, then); len(lines) > 0 {
 				c := ConfigChange{Path: filepath.Join(target, rel), Lines: lines}
 				if len(lines) > maxConfigLines {
 					c.Lines, c.More = lines[:maxConfigLines], len(lines)-maxConfigLines
@@ -118,50 +117,4 @@ func readSmall(name string) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(f, maxConfigFile))
 	_ = f.Close() // only read
 	return text, err
-}
-
-// diffLines lists the lines that only one of two texts has, in their order:
-// enough for settings, each of which has a line of its own.
-func diffLines(live, then []byte) []string {
-	if bytes.Equal(live, then) || !utf8.Valid(live) || !utf8.Valid(then) {
-		return nil
-	}
-	a, b := strings.Split(string(live), "\n"), strings.Split(string(then), "\n")
-	return append(only("- ", a, b), only("+ ", b, a)...)
-}
-
-func only(mark string, in, other []string) []string {
-	count := map[string]int{}
-	for _, l := range other {
-		count[strings.TrimSpace(l)]++
-	}
-	var out []string
-	for _, l := range in {
-		l = strings.TrimSpace(l)
-		if count[l]--; count[l] < 0 && l != "" {
-			out = append(out, mark+masked(l))
-		}
-	}
-	return out
-}
-
-var (
-	secretName = regexp.MustCompile(`(?i)pass|pwd|secret|key|token|salt|hash|credential|private|auth|dsn`)
-	separator  = regexp.MustCompile(`=>|=|:|,`)
-	inAddress  = regexp.MustCompile(`://[^/@\s'"]*@`)
-	longWord   = regexp.MustCompile(`[A-Za-z0-9+/=_-]{24,}`)
-)
-
-// masked is a line of a configuration file without what may be a secret: the
-// value of a setting whose name sounds like one, an account in an address, and
-// every long word that could be a key.
-func masked(line string) string {
-	if secretName.MatchString(line) {
-		at := separator.FindStringIndex(line)
-		if at == nil {
-			return "*****"
-		}
-		return line[:at[1]] + " *****"
-	}
-	return longWord.ReplaceAllString(inAddress.ReplaceAllString(line, "://*****@"), "*****")
 }

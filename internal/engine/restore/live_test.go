@@ -336,7 +336,7 @@ func judge(t *testing.T, e *engine.Engine, a *enginetest.App, whole map[string]s
 	r := earlier(t, e, a)
 	began, was := r.Journal.Phase, a.State(t)
 	_, err := e.Backup(t.Context(), a.Target, engine.BackupOptions{Trigger: "test"})
-	if r.Journal.Mixed() {
+	if r.Journal.Unsettled() {
 		enginetest.WantError(t, err, core.CodeUnfinished, "backstay restore --resume shop", "backstay undo shop")
 	} else if err != nil {
 		t.Error(err)
@@ -368,6 +368,16 @@ func judge(t *testing.T, e *engine.Engine, a *enginetest.App, whole map[string]s
 	if _, err := e.Backup(t.Context(), a.Target, engine.BackupOptions{Trigger: "test"}); err != nil {
 		t.Errorf("the app cannot be backed up: %v", err)
 	}
+	if done.Run == "" {
+		return
+	}
+	// What was kept of it goes with the next restore, and leaves nothing.
+	again := request(t, e, a)
+	again.Keep = 0
+	if done := run(t, e, again); len(done.Warnings) > 0 {
+		t.Errorf("the next restore: %v", done.Warnings)
+	}
+	nothingLeft(t, a)
 }
 
 func slicesOf(m map[string]string) (keys []string) {

@@ -216,6 +216,10 @@ func Make(ctx context.Context, e *engine.Engine, req Request) (*Restore, error) 
 			return nil, err
 		}
 	}
+	r.findOtherDatabase()
+	if err := r.findEarlier(); err != nil {
+		return nil, err
+	}
 	r.sortFindings()
 	return r, nil
 }
@@ -360,7 +364,7 @@ func (r *Restore) planTree(ctx context.Context, c core.Component) error {
 	for _, place := range slices.Sorted(maps.Keys(p.targets)) {
 		step := Step{Component: c, What: what, Into: p.targets[place], Bytes: bytes}
 		if !emptyDir(step.Into) {
-			step.Replaces = "what is there under the same names; other files stay"
+			step.Replaces = "what is there under the same names; other files " + r.others()
 			r.Plan.Live = r.Plan.Live || r.req.live()
 		}
 		r.Plan.Steps = append(r.Plan.Steps, step)

@@ -44,7 +44,8 @@ func (c *Change) Finish(ctx context.Context) error {
 	c.look(ctx, restored)
 	c.Out.Run = c.Journal.Run
 	c.Journal.Ended = c.E.Clock.Now()
-	if whole {
+	// A step that fails after the way back must not keep that from having ended.
+	if whole || c.Journal.Phase == journal.Reverted {
 		c.Journal.Phase = map[journal.Phase]journal.Phase{journal.Switched: journal.Done, journal.Reverted: journal.Undone}[c.Journal.Phase]
 	} else {
 		c.Out.Next = append(c.Out.Next, fmt.Sprintf("when what the warnings name is put right, run the steps again: backstay restore --resume %s; or go back: backstay undo %s", c.Journal.App, c.Journal.App))
@@ -110,7 +111,7 @@ func (c *Change) settle(ctx context.Context) error {
 	}
 	warnings, err := c.Journal.Database.Settle(ctx, c.Config, c.Journal.Save)
 	c.Out.Warnings = append(c.Out.Warnings, warnings...)
-	if err != nil {
+	if c.Journal.Settled = err == nil; err != nil {
 		return &core.Error{
 			Code: core.CodeUnfinished, Op: "restore app " + c.Journal.App, Message: "the app is switched and works, but its tables do not have all their final names of constraints yet", Err: errors.Join(err, c.Journal.Save()),
 			Hint: "backstay restore --resume " + c.Journal.App,
@@ -173,11 +174,7 @@ func (c *Change) Keep(ctx context.Context, keep time.Duration, earlier []*journa
 			continue
 		}
 		old := c.earlier(j)
-		err := old.load()
-		if err == nil {
-			err = old.drop(ctx)
-		}
-		if err != nil {
+		if err := old.drop(ctx); err != nil {
 			c.warn("kept", j.App, "what an earlier restore had kept could not be removed: %v; the next restore tries again", err)
 		}
 	}
@@ -220,15 +217,23 @@ func (c *Change) keptBytes(ctx context.Context) int64 {
 	return total
 }
 
-// drop removes what is kept, for good.
+// drop removes what is kept, for good: the tables first, since the files are
+// what tells that there is something to remove.
 func (c *Change) drop(ctx context.Context) error {
-	for _, t := range c.Trees {
-		if err := exchange.Drop(t); err != nil {
+	if db := c.Journal.Database; db != nil {
+		if err := errors.Join(db.DropNew(ctx, c.Config), db.DropKept(ctx, c.Config)); err != nil {
 			return err
 		}
 	}
-	if db := c.Journal.Database; db != nil {
-		if err := errors.Join(db.DropNew(ctx, c.Config), db.DropKept(ctx, c.Config)); err != nil {
+	for _, t := range c.Journal.Trees {
+		built, err := exchange.Load(t.MovesFile)
+		if core.CodeOf(err) == core.CodeNotFound { // an earlier try has removed it
+			continue
+		}
+		if err == nil {
+			err = exchange.Drop(built)
+		}
+		if err != nil {
 			return err
 		}
 	}

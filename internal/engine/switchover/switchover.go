@@ -215,7 +215,7 @@ func (c *Change) SwitchOver(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	c.E.Progress.Stage("switch", 0)
 	c.E.Progress.Item("users are out")
-	c.Journal.Phase = journal.Switching
+	c.Journal.Phase, c.Journal.Settled = journal.Switching, false
 	if err := c.Journal.Save(); err != nil {
 		c.Journal.Phase = journal.Building
 		return c.Abandon(ctx, errors.Join(err, c.letIn()))
@@ -272,7 +272,7 @@ func (c *Change) forward(ctx context.Context) error {
 
 // backward takes everything back, whatever was switched before.
 func (c *Change) backward(ctx context.Context) error {
-	c.Journal.Phase = journal.Reverting
+	c.Journal.Phase, c.Journal.Settled = journal.Reverting, false
 	// On a full disk the journal still says that the app may be mixed.
 	saved := c.Journal.Save()
 	for _, t := range slices.Backward(c.Trees) {

@@ -151,7 +151,7 @@ func (r *Earlier) Undo(ctx context.Context) (*Outcome, error) {
 // onward goes on with a switch that was cut short, or that took itself back
 // and was cut short in that.
 func (c *Change) onward(ctx context.Context) error {
-	c.Journal.Phase = journal.Switching
+	c.Journal.Phase, c.Journal.Settled = journal.Switching, false
 	if err := c.Journal.Save(); err != nil {
 		return err
 	}
@@ -169,9 +169,6 @@ func (r *Earlier) Drop(ctx context.Context) (*Outcome, error) {
 				Code: core.CodeUnfinished, Op: "drop what is kept of app " + c.Journal.App, Message: c.Journal.Describe() + " was cut short, so what is kept may be needed",
 				Hint: fmt.Sprintf("backstay restore --resume %s finishes it, backstay undo %s takes it back", c.Journal.App, c.Journal.App),
 			}
-		}
-		if err := c.load(); err != nil {
-			return err
 		}
 		return c.drop(ctx)
 	})
