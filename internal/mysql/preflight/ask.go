@@ -41,6 +41,7 @@ type asker struct {
 	// triggers says that tables which are restored or replaced have triggers,
 	// views that views are replaced.
 	triggers, views bool
+	orphans         []Object // triggers that the backup does not have, of tables that are replaced
 
 	texts map[string]string // path in the backup → the statement that will be run; empty without Input.Read
 }
@@ -69,7 +70,7 @@ func (a *asker) ask(ctx context.Context) (_ *Report, err error) {
 	defer func() { err = errors.Join(err, a.c.Close()) }()
 	a.r = &Report{Findings: []core.Finding{}, FreeBytes: -1, OtherSessions: -1}
 	for _, step := range []func(context.Context) error{
-		a.learn, a.choose, a.listLive,
+		a.learn, a.choose, a.listLive, a.findExtra,
 		a.findServer, a.findWritable, a.findCluster, a.findSettings, a.findDefinitions, a.findHistory,
 		a.findDefiners, a.findUnreadable, a.findOutside, a.findSessions, a.findSpace, a.findRights,
 	} {

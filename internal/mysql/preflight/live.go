@@ -64,11 +64,12 @@ func (a *asker) listLive(ctx context.Context) error {
 			inBackup[o.Kind+" "+a.key(o.Name)] = true
 		}
 	}
-	extra := func(kind, name string) {
-		named := kind == "table" || kind == "view" || kind == "sequence"
-		if named && !strings.HasPrefix(a.key(name), a.key(a.in.Database.Prefix)) || ours(name) || len(a.in.Tables) > 0 {
+	// What is the app's begins with its prefix; a trigger belongs to its table.
+	extra := func(kind, name, owner string) {
+		if !strings.HasPrefix(a.key(owner), a.key(a.in.Database.Prefix)) || ours(name) || len(a.in.Tables) > 0 {
 			return
 		}
+		named := kind == "table" || kind == "view" || kind == "sequence"
 		kinds := []string{kind}
 		if named { // what has the name of another kind is replaced by it
 			kinds = []string{"table", "view", "sequence"}
@@ -82,13 +83,13 @@ func (a *asker) listLive(ctx context.Context) error {
 		switch r[1].Text {
 		case "VIEW", "SYSTEM VIEW":
 			a.views = a.views || inBackup["view "+a.key(name)] || a.in.Clean && !ours(name)
-			extra("view", name)
+			extra("view", name, name)
 			continue
 		case "SEQUENCE":
-			extra("sequence", name)
+			extra("sequence", name, name)
 			continue
 		}
-		extra("table", name)
+		extra("table", name, name)
 		if ours(name) {
 			continue
 		}
@@ -132,7 +133,7 @@ func parse(number string) int64 {
 
 // listCode lists routines, events and triggers. A trigger that is not in the
 // backup goes with its table when that is replaced.
-func (a *asker) listCode(ctx context.Context, extra func(kind, name string)) error {
+func (a *asker) listCode(ctx context.Context, extra func(kind, name, owner string)) error {
 	schema := mysql.QuoteText(a.name)
 	for _, query := range []string{
 		"SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA=" + schema,
@@ -148,14 +149,16 @@ func (a *asker) listCode(ctx context.Context, extra func(kind, name string)) err
 		}
 		for _, r := range rows {
 			kind, name := strings.ToLower(r[0].Text), r[1].Text
-			extra(kind, name)
 			if kind != "trigger" {
+				extra(kind, name, name)
 				continue
 			}
+			extra(kind, name, r[2].Text)
 			gone := slices.ContainsFunc(a.tables, func(t core.Table) bool { return a.key(t.Name) == a.key(r[2].Text) })
 			kept := slices.ContainsFunc(a.objects, func(o core.SchemaObject) bool { return o.Kind == "trigger" && strings.EqualFold(o.Name, name) })
 			a.triggers = a.triggers || gone
 			if gone && !kept && !ours(name) {
+				a.orphans = append(a.orphans, Object{kind, name})
 				a.fine("extra-trigger", "trigger "+name, "the backup does not have it; it goes with the table %s that is replaced", r[2].Text)
 			}
 		}

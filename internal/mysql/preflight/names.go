@@ -23,6 +23,8 @@ func Meanings() []Meaning {
 		{"database", kinds(fine), "Whether the database is there, with how many tables, or will be made."},
 		{"live-size", kinds(fine), "The server takes too long to say how large its tables are, or what else is in the database."},
 		{"extra-trigger", kinds(fine), "A trigger that the backup does not have stands at a table that is replaced, and goes with it."},
+		{"extra-objects", kinds(fine), "What the app has in the database and the backup does not: it stays, or is taken away with --clean."},
+		{"incomplete-backup", kinds(decision), "Something would be taken away that the backup may lack only because the account that made it could not read it."},
 		{"server-version", kinds(fine, rewrite), "Vendor and version of the server, and of the one that the backup is of. Rewrite: it is another vendor's, or older, and definitions are carried by the rules of cross-restore.md."},
 		{"name-case", kinds(fine), "The case of table names counts as at the origin. Where it does not, the rule \"name\" of cross-restore.md says what follows."},
 		{"server-mode", kinds(fine), "The server's sql_mode; a restore sets its own."},

@@ -36,6 +36,10 @@ type Input struct {
 	Connections int
 	// Clean says that what the backup does not have is taken away too.
 	Clean bool
+	// Keep says that what is taken away is kept for undo.
+	Keep bool
+	// Warnings are the backup's: what it may lack although it was there.
+	Warnings []core.Warning
 	// Copy says that the database is restored beside the live one, with its
 	// events disabled.
 	Copy bool

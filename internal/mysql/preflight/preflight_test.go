@@ -236,6 +236,61 @@ func TestDatabaseThatIsNotThere(t *testing.T) {
 	clean(t)
 }
 
+// TestTakenAway: each object that goes is named, and what the backup may lack
+// although it was there is asked about.
+func TestTakenAway(t *testing.T) {
+	cfg, in := of(t, everything...)
+	mysqltest.ExecOn(t, cfg, "CREATE TABLE later (id INT PRIMARY KEY)", "CREATE VIEW w AS SELECT 1", "CREATE PROCEDURE q() SELECT 1", "CREATE FUNCTION g() RETURNS INT RETURN 1",
+		"CREATE EVENT later ON SCHEDULE EVERY 1 DAY DISABLE DO SELECT 1", "CREATE TRIGGER other AFTER INSERT ON t FOR EACH ROW SET @y=1", "CREATE TRIGGER third AFTER INSERT ON later FOR EACH ROW SET @y=1")
+	const names = "the backup does not have event later, function g, procedure q, table later, trigger third, view w: they "
+	wants(t, ask(t, cfg, in), core.FindingFine, "extra-objects", "", names+"stay; --clean takes them away")
+	in.Clean = true
+	wants(t, ask(t, cfg, in), core.FindingFine, "extra-objects", "", names+"are taken away, and not kept")
+	in.Keep = true
+	r := ask(t, cfg, in)
+	wants(t, r, core.FindingFine, "extra-objects", "", names+"are taken away, and kept for undo")
+	wants(t, r, core.FindingFine, "extra-trigger", "trigger other", "goes with the table t")
+	onlyFine(t, r)
+	for _, c := range []struct {
+		warning core.Warning
+		clean   bool
+		missed  string // "": nobody needs to be asked
+	}{
+		{core.Warning{Code: "unreadable", Object: "procedure q"}, true, "procedure q"},
+		{core.Warning{Code: "unreadable", Object: "procedure q"}, false, ""},
+		{core.Warning{Code: "unreadable", Object: "procedure another"}, true, ""},
+		{core.Warning{Code: "unreadable", Object: "function q"}, true, ""},
+		{core.Warning{Code: "new-table", Object: "table later"}, true, "table later"},
+		{core.Warning{Code: "not-visible", Object: "events"}, true, "event later"},
+		{core.Warning{Code: "not-visible", Object: "tables"}, true, "table later, view w"},
+		{core.Warning{Code: "not-visible", Object: "triggers"}, true, "trigger other, trigger third"},
+		{core.Warning{Code: "not-visible", Object: "triggers"}, false, "trigger other"}, // it goes with its table
+		{core.Warning{Code: "empty", Object: "database wiki"}, true, "trigger other, event later, function g, procedure q, table later, trigger third, view w"},
+		{core.Warning{Code: "empty", Object: "files"}, true, ""},
+		{core.Warning{Code: "unreadable", Object: "/srv/wiki/uploads/a.txt"}, true, ""},
+		{core.Warning{Code: "history", Object: "table later"}, true, ""},
+	} {
+		in.Warnings, in.Clean = []core.Warning{c.warning}, c.clean
+		r := ask(t, cfg, in)
+		if c.missed == "" {
+			onlyFine(t, r)
+			continue
+		}
+		wants(t, r, core.FindingDecision, "incomplete-backup", c.missed, "could not hold everything")
+		for _, f := range r.Findings {
+			if f.Name == "incomplete-backup" && f.Object != c.missed {
+				t.Errorf("%+v: asks about %s, want %s", c.warning, f.Object, c.missed)
+			}
+		}
+	}
+	in.Copy, in.Clean = true, true
+	for _, f := range ask(t, cfg, in).Findings {
+		if f.Name == "extra-objects" || f.Name == "incomplete-backup" {
+			t.Errorf("a copy takes nothing away: %+v", f)
+		}
+	}
+}
+
 func TestLiveAndExtra(t *testing.T) {
 	cfg, in := of(t, everything...)
 	mysqltest.ExecOn(t, cfg, "CREATE TABLE later (id INT PRIMARY KEY) ENGINE=MyISAM", "INSERT INTO later VALUES (1),(2)", "CREATE VIEW w AS SELECT 1", "CREATE PROCEDURE q() SELECT 1",
@@ -257,6 +312,9 @@ func TestLiveAndExtra(t *testing.T) {
 	in.Database.Prefix = "t"
 	if r = ask(t, cfg, in); slices.Contains(r.Extra, preflight.Object{Kind: "table", Name: "later"}) {
 		t.Error("what is not the app's is said not to be in the backup")
+	}
+	if slices.Contains(r.Extra, preflight.Object{Kind: "procedure", Name: "q"}) || !slices.Contains(r.Extra, preflight.Object{Kind: "trigger", Name: "other"}) {
+		t.Errorf("a routine is the app's by its name, a trigger by its table's: %+v", r.Extra)
 	}
 	in.Tables = []string{"t"}
 	if r = ask(t, cfg, in); r.Extra != nil || len(r.Live) != 3 {
