@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,8 +22,9 @@ const HookTimeout = 10 * time.Minute
 const hookOutput = 2000
 
 // RunHooks runs commands one after the other with /bin/sh -c, in the app's root
-// folder where it has one, with BACKSTAY_APP and BACKSTAY_ROOT set. setting is
-// the key in backstay.yaml that they stand under, for messages. The first that
+// folder where it has one, with BACKSTAY_APP and BACKSTAY_ROOT set and without
+// the variables of app.PasswordEnv. setting is the key in backstay.yaml that
+// they stand under, for messages. The first that
 // fails ends the row. What they print is thrown away but for the end of it in
 // an error.
 func RunHooks(ctx context.Context, app App, setting string, commands []string) error {
@@ -42,7 +44,7 @@ func runHook(ctx context.Context, app App, command string, timeout time.Duration
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
 	cmd.Dir = app.Root
-	cmd.Env = append(os.Environ(), "BACKSTAY_APP="+app.Name, "BACKSTAY_ROOT="+app.Root)
+	cmd.Env = append(without(os.Environ(), app.PasswordEnv), "BACKSTAY_APP="+app.Name, "BACKSTAY_ROOT="+app.Root)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 2 * time.Second
@@ -63,6 +65,14 @@ func runHook(ctx context.Context, app App, command string, timeout time.Duration
 		return err
 	}
 	return nil
+}
+
+// without returns environ without the variables called names.
+func without(environ, names []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(e string) bool {
+		name, _, _ := strings.Cut(e, "=")
+		return slices.Contains(names, name)
+	})
 }
 
 // tail keeps the end of what is written to it.

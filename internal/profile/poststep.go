@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,12 +20,22 @@ import (
 
 // PostStep is a command that a restore runs at its end.
 type PostStep struct {
-	Name     string        // short, for lists and the journal: "compile"
-	Why      string        // what it is for, in a sentence without a full stop
-	Argv     []string      // program and arguments; no secrets
-	Dir      string        // it runs here
-	Env      []string      // "NAME=value", added to the environment
-	As       string        // the owner of this path runs it; "": the user of this process
+	Name string   // short, for lists and the journal: "compile"
+	Why  string   // what it is for, in a sentence without a full stop
+	Argv []string // program and arguments; no secrets
+	Dir  string   // it runs here
+	Env  []string // "NAME=value", added to the environment; no secrets
+	// As is a path below Dir: its owner runs the step, which is the application's
+	// own code. Where that is root, and others than root can write the code, it
+	// is the owner of Dir, and where that is root too, nobody. "": the user of
+	// this process.
+	As string
+	// Data are paths below Dir, relative to it, of which nothing is executed:
+	// the code is root's alone also where others can write there.
+	Data []string
+	// Withhold are names of environment variables that the step does not get.
+	// One with As gets a few names only.
+	Withhold []string
 	Required bool          // without it the application does not work
 	Timeout  time.Duration // 0: HookTimeout
 	// Shows is text that the output holds when it worked: some scripts end with
@@ -44,7 +54,10 @@ type StepResult struct {
 // MaxStepOutput is how many bytes of a step's output are kept, from its end.
 const MaxStepOutput = 64 << 10
 
-// ByHand is the step as a line to be typed by the user of this process.
+// ByHand is the step as a line to be typed by the user of this process. A line
+// that runs the application's code as root is there only where nobody else can
+// write that code; who runs it otherwise, and is not known, is left to be put
+// in.
 func (s PostStep) ByHand() string {
 	words := make([]string, 0, len(s.Argv)+len(s.Env)+1)
 	if len(s.Env) > 0 {
@@ -53,77 +66,57 @@ func (s PostStep) ByHand() string {
 	for _, w := range append(append([]string{}, s.Env...), s.Argv...) {
 		words = append(words, ShellQuote(w))
 	}
-	line := strings.Join(words, " ")
+	line, dir := strings.Join(words, " "), s.Dir
 	if s.As != "" {
-		line = AsOwner(s.As, line)
+		r, err := s.runner()
+		if err != nil {
+			r, err = s.appOwner()
+		}
+		switch {
+		case err != nil:
+			line = lineForSomebody(line)
+		case r.uid == 0: // the folder that was looked at, whatever becomes of links to it
+			line, dir = r.line(line), r.dir
+		default:
+			line = r.line(line)
+		}
 	}
-	if s.Dir != "" {
-		line = "cd " + ShellQuote(s.Dir) + " && " + line
+	if dir != "" {
+		line = "cd " + ShellQuote(dir) + " && " + line
 	}
 	return line
 }
 
 // CannotRun says why this process cannot run the step itself, "" when it can:
-// its program is missing, or only root could become its user.
+// its program is missing, only root could become its user, or it is not clear
+// who may run it.
 func (s PostStep) CannotRun() string {
-	if len(s.Argv) == 0 {
-		return "there is no command"
-	}
-	if _, err := exec.LookPath(s.Argv[0]); err != nil {
-		return "there is no program " + s.Argv[0] + " here"
-	}
-	if _, err := s.identity(); err != nil {
+	if _, _, err := s.prepare(); err != nil {
 		return err.Error()
 	}
 	return ""
 }
 
-// identity is who runs the step; nil: the user of this process.
-func (s PostStep) identity() (*syscall.SysProcAttr, error) {
-	own := &syscall.SysProcAttr{Setpgid: true}
+// prepare decides who runs the step, and where.
+func (s PostStep) prepare() (attr *syscall.SysProcAttr, dir string, err error) {
+	if len(s.Argv) == 0 {
+		return nil, "", errors.New("there is no command")
+	}
+	if _, err := exec.LookPath(s.Argv[0]); err != nil {
+		return nil, "", fmt.Errorf("there is no program %s here", s.Argv[0])
+	}
 	if s.As == "" {
-		return own, nil
+		return &syscall.SysProcAttr{Setpgid: true}, s.Dir, nil
 	}
-	info, err := os.Stat(s.As)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s is not there, whose owner would run it", s.As)
-	}
-	if err != nil {
-		return nil, err
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
+	r, err := s.runner()
 	switch {
-	case !ok:
-		return nil, fmt.Errorf("the owner of %s is not known on this system", s.As)
-	case int(stat.Uid) == os.Geteuid():
-		return own, nil
-	case os.Geteuid() != 0:
-		return nil, fmt.Errorf("it is for %s to run, the owner of %s", userName(stat.Uid), s.As)
+	case err != nil:
+		return nil, "", err
+	case !r.own() && os.Geteuid() != 0:
+		return nil, "", fmt.Errorf("it is for %s to run, the owner of %s", userName(r.uid), s.As)
 	}
-	own.Credential = &syscall.Credential{Uid: stat.Uid, Gid: stat.Gid}
-	if found, err := user.LookupId(strconv.Itoa(int(stat.Uid))); err == nil {
-		if gid, err := strconv.ParseUint(found.Gid, 10, 32); err == nil {
-			own.Credential.Gid = uint32(gid)
-		}
-		ids, err := found.GroupIds()
-		if err != nil {
-			return nil, fmt.Errorf("learn the groups of %s: %w", found.Username, err)
-		}
-		for _, id := range ids {
-			if gid, err := strconv.ParseUint(id, 10, 32); err == nil {
-				own.Credential.Groups = append(own.Credential.Groups, uint32(gid))
-			}
-		}
-	}
-	return own, nil
-}
-
-func userName(uid uint32) string {
-	id := strconv.Itoa(int(uid))
-	if found, err := user.LookupId(id); err == nil {
-		return found.Username
-	}
-	return "user " + id
+	attr, err = r.attributes()
+	return attr, r.dir, err
 }
 
 // RunPostStep runs the step, with q for Prove (nil: it is not asked), and
@@ -136,12 +129,9 @@ func RunPostStep(ctx context.Context, s PostStep, q Querier, out io.Writer) (Ste
 	fail := func(code core.Code, message string, err error) (StepResult, error) {
 		return result, &core.Error{Code: code, Op: "run " + s.Name, Message: message, Err: err, Hint: "by hand: " + s.ByHand()}
 	}
-	if why := s.CannotRun(); why != "" {
-		return fail(core.CodeUnsupported, why, nil)
-	}
-	attr, err := s.identity()
+	attr, dir, err := s.prepare()
 	if err != nil {
-		return fail(core.CodeUnsupported, "", err)
+		return fail(core.CodeUnsupported, err.Error(), nil)
 	}
 	timeout := s.Timeout
 	if timeout <= 0 {
@@ -150,7 +140,7 @@ func RunPostStep(ctx context.Context, s PostStep, q Querier, out io.Writer) (Ste
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	cmd := exec.CommandContext(limited, s.Argv[0], s.Argv[1:]...)
-	cmd.Dir, cmd.Env, cmd.SysProcAttr = s.Dir, stepEnvironment(s, attr), attr
+	cmd.Dir, cmd.Env, cmd.SysProcAttr = dir, s.environment(attr.Credential), attr
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 2 * time.Second
 	printed := &tail{limit: MaxStepOutput}
@@ -181,31 +171,51 @@ func RunPostStep(ctx context.Context, s PostStep, q Querier, out io.Writer) (Ste
 	return result, nil
 }
 
+// What an error quotes of a step's output; StepResult has more of it.
+const (
+	quotedBytes = 500
+	quotedLines = 5
+)
+
 // lastWords is the end of what a command printed, for a message.
 func lastWords(output string) string {
 	text := strings.TrimSpace(output)
-	if len(text) > hookOutput {
-		text = strings.ToValidUTF8(text[len(text)-hookOutput:], "?")
+	if len(text) > quotedBytes {
+		text = strings.ToValidUTF8(text[len(text)-quotedBytes:], "?")
 	}
+	lines := strings.Split(text, "\n")
+	text = strings.Join(lines[max(0, len(lines)-quotedLines):], "\n")
 	if text == "" {
 		return "it printed nothing"
 	}
 	return text
 }
 
-// stepEnvironment leaves out what may hold backstay's own passwords, and says
-// who runs the command where that is somebody else.
-func stepEnvironment(s PostStep, attr *syscall.SysProcAttr) []string {
+// environment is what the command gets of this process's environment. An
+// application's own code gets a few names and nothing else: others can write
+// it, and what else there is may be the password of the repository, under
+// whatever name.
+func (s PostStep) environment(other *syscall.Credential) []string {
+	if s.As == "" {
+		env := slices.DeleteFunc(without(os.Environ(), s.Withhold), func(e string) bool { return strings.HasPrefix(e, "BACKSTAY_") })
+		return append(env, s.Env...)
+	}
+	uid := os.Geteuid()
+	if other != nil {
+		uid = int(other.Uid)
+	}
 	var env []string
 	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, "BACKSTAY_") {
+		name, _, _ := strings.Cut(e, "=")
+		switch {
+		case name == "PATH", name == "LANG", name == "LANGUAGE", strings.HasPrefix(name, "LC_"), name == "TZ":
+			env = append(env, e)
+		case name == "TMPDIR" && other == nil: // it may be one's own
 			env = append(env, e)
 		}
 	}
-	if attr.Credential != nil {
-		if found, err := user.LookupId(strconv.Itoa(int(attr.Credential.Uid))); err == nil {
-			env = append(env, "HOME="+found.HomeDir, "USER="+found.Username, "LOGNAME="+found.Username)
-		}
+	if found, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		env = append(env, "HOME="+found.HomeDir, "USER="+found.Username, "LOGNAME="+found.Username)
 	}
 	return append(env, s.Env...)
 }
@@ -229,13 +239,14 @@ func (w *shown) Write(p []byte) (int, error) {
 	return w.kept.Write(p)
 }
 
-// HookSteps makes steps of the app's hooks after_restore.
+// HookSteps makes steps of the app's hooks after_restore. As all hooks they run
+// as the user of this process.
 func HookSteps(app App) []PostStep {
 	var steps []PostStep
 	for i, command := range app.Hooks.AfterRestore {
 		steps = append(steps, PostStep{
 			Name: fmt.Sprintf("hooks.after_restore[%d]", i), Why: "backstay.yaml asks for it", Argv: []string{"/bin/sh", "-c", command},
-			Dir: app.Root, Env: []string{"BACKSTAY_APP=" + app.Name, "BACKSTAY_ROOT=" + app.Root}, Required: true,
+			Dir: app.Root, Env: []string{"BACKSTAY_APP=" + app.Name, "BACKSTAY_ROOT=" + app.Root}, Required: true, Withhold: app.PasswordEnv,
 		})
 	}
 	return steps

@@ -66,6 +66,9 @@ type App struct {
 	Exclude     []string // globs relative to Root
 	Hooks       Hooks
 	URL         string // where the application answers; "": what the profile finds
+	// PasswordEnv names the environment variables that hold passwords of any app
+	// or repository of the configuration: hooks do not get them.
+	PasswordEnv []string
 }
 
 // Database is what is given about the database. Fields that are "" or 0 are not

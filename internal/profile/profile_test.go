@@ -321,9 +321,35 @@ func TestHookTimeout(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "did not end within 10ms") {
 		t.Errorf("got %v", err)
 	}
+	// What it started ends with it.
+	root := t.TempDir()
+	err = runHook(t.Context(), App{Root: root}, "sleep 600 & echo $! >pid; wait", time.Second)
+	if err == nil || !strings.Contains(err.Error(), "did not end within") {
+		t.Errorf("got %v", err)
+	}
+	pid, err := os.ReadFile(filepath.Join(root, "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended(t, strings.TrimSpace(string(pid)))
 	// What a hook leaves in the background does not hold the backup up.
 	if err := runHook(t.Context(), App{Root: t.TempDir()}, "sleep 5 >/dev/null 2>&1 &", time.Minute); err != nil {
 		t.Error(err)
+	}
+}
+
+// ended waits until a process has ended; whoever adopted it may not have
+// noticed yet.
+func ended(t *testing.T, pid string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		state, err := os.ReadFile("/proc/" + pid + "/stat")
+		if err != nil || strings.Contains(string(state), ") Z ") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("process %s still runs", pid)
+		}
 	}
 }
 

@@ -163,6 +163,7 @@ func (p Profile) PostSteps(r profile.Restored) []profile.PostStep {
 		steps = append(steps, profile.PostStep{
 			Name: "update-database", Why: fmt.Sprintf("the database is of version %s and the code here expects %s", database, code),
 			Argv: []string{php, "scripts/update_cli.php", "--update_db"}, Dir: r.Root, As: filepath.Join(r.Root, "scripts/update_cli.php"), Required: true,
+			Data: []string{"uploads", "backups"},
 			Prove: func(ctx context.Context, q profile.Querier) error {
 				now := &core.Application{Database: &core.DatabaseSource{Prefix: r.Prefix}, Versions: map[string]string{}}
 				if err := p.Versions(ctx, q, now); err != nil {
