@@ -105,8 +105,19 @@ func (s *session) guard(ctx context.Context, name string, command []string, f gu
 	g := &guarded{Guard: inner, s: s, cfg: cfg, flags: f}
 	defer func() { err = errors.Join(err, g.Release()) }()
 	// The repository is not kept open: the command may take hours.
-	if err := s.withStore(ctx, cfg, func(e *engine.Engine) error { return g.Before(ctx, e) }); err != nil {
+	var notes []string
+	err = s.withStore(ctx, cfg, func(e *engine.Engine) (err error) {
+		if err := g.Before(ctx, e); err != nil {
+			return err
+		}
+		notes, err = g.LookAhead(ctx, e, g.back(), f.onFailure == keepOnFailure)
 		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, n := range notes {
+		s.printer.Infof("%s: %s", name, n)
 	}
 	defer guard.Shield()()
 	b := g.Report.Before
@@ -181,14 +192,18 @@ func (g *guarded) wayBack() string {
 	return line
 }
 
+func (g *guarded) back() guard.Back {
+	settings := restoreSettings(g.cfg, g.Report.App)
+	return guard.Back{Force: g.flags.force, NoSafetyBackup: !settings.SafetyBackup, Keep: settings.Keep}
+}
+
 // decide goes the way back, if somebody wants that.
 func (g *guarded) decide(ctx context.Context, e *engine.Engine) {
 	s, choice := g.s, g.flags.onFailure
 	if choice == keepOnFailure {
 		return
 	}
-	settings := restoreSettings(g.cfg, g.Report.App)
-	back := guard.Back{Force: g.flags.force, NoSafetyBackup: !settings.SafetyBackup, Keep: settings.Keep}
+	back := g.back()
 	if g.Report.After == nil && back.Keep == 0 { // or nothing of what is there now would be left
 		back.Keep = config.DefaultRestore().Keep
 	}
@@ -267,8 +282,11 @@ func (g *guarded) failure() error {
 
 // wayBackHint is the way back, and what stands in it.
 func (g *guarded) wayBackHint() string {
-	if g.gone != nil {
+	switch {
+	case g.gone != nil:
 		return "the repository cannot be opened any more; when it is there again, the way back is: " + g.Report.WayBack
+	case g.Blocked != nil:
+		return "before the command there was no way back, as the warnings say; when what stood in it is gone, or with another account (--database-user), it is: " + g.Report.WayBack
 	}
 	return "the way back: " + g.Report.WayBack
 }

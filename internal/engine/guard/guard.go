@@ -59,7 +59,7 @@ type Report struct {
 	Changes *engine.Difference `json:"changes"`
 	Smoke   Smoke              `json:"smoke"`
 	Outcome Outcome            `json:"outcome"`
-	WayBack string             `json:"way_back,omitempty"` // to be typed
+	WayBack string             `json:"way_back"` // to be typed; "": there is none, or none is needed
 	// Restored is the way back, when it was gone; null otherwise.
 	Restored *restore.Restored `json:"restored"`
 	Warnings []core.Warning    `json:"warnings"`
@@ -82,9 +82,13 @@ type Smoke struct {
 }
 
 // Guard is one command between two backups. Its methods are called in the
-// order Before, Run, After, PlanBack, GoBack, Release, by one goroutine.
+// order Before, LookAhead, Run, After, PlanBack, GoBack, Release, by one
+// goroutine.
 type Guard struct {
 	Report Report
+	// Blocked is why the way back could not have been gone when the command
+	// began; nil: it could have been.
+	Blocked error
 
 	req  Request
 	path string // of the program
@@ -238,7 +242,7 @@ func (g *Guard) smoke(ctx context.Context, line string) {
 	s := &g.Report.Smoke
 	s.Checked = append(s.Checked, "--smoke")
 	_, err := profile.RunPostStep(ctx, profile.PostStep{
-		Name: "--smoke", Argv: []string{"/bin/sh", "-c", line}, Dir: g.app().Root, Env: g.environment(),
+		Name: "--smoke", Argv: []string{"/bin/sh", "-c", line}, Dir: g.app().Root, Env: g.environment(), Withhold: g.app().PasswordEnv,
 	}, nil, nil)
 	if err != nil {
 		s.Problems = append(s.Problems, smoke.Problem{Name: smoke.Command, Message: err.Error()})

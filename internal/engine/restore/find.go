@@ -19,6 +19,9 @@ const (
 	FindingDamaged   = "damaged"          // the backup cannot be read back
 )
 
+// FindingUnusedForce is about what was agreed to in vain.
+const FindingUnusedForce = "unused-force"
+
 func (r *Restore) add(f core.Finding) { r.Plan.Findings = append(r.Plan.Findings, f) }
 
 // Notable says whether a finding is one that a person should read also when
@@ -28,7 +31,7 @@ func Notable(f core.Finding) bool {
 }
 
 func notes() []string {
-	return []string{"incomplete-backup", "partial-backup", "code-stays", "link", "events", "extra-objects", "extra-trigger", "intact", "unused-force", "closes-way-back", FindingOtherApp, FindingLinks, FindingUnknownOwner, FindingWritesConfig, FindingAccount, "hooks", profile.FindingDepends}
+	return []string{"incomplete-backup", "partial-backup", "code-stays", "link", "events", "extra-objects", "extra-trigger", "intact", FindingUnusedForce, "closes-way-back", FindingOtherApp, FindingLinks, FindingUnknownOwner, FindingWritesConfig, FindingAccount, "hooks", profile.FindingDepends}
 }
 
 // note adds something good to know.
@@ -70,7 +73,7 @@ func (r *Restore) findEarlier() error {
 	for _, name := range r.req.Force {
 		asked := func(f core.Finding) bool { return f.Name == name }
 		if name != profile.FindingCronRunning && !slices.ContainsFunc(r.Plan.Findings, asked) {
-			r.note("unused-force", "--force %s: this plan has no such finding", name)
+			r.note(FindingUnusedForce, "--force %s: this plan has no such finding", name)
 		}
 	}
 	if !r.req.live() || r.Plan.App == "" {
