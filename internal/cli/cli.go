@@ -147,6 +147,8 @@ type session struct {
 	printer *ui.Printer
 	ran     string // the command that began; errors from then on are not about usage
 
+	passwordEnv []string // the variables that hold passwords of the configuration
+
 	configPath                            string
 	json, quiet, verbose, noProgress      bool
 	repositoryURL, passwordFile, stateDir string // of restore on a bare machine
@@ -231,6 +233,7 @@ func (s *session) loadConfig() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.passwordEnv = cfg.PasswordEnv()
 	for _, w := range cfg.Warnings {
 		s.printer.Warn(w)
 	}
@@ -355,7 +358,7 @@ func (s *session) target(app *config.App) (engine.Target, error) {
 		App: profile.App{
 			Name: app.Name, Root: app.Root, Environment: app.Environment, Config: app.Config, Exclude: app.Exclude,
 			Database: profile.Database{Host: d.Host, Port: d.Port, Socket: d.Socket, User: d.User, Password: password, Name: d.Name, Prefix: d.Prefix, TLS: d.TLS},
-			Hooks:    profile.Hooks(app.Hooks), URL: app.URL,
+			Hooks:    profile.Hooks(app.Hooks), URL: app.URL, PasswordEnv: s.passwordEnv,
 		},
 	}
 	for _, f := range app.Files {

@@ -8,6 +8,7 @@
 package config
 
 import (
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
@@ -53,6 +54,23 @@ type SecretSource struct {
 // Given says whether the configuration names a secret.
 func (s SecretSource) Given() bool {
 	return !s.Password.Empty() || s.PasswordFile != "" || s.PasswordEnv != ""
+}
+
+// PasswordEnv names the environment variables that hold passwords of the
+// configuration, each once, in the order of the file.
+func (c *Config) PasswordEnv() []string {
+	var names []string
+	add := func(s SecretSource) {
+		if s.PasswordEnv != "" && !slices.Contains(names, s.PasswordEnv) {
+			names = append(names, s.PasswordEnv)
+		}
+	}
+	add(c.Repository.SecretSource)
+	add(c.Defaults.Database.SecretSource)
+	for _, a := range c.Apps {
+		add(a.Database.SecretSource)
+	}
+	return names
 }
 
 // Repository is the `repository` section.

@@ -399,3 +399,17 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestPasswordEnv: all variables that hold passwords are known, each once.
+func TestPasswordEnv(t *testing.T) {
+	app := func(name string) App {
+		return App{Database: Database{SecretSource: SecretSource{PasswordEnv: name}}}
+	}
+	c := Config{
+		Repository: Repository{SecretSource: SecretSource{PasswordEnv: "REPO_PW"}}, Defaults: app("DB_PW"),
+		Apps: []App{app("DB_PW"), app("OTHER_PW"), app("")},
+	}
+	if diff := cmp.Diff([]string{"REPO_PW", "DB_PW", "OTHER_PW"}, c.PasswordEnv()); diff != "" {
+		t.Error(diff)
+	}
+}
