@@ -56,7 +56,7 @@ func (s *session) backupAll(ctx context.Context, e *engine.Engine, chosen []*con
 	for _, app := range chosen {
 		b, err := s.backupOne(ctx, e, app, opt)
 		if err != nil {
-			err = fmt.Errorf("back up app %s: %w", app.Name, err)
+			err = &core.Error{Code: core.CodeOf(err), Op: "back up app " + app.Name, Err: err}
 			failures = append(failures, err)
 			if ctx.Err() != nil {
 				break

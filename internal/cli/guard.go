@@ -240,7 +240,7 @@ func (g *guarded) tell() {
 func (g *guarded) end() error {
 	r, p := g.Report, g.s.printer
 	if g.Failed() {
-		p.Failure(g.failure())
+		p.Failure(g.Failure(g.err, g.gone))
 	}
 	if err := p.Result(map[string]any{"guard": r}, g.tellOutcome); err != nil {
 		return err
@@ -252,43 +252,6 @@ func (g *guarded) end() error {
 		return outcome(core.CodeWarnings.ExitCode())
 	}
 	return nil
-}
-
-// failure says what failed, and what the app is now.
-func (g *guarded) failure() error {
-	r := g.Report
-	what := "it does not work after " + r.Command.Program
-	if r.Command.Exit != 0 {
-		what = r.Command.Program + " failed"
-	}
-	e := &core.Error{Code: core.CodeFailed, Op: "guard app " + r.App, Message: what, Err: g.err}
-	switch r.Outcome {
-	case guard.Unchanged:
-		e.Message += "; the app is what it was before: nothing was changed"
-	case guard.Restored:
-		e.Message += "; the app is what it was before"
-	case guard.Unfinished:
-		e.Message += "; and the way back was cut short, so the app may be half restored"
-		e.Hint = core.HintOf(g.err)
-	case guard.NotRestored:
-		e.Message += "; the way back could not be gone, and the app is as the command left it"
-		e.Hint = strings.TrimSpace(core.HintOf(g.err) + "\n" + g.wayBackHint())
-	default:
-		e.Message += "; the app is as the command left it"
-		e.Hint = g.wayBackHint()
-	}
-	return e
-}
-
-// wayBackHint is the way back, and what stands in it.
-func (g *guarded) wayBackHint() string {
-	switch {
-	case g.gone != nil:
-		return "the repository cannot be opened any more; when it is there again, the way back is: " + g.Report.WayBack
-	case g.Blocked != nil:
-		return "before the command there was no way back, as the warnings say; when what stood in it is gone, or with another account (--database-user), it is: " + g.Report.WayBack
-	}
-	return "the way back: " + g.Report.WayBack
 }
 
 func (g *guarded) tellOutcome() {

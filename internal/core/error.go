@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Code classifies an error for scripts. It decides the exit code and stands in
@@ -64,7 +65,8 @@ type Error struct {
 	Err     error  // the cause; may be nil
 }
 
-// Error returns "op: message: cause", leaving out what is empty.
+// Error returns "op: message: cause", leaving out what is empty, and an op with
+// which the cause begins.
 func (e *Error) Error() string {
 	s := e.Message
 	if e.Err != nil {
@@ -73,7 +75,7 @@ func (e *Error) Error() string {
 		}
 		s += e.Err.Error()
 	}
-	if e.Op != "" {
+	if e.Op != "" && !strings.HasPrefix(s, e.Op+": ") {
 		s = e.Op + ": " + s
 	}
 	return s
