@@ -45,6 +45,12 @@ func (r *Restore) compareTree(ctx context.Context, c core.Component) error {
 	for _, o := range d.Obstacles {
 		r.add(core.Finding{Kind: core.FindingImpossible, Name: o.Code, Object: o.Object, Message: o.Message})
 	}
+	for _, w := range d.Decisions {
+		r.add(core.Finding{
+			Kind: core.FindingDecision, Name: w.Code, Object: w.Object, Message: w.Message,
+			Hint: "look who made the link and where it leads, and point it back, or move the folder back",
+		})
+	}
 	for _, s := range d.Space {
 		r.Plan.Space = append(r.Plan.Space, s)
 		if s.Enough() {

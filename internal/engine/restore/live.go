@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
@@ -142,6 +143,7 @@ func (r *Restore) buildTree(ctx context.Context, c *switchover.Change, component
 		return err
 	}
 	opt.Name, opt.MovesFile = c.Journal.Run, t.MovesFile
+	opt.MovedTargets = slices.Contains(r.req.Force, exchange.MovedTarget)
 	r.e.Progress.Stage("compare and build "+string(component), r.stepBytes(component))
 	opt.Progress = engine.QuietStage(r.e.Progress)
 	built, err := exchange.Build(ctx, r.treeReader(), src.entry, src.extra, opt)

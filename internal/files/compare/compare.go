@@ -37,6 +37,10 @@ type Options struct {
 	MakeRoot func(path string) error
 }
 
+// MovedTarget is the code of a target, or of a link that is followed, which leads to a folder of
+// another owner than at the backup; and of a folder of root's own that would be given away.
+const MovedTarget = "moved-target"
+
 // MaxListed is how many paths a List holds.
 const MaxListed = 200
 
@@ -77,6 +81,8 @@ type Difference struct {
 	// Obstacles keep a restore from succeeding; code "mounted", "immutable", "denied",
 	// "not_owned" or "no_folder"; the message has what to do.
 	Obstacles []core.Warning `json:"obstacles,omitempty"`
+	// Decisions keep a restore from succeeding until somebody agrees; code MovedTarget.
+	Decisions []core.Warning `json:"decisions,omitempty"`
 }
 
 // Denied is what only root could set of a path that stays.
@@ -90,6 +96,7 @@ type Denied struct {
 type Partly struct {
 	Place, Rel string // as in Folder
 	Stat       unix.Stat_t
+	Mark       openat.Mark
 }
 
 // Quick compares without reading contents: by type, size, modification time, mode and
@@ -127,6 +134,7 @@ type Folder struct {
 	Rel      string // real path below the target, "" for the target itself
 	Path     string // in the component, as stored
 	Real     string // absolute, "" for "/"
+	Shown    string // where that really lies, when a link led there; else as Real
 	Followed bool   // it was reached through a link
 	Mount    openat.Mount
 	Entry    core.Entry
@@ -135,6 +143,7 @@ type Folder struct {
 	Set      bool // its owner, mode, time and attributes are the backup's
 	Meta     bool // they differ
 	Stat     unix.Stat_t
+	Mark     openat.Mark
 	Xattrs   map[string][]byte
 	Same     []string // names of files and links that are the same
 	Ctimes   []int64  // when each was last changed in any way, in nanoseconds
@@ -145,7 +154,24 @@ type Folder struct {
 
 // Open opens the folder again, from its target down and through no link but those that
 // are followed.
+//
+// It fails when another folder lies there than the one that was compared.
 func (f *Folder) Open() (int, error) {
+	fd, err := f.open()
+	if err != nil {
+		return -1, err
+	}
+	is, err := openat.MarkOf(fd, "")
+	if err == nil && !is.Is(f.Mark) {
+		err = errors.New("another folder was put there after the restore looked; restore again")
+	}
+	if err != nil {
+		return -1, errors.Join(err, unix.Close(fd))
+	}
+	return fd, nil
+}
+
+func (f *Folder) open() (int, error) {
 	if f.Parent == nil {
 		return openat.DirThroughLinks(unix.AT_FDCWD, f.Root)
 	}
@@ -172,8 +198,9 @@ type Change struct {
 	Path  string  // in the component, as stored; "" with Take
 	Entry core.Entry
 	Extra files.Extra
-	Take  bool // the backup does not have it
-	Had   bool // something is there
-	IsDir bool // what comes, or is taken, is a folder
+	Take  bool        // the backup does not have it
+	Had   bool        // something is there
+	Was   openat.Mark // what is there
+	IsDir bool        // what comes, or is taken, is a folder
 	Real  string
 }

@@ -49,6 +49,7 @@ type extraPath struct {
 	real  string
 	isDir bool
 	files int64 // files and links in it, or 1
+	mark  openat.Mark
 }
 
 // extraFound is what of a path is extra.
@@ -65,6 +66,9 @@ func (c *Result) extra(f *Folder, dir int, owned files.Scope, x extraPath) (foun
 		return extraFound{}, nil
 	}
 	st, err := openat.Lstat(dir, x.name)
+	if err == nil && c.opt.Clean {
+		x.mark, err = openat.MarkOf(dir, x.name)
+	}
 	if openat.IsErrno(err, unix.ENOENT) {
 		return extraFound{}, nil
 	}
@@ -138,7 +142,7 @@ func (c *Result) extra(f *Folder, dir int, owned files.Scope, x extraPath) (foun
 	if found.whole {
 		found.parts = []extraPath{x}
 	} else if c.opt.Clean && slices.ContainsFunc(found.parts, func(p extraPath) bool { return p.dir == rel }) {
-		c.Partly = append(c.Partly, Partly{Place: f.Place, Rel: rel, Stat: st})
+		c.Partly = append(c.Partly, Partly{Place: f.Place, Rel: rel, Stat: st, Mark: x.mark})
 	}
 	return found, nil
 }
@@ -159,11 +163,11 @@ func (c *Result) layered(on openat.Mount, fd int) bool {
 func (c *Result) noteExtra(f *Folder, x extraPath) {
 	if c.opt.Clean {
 		c.seq++
-		c.note(&Change{Seq: c.seq, In: f, Dir: x.dir, Name: x.name, Take: true, Had: true, IsDir: x.isDir, Real: x.real, Entry: core.Entry{Files: x.files}})
+		c.note(&Change{Seq: c.seq, In: f, Dir: x.dir, Name: x.name, Take: true, Had: true, Was: x.mark, IsDir: x.isDir, Real: x.real, Entry: core.Entry{Files: x.files}})
 		return
 	}
 	c.mu.Lock()
-	c.Extra.add(x.real, x.isDir, x.files)
+	c.Extra.add(f.show(x.real), x.isDir, x.files)
 	c.mu.Unlock()
 }
 
@@ -189,12 +193,12 @@ func (c *Result) count() {
 		}
 		switch {
 		case ch.Take:
-			d.Removed.add(ch.Real, ch.IsDir, n)
+			d.Removed.add(ch.In.show(ch.Real), ch.IsDir, n)
 			continue
 		case ch.Had:
-			d.Changed.add(ch.Real, ch.IsDir, n)
+			d.Changed.add(ch.In.show(ch.Real), ch.IsDir, n)
 		default:
-			d.Added.add(ch.Real, ch.IsDir, n)
+			d.Added.add(ch.In.show(ch.Real), ch.IsDir, n)
 		}
 		d.Bytes += ch.Entry.Object.Size
 	}
@@ -203,7 +207,6 @@ func (c *Result) count() {
 			d.Metadata++
 		}
 	}
-	d.Obstacles = c.Obstacles
 }
 
 // measure asks the file systems how much room they have.

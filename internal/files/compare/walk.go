@@ -245,6 +245,9 @@ func (c *Result) place(e core.Entry) error {
 		Place: e.Name, Root: target, Path: e.Name, Real: strings.TrimSuffix(target, "/"), Entry: e, Extra: c.Extras[e.Name],
 		filling: &filling{fd: fd, owned: owned, whole: whole},
 	}
+	if err := c.lead(f, unix.AT_FDCWD, target, made); err != nil {
+		return errors.Join(err, unix.Close(fd))
+	}
 	// Of the folder that is given only the contents are named in the backup,
 	// unless all of it was captured.
 	f.Owned = owned.Whole()
@@ -265,6 +268,7 @@ func (c *Result) missingRoot(e core.Entry, target string) error {
 			return files.Failed("open folder", above, err)
 		}
 		f := &Folder{Place: e.Name, Root: above, Real: strings.TrimSuffix(above, "/"), filling: &filling{fd: fd, whole: true}}
+		f.Shown = f.Real
 		f.Mount, err = openat.MountOf(fd)
 		if err == nil {
 			err = c.added(leaf{In: f, Name: strings.TrimPrefix(target, f.Real+"/"), Path: e.Name, Entry: e, Extra: c.Extras[e.Name]})
@@ -283,6 +287,9 @@ func (c *Result) folder(f *Folder) (err error) {
 	}
 	defer c.done(f)
 	if f.Stat, err = openat.Fstat(f.fd); err != nil {
+		return files.Failed("stat", f.Real, err)
+	}
+	if f.Mark, err = openat.MarkOf(f.fd, ""); err != nil {
 		return files.Failed("stat", f.Real, err)
 	}
 	if f.Mount, err = openat.MountOf(f.fd); err != nil {
@@ -350,7 +357,12 @@ func (c *Result) subfolder(l leaf, whole bool) error {
 	}
 	switch {
 	case err == nil:
-		f.fd = fd
+		f.fd, f.Shown = fd, f.shown()
+		if f.Followed {
+			if err := c.lead(f, in.fd, l.Name, false); err != nil {
+				return errors.Join(err, unix.Close(fd))
+			}
+		}
 		return c.folder(f)
 	case openat.IsErrno(err, unix.ENOENT) && !f.Followed:
 		return c.added(l)
@@ -381,6 +393,7 @@ func (c *Result) compareFolder(f *Folder) {
 	uid, gid := c.Owners.IDs(f.Entry)
 	f.Meta = f.Stat.Mode&0o7777 != files.UnixMode(f.Entry.Mode) || f.Stat.Uid != uid || f.Stat.Gid != gid ||
 		!f.Entry.ModTime.Equal(openat.ModTime(&f.Stat))
+	c.giveAway(f, uid)
 	if c.quick {
 		return
 	}
@@ -478,6 +491,9 @@ func (c *Result) mayMove(ch *Change) error {
 		return nil
 	}
 	st, err := openat.Lstat(ch.In.fd, ch.Name)
+	if err == nil {
+		ch.Was, err = openat.MarkOf(ch.In.fd, ch.Name)
+	}
 	if openat.IsErrno(err, unix.ENOENT) {
 		return nil
 	}

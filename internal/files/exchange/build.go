@@ -43,7 +43,7 @@ func build(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.
 	if err := Abandon(opt.MovesFile); err != nil {
 		return nil, err
 	}
-	b := &builder{opt: opt, file: opt.MovesFile, name: name, byFS: map[openat.Mount]*staging{}, slots: map[*compare.Change]string{}}
+	b := &builder{opt: opt, h: h, file: opt.MovesFile, name: name, stageOf: map[*compare.Folder]*staging{}, slots: map[*compare.Change]string{}}
 	if b.w, err = createLines(opt.MovesFile); err != nil {
 		return nil, files.Failed("write", opt.MovesFile, err)
 	}
@@ -99,6 +99,13 @@ func (b *builder) check(component string) error {
 		}
 		what, hint, _ := strings.Cut(w.Message, "; ")
 		return &core.Error{Code: core.CodeFailed, Op: "restore " + w.Object, Message: what + more, Hint: hint}
+	}
+	if len(c.Decisions) > 0 && !b.opt.MovedTargets {
+		d := c.Decisions[0]
+		return &core.Error{
+			Code: core.CodeDecision, Op: "restore " + d.Object, Message: d.Message,
+			Hint: "if that is what you want, run it again with --force " + d.Code + "; nothing was changed",
+		}
 	}
 	for _, s := range c.Space {
 		if s.Bytes > s.Free {
@@ -225,25 +232,25 @@ func (b *builder) finish(component string) (*Built, error) {
 	labels := labels{}
 	owners := &ownerTree{wanted: len(c.Denied) > 0}
 	for i, s := range b.stages {
-		st, err := openat.Fstat(s.fd)
-		if err != nil {
-			return nil, files.Failed("stat", s.path, err)
-		}
-		built.Stages = append(built.Stages, Stage{Path: s.path, Inode: st.Ino})
+		built.Stages = append(built.Stages, Stage{Path: s.path, Mark: s.mark})
 		for _, ch := range s.changes {
 			m := &move{
 				placePath: placePath{ch.In.Place, rawPath(ch.Dir)}, Name: rawPath(ch.Name), Stage: i, Slot: rawPath(b.slots[ch]),
-				Take: ch.Take, Had: ch.Had, IsDir: ch.IsDir,
+				Take: ch.Take, Had: ch.Had, IsDir: ch.IsDir, Was: ch.Was,
 			}
 			if !ch.Take {
+				if err := labels.give(s.fd, b.slots[ch], ch); err != nil {
+					return nil, err
+				}
+				mark, err := openat.MarkOf(s.fd, b.slots[ch])
+				if err != nil {
+					return nil, files.Failed("stat what was staged for", ch.Real, err)
+				}
 				st, err := openat.Lstat(s.fd, b.slots[ch])
 				if err != nil {
 					return nil, files.Failed("stat what was staged for", ch.Real, err)
 				}
-				m.Inode = st.Ino
-				if err := labels.give(s.fd, b.slots[ch], ch); err != nil {
-					return nil, err
-				}
+				m.Mark, m.Staged, m.Ctime, m.Size = mark, mark, st.Ctim.Nano(), st.Size
 				owners.see(ch.Real, &st)
 				if openat.IsDir(&st) {
 					if err := b.inside(owners, i, s.fd, b.slots[ch], b.slots[ch], ch.Real); err != nil {
@@ -287,7 +294,11 @@ func (b *builder) inside(owners *ownerTree, stage, dir int, name, slot, real str
 	}
 	l := &insideLine{Stage: stage, Slot: rawPath(slot)}
 	for _, n := range names {
-		l.Names = append(l.Names, rawPath(n))
+		mark, err := openat.MarkOf(fd, n)
+		if err != nil {
+			return err
+		}
+		l.Names, l.Marks = append(l.Names, rawPath(n)), append(l.Marks, mark)
 		st, err := openat.Lstat(fd, n)
 		if err != nil {
 			return err
@@ -310,12 +321,12 @@ func (b *builder) folderLines() error {
 	for _, f := range c.Folders {
 		at := placePath{f.Place, rawPath(f.Rel)}
 		if f.Parent == nil {
-			if err := put(line{Root: &rootLine{Place: f.Place, Path: rawPath(f.Root), Inode: f.Stat.Ino}}); err != nil {
+			if err := put(line{Root: &rootLine{Place: f.Place, Path: rawPath(f.Root), Mark: f.Mark}}); err != nil {
 				return err
 			}
 		}
 		if f.Followed {
-			if err := put(line{Follow: &at}); err != nil {
+			if err := put(line{Follow: &followLine{at, f.Mark}}); err != nil {
 				return err
 			}
 		}
@@ -331,7 +342,7 @@ func (b *builder) folderLines() error {
 		if !f.Touched && !f.Meta {
 			continue
 		}
-		l := &folderLine{placePath: at, Set: f.Set, Meta: f.Meta, Old: attributesOf(&f.Stat)}
+		l := &folderLine{placePath: at, Mark: f.Mark, Set: f.Set, Meta: f.Meta, Old: attributesOf(&f.Stat)}
 		l.Old.Xattrs = f.Xattrs
 		if f.Set {
 			uid, gid := c.Owners.IDs(f.Entry)
@@ -343,7 +354,7 @@ func (b *builder) folderLines() error {
 		}
 	}
 	for _, p := range c.Partly {
-		if err := put(line{Folder: &folderLine{placePath: placePath{p.Place, rawPath(p.Rel)}, Old: attributesOf(&p.Stat)}}); err != nil {
+		if err := put(line{Folder: &folderLine{placePath: placePath{p.Place, rawPath(p.Rel)}, Mark: p.Mark, Old: attributesOf(&p.Stat)}}); err != nil {
 			return err
 		}
 	}

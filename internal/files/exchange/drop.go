@@ -103,8 +103,12 @@ func drop(b *Built) error {
 
 // remove removes the staging folders, and then the files that name them.
 func (p *plan) remove(side Side) error {
-	for _, s := range p.stages {
-		if err := removeStage(s); err != nil {
+	for i, s := range p.stages {
+		is := p.stageIs[i]
+		if p.built != nil && i < len(p.built.Stages) {
+			is = p.built.Stages[i].Mark
+		}
+		if err := removeStage(s, is); err != nil {
 			return files.Failed("remove", s, err)
 		}
 	}
@@ -124,8 +128,9 @@ func (p *plan) remove(side Side) error {
 	return files.Failed("remove", p.file, openat.SyncPath(filepath.Dir(p.file)))
 }
 
-// removeStage removes a staging folder. The folder that it is in keeps its time.
-func removeStage(path string) (err error) {
+// removeStage removes a staging folder, and nothing that somebody else put into its place. Nothing is in one
+// that is not marked. The folder that it is in keeps its time.
+func removeStage(path string, is openat.Mark) (err error) {
 	name := filepath.Base(path)
 	if !files.IsStagingName(name) {
 		return errors.New("it is not the name of a staging folder")
@@ -146,7 +151,21 @@ func removeStage(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := removeAll(in, name, on); err != nil {
+	fd, err := openStage(in, name, path, is)
+	if openat.IsErrno(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if is.Known() {
+		err = removeIn(fd, on)
+	}
+	if err := errors.Join(err, unix.Close(fd)); err != nil {
+		return err
+	}
+	// What is in its place by now is empty, or stays.
+	if err := unix.Unlinkat(in, name, unix.AT_REMOVEDIR); err != nil && (is.Known() || !openat.IsErrno(err, unix.ENOTEMPTY, unix.EEXIST)) {
 		return err
 	}
 	if err := openat.SetTime(in, openat.ModTime(&st)); err != nil && !openat.IsErrno(err, unix.EPERM) {
@@ -192,6 +211,14 @@ func removeAll(dir int, name string, on openat.Mount) (err error) {
 			return err
 		}
 	}
+	if err := removeIn(fd, on); err != nil {
+		return err
+	}
+	return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
+}
+
+// removeIn removes what is in an open folder.
+func removeIn(fd int, on openat.Mount) error {
 	names, err := openat.List(fd)
 	if err != nil {
 		return err
@@ -201,7 +228,30 @@ func removeAll(dir int, name string, on openat.Mount) (err error) {
 			return fmt.Errorf("%s: %w", files.Quote(n), err)
 		}
 	}
-	return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
+	return nil
+}
+
+// openStage opens a staging folder, when it is the one that Build made.
+func openStage(in int, name, path string, is openat.Mark) (int, error) {
+	fd, err := openat.Dir(in, name)
+	if openat.IsErrno(err, unix.ENOTDIR, unix.ELOOP, unix.EACCES) {
+		return -1, anotherStage(path)
+	}
+	if err != nil {
+		return -1, err
+	}
+	st, err := openat.Fstat(fd)
+	mark := is
+	if err == nil && is.Known() {
+		mark, err = openat.MarkOf(fd, "")
+	}
+	if err == nil && (!mark.Is(is) || is.Birth == 0 && int(st.Uid) != os.Geteuid()) {
+		err = anotherStage(path)
+	}
+	if err != nil {
+		return -1, errors.Join(err, unix.Close(fd))
+	}
+	return fd, nil
 }
 
 // openLocked opens a folder whose owner has locked himself out.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/files/compare"
+	"github.com/backstay/backstay/internal/files/openat"
 	"github.com/backstay/backstay/internal/files/restore"
 )
 
@@ -55,6 +56,9 @@ type Options struct {
 	// it is on the live side. nil: damage ends Compare or Build. It excludes Clean.
 	Damaged *restore.Damaged
 
+	// MovedTargets has Build go on where Compare finds the decision compare.MovedTarget.
+	MovedTargets bool
+
 	// Name makes the names of staging folders: ".backstay-NAME-COMPONENT". It is the app's
 	// name or that of the run: lower-case letters, digits and dashes. Only Build needs it, and
 	// fails when there is such a folder: it keeps what another restore replaced.
@@ -78,6 +82,9 @@ type (
 	Space = compare.Space
 )
 
+// MovedTarget is compare.MovedTarget.
+const MovedTarget = compare.MovedTarget
+
 func (o Options) comparison() compare.Options {
 	return compare.Options{
 		Targets: o.Targets, Paths: o.Paths, Owners: o.Owners, Trees: o.Trees, Kept: o.Kept, Follow: o.Follow, Clean: o.Clean,
@@ -94,8 +101,8 @@ func Compare(ctx context.Context, r core.TreeReader, entry core.Entry, extra cor
 
 // Stage is a staging folder.
 type Stage struct {
-	Path  string `json:"path"` // absolute
-	Inode uint64 `json:"inode"`
+	Path string `json:"path"` // absolute
+	openat.Mark
 }
 
 // Built is a tree that is ready to be switched to. It can be kept as JSON; all
@@ -130,7 +137,7 @@ type Built struct {
 // what there is.
 //
 // Errors have core.CodeDamage when the backup is damaged, core.CodeDisk when there is
-// no room; both name the path.
+// no room, core.CodeDecision for a decision that Options do not agree to; each names the path.
 func Build(ctx context.Context, r core.TreeReader, entry core.Entry, extra core.ObjectID, opt Options) (*Built, error) {
 	return build(ctx, r, entry, extra, opt, hooks{})
 }

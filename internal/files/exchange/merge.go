@@ -16,26 +16,33 @@ import (
 // plan returns what a path of the last pass is in the next one: itself, or, where
 // folders must be merged, what is in it.
 func (x *exchange) plan(m *move, now Side) ([]*move, error) {
-	inode, isDir, err := x.inSlot(m)
+	is, isDir, err := x.inSlot(m)
 	if err != nil {
 		return nil, err
 	}
 	next := *m
-	next.On, next.Inode = now, inode
-	if now == x.to {
+	next.On, next.Mark = now, is
+	if m.Left {
+		next.On = x.to
+	}
+	if next.On == x.to {
 		return []*move{&next}, nil
 	}
-	if x.p.pass == nil && !m.Take && inode != m.Inode {
+	as, err := x.asStaged(m, is)
+	if err != nil {
+		return nil, err
+	}
+	if x.p.pass == nil && !m.Take && !as {
 		return nil, &core.Error{
 			Code: core.CodeFailed, Op: "restore " + files.Quote(x.real(m.placePath, m.Name)), Message: "what was staged for it is not there any more",
 			Hint: "somebody changed " + files.Quote(x.p.stages[m.Stage]) + "; free it with `backstay undo APP --drop` and restore again",
 		}
 	}
-	if m.Take {
+	if m.Take && x.to == Old {
 		return []*move{&next}, nil
 	}
 	dir, err := x.folder(m.placePath)
-	if openat.IsErrno(err, unix.ENOENT, unix.ENOTDIR, unix.ELOOP) && x.to == Old {
+	if openat.IsErrno(err, unix.ENOENT, unix.ENOTDIR, unix.ELOOP) && (x.to == Old || m.Take) {
 		return []*move{&next}, nil
 	}
 	if err != nil {
@@ -48,17 +55,45 @@ func (x *exchange) plan(m *move, now Side) ([]*move, error) {
 	if err != nil {
 		return nil, files.Failed("stat", x.real(m.placePath, m.Name), err)
 	}
+	mine, err := x.expected(&next, dir)
+	if openat.IsErrno(err, unix.ENOENT) {
+		return []*move{&next}, nil
+	}
+	if err != nil {
+		return nil, files.Failed("stat", x.real(m.placePath, m.Name), err)
+	}
+	if m.Take {
+		if !mine {
+			x.leave(&next)
+		}
+		return []*move{&next}, nil
+	}
 	if x.to == New {
 		if isDir && openat.IsDir(&st) {
+			here, err := openat.MarkOf(dir, string(m.Name))
+			if err != nil {
+				return nil, files.Failed("stat", x.real(m.placePath, m.Name), err)
+			}
+			restored := m.Staged.Known() && here.Is(m.Staged) // and taken back, but for what others added
+			if err := x.mayMerge(&next, &st, restored); err != nil {
+				return nil, err
+			}
 			return x.merge(&next)
+		}
+		if openat.IsDir(&st) && !mine {
+			return nil, x.inTheWay(&next)
 		}
 		if !m.Had && x.p.pass == nil {
 			x.warnings.Add("newer", x.real(m.placePath, m.Name), "it was put there after the restore looked, and is kept in the staging folder")
 		}
 		return []*move{&next}, nil
 	}
+	if openat.IsDir(&st) && !mine {
+		x.leave(&next)
+		return []*move{&next}, nil
+	}
 	if m.IsDir && openat.IsDir(&st) {
-		return x.unmerge(&next, inode != 0)
+		return x.unmerge(&next, is.Known())
 	}
 	return []*move{&next}, nil
 }
@@ -77,10 +112,12 @@ func (x *exchange) merge(m *move) (moves []*move, err error) {
 	names, err := openat.List(fd)
 	at := placePath{m.Place, rawPath(filepath.Join(string(m.Dir), string(m.Name)))}
 	var stats []unix.Stat_t
+	var marks []openat.Mark
 	for _, n := range names {
 		st, serr := openat.Lstat(fd, n)
-		err = errors.Join(err, serr)
-		stats = append(stats, st)
+		mark, merr := openat.MarkOf(fd, n)
+		err = errors.Join(err, serr, merr)
+		stats, marks = append(stats, st), append(marks, mark)
 	}
 	if err := errors.Join(err, unix.Close(fd)); err != nil {
 		return nil, files.Failed("list staged", string(m.Slot), err)
@@ -89,7 +126,8 @@ func (x *exchange) merge(m *move) (moves []*move, err error) {
 		return nil, err
 	}
 	for i, n := range names {
-		in := &move{placePath: at, Name: rawPath(n), Stage: m.Stage, Slot: m.Slot + "/" + rawPath(n), IsDir: openat.IsDir(&stats[i]), Inode: stats[i].Ino}
+		in := &move{placePath: at, Name: rawPath(n), Stage: m.Stage, Slot: m.Slot + "/" + rawPath(n), IsDir: openat.IsDir(&stats[i])}
+		in.Mark, in.Staged, in.Ctime, in.Size = marks[i], marks[i], stats[i].Ctim.Nano(), stats[i].Size
 		part, err := x.plan(in, Old)
 		if err != nil {
 			return nil, err
@@ -113,7 +151,12 @@ func (x *exchange) alsoTouched(at placePath) error {
 	if err != nil {
 		return files.Failed("stat", x.real(at, ""), err)
 	}
-	x.lines = append(x.lines, &folderLine{placePath: at, Old: attributesOf(&st)})
+	is, err := openat.MarkOf(fd, "")
+	if err != nil {
+		return files.Failed("stat", x.real(at, ""), err)
+	}
+	x.p.known[at] = is
+	x.lines = append(x.lines, &folderLine{placePath: at, Mark: is, Old: attributesOf(&st)})
 	return nil
 }
 
@@ -143,8 +186,9 @@ func (x *exchange) unmerge(m *move, replaced bool) (moves []*move, err error) {
 	if err := x.alsoTouched(at); err != nil {
 		return nil, err
 	}
-	for _, n := range x.p.inside[insideKey(m.Stage, m.Slot)] {
-		in := &move{placePath: at, Name: n, Stage: m.Stage, Slot: m.Slot + "/" + n, On: New}
+	put := x.p.inside[insideKey(m.Stage, m.Slot)]
+	for i, n := range put.Names {
+		in := &move{placePath: at, Name: n, Stage: m.Stage, Slot: m.Slot + "/" + n, On: New, Staged: put.mark(i)}
 		_, in.IsDir = x.p.inside[insideKey(in.Stage, in.Slot)]
 		part, err := x.plan(in, New)
 		if err != nil {
@@ -181,13 +225,24 @@ func (x *exchange) additionsIn(dir, stage int, slot rawPath, name, rel string) (
 	if err != nil {
 		return nil, files.Failed("list folder", name, err)
 	}
-	ours := make(map[string]bool, len(put))
-	for _, n := range put {
-		ours[string(n)] = true
+	ours := make(map[string]int, len(put.Names))
+	for i, n := range put.Names {
+		ours[string(n)] = i
 	}
 	for _, n := range names {
 		at := filepath.Join(rel, n)
-		if !ours[n] {
+		i, known := ours[n]
+		if mark := put.mark(i); known && mark.Known() {
+			is, st, err := openat.StatMark(fd, n)
+			if openat.IsErrno(err, unix.ENOENT) {
+				continue
+			}
+			if err != nil {
+				return nil, files.Failed("stat", at, err)
+			}
+			known = is.Is(mark) || uint32(st.Mode)&unix.S_IFMT != unix.S_IFDIR
+		}
+		if !known {
 			added = append(added, files.Quote(at))
 			continue
 		}

@@ -57,18 +57,19 @@ func (p *rawPath) UnmarshalJSON(b []byte) error {
 
 // line is one line of either file; one field is set.
 type line struct {
-	Moves  *movesHead  `json:"moves,omitempty"`
-	Stage  rawPath     `json:"stage,omitempty"` // absolute
-	Made   rawPath     `json:"made,omitempty"`  // absolute
-	Root   *rootLine   `json:"root,omitempty"`
-	Follow *placePath  `json:"follow,omitempty"`
-	Move   *move       `json:"move,omitempty"`
-	Inside *insideLine `json:"inside,omitempty"`
-	Folder *folderLine `json:"folder,omitempty"`
-	Same   *sameLine   `json:"same,omitempty"`
-	Built  *Built      `json:"built,omitempty"`
-	Pass   *passHead   `json:"pass,omitempty"`
-	Done   bool        `json:"done,omitempty"`
+	Moves   *movesHead  `json:"moves,omitempty"`
+	Stage   rawPath     `json:"stage,omitempty"` // absolute
+	Made    rawPath     `json:"made,omitempty"`  // absolute
+	Root    *rootLine   `json:"root,omitempty"`
+	StageIs *stageLine  `json:"made_stage,omitempty"`
+	Follow  *followLine `json:"follow,omitempty"`
+	Move    *move       `json:"move,omitempty"`
+	Inside  *insideLine `json:"inside,omitempty"`
+	Folder  *folderLine `json:"folder,omitempty"`
+	Same    *sameLine   `json:"same,omitempty"`
+	Built   *Built      `json:"built,omitempty"`
+	Pass    *passHead   `json:"pass,omitempty"`
+	Done    bool        `json:"done,omitempty"`
 }
 
 type movesHead struct {
@@ -77,15 +78,28 @@ type movesHead struct {
 }
 
 type passHead struct {
-	To Side `json:"to"`
+	To     Side      `json:"to"`
+	Stages []rawPath `json:"stages,omitempty"` // as in the moves file, should that be lost
+}
+
+// stageLine identifies a staging folder that was made.
+type stageLine struct {
+	Stage int `json:"in"`
+	openat.Mark
+}
+
+// followLine is a link that is followed, and the folder that it led to.
+type followLine struct {
+	placePath
+	openat.Mark
 }
 
 // rootLine is the target of a place. Device numbers do not outlive a reboot,
-// inode numbers do.
+// a Mark does.
 type rootLine struct {
 	Place string  `json:"place"`
 	Path  rawPath `json:"path"`
-	Inode uint64  `json:"inode"`
+	openat.Mark
 }
 
 type placePath struct {
@@ -96,26 +110,33 @@ type placePath struct {
 // move is a path at which the slot of a staging folder and the live tree change places.
 type move struct {
 	placePath
-	Name  rawPath `json:"name"`
-	Stage int     `json:"in"`             // which staging folder
-	Slot  rawPath `json:"slot"`           // path in it
-	Take  bool    `json:"take,omitempty"` // it is only taken away
-	Had   bool    `json:"had,omitempty"`  // there was something when Build looked
-	IsDir bool    `json:"folder,omitempty"`
-	Inode uint64  `json:"inode,omitempty"` // in the slot; 0: nothing
-	On    Side    `json:"on,omitempty"`    // in a pass: which side it was on
+	Name        rawPath     `json:"name"`
+	Stage       int         `json:"in"`             // which staging folder
+	Slot        rawPath     `json:"slot"`           // path in it
+	Take        bool        `json:"take,omitempty"` // it is only taken away
+	Had         bool        `json:"had,omitempty"`  // there was something when Build looked
+	IsDir       bool        `json:"folder,omitempty"`
+	openat.Mark             // of what is in the slot; not known: nothing is
+	Was         openat.Mark `json:"was,omitzero"`    // what was live when Build looked
+	Staged      openat.Mark `json:"staged,omitzero"` // what Build staged
+	Ctime       int64       `json:"ctime,omitempty"` // of that, when Build ended, in nanoseconds
+	Size        int64       `json:"size,omitempty"`
+	Left        bool        `json:"left,omitempty"` // in a pass: somebody else's folder lies there, and stays
+	On          Side        `json:"on,omitempty"`   // in a pass: which side it was on
 }
 
 // insideLine lists what Build wrote into a staged folder.
 type insideLine struct {
-	Stage int       `json:"in"`
-	Slot  rawPath   `json:"slot"`
-	Names []rawPath `json:"names"`
+	Stage int           `json:"in"`
+	Slot  rawPath       `json:"slot"`
+	Names []rawPath     `json:"names"`
+	Marks []openat.Mark `json:"marks,omitempty"` // as Names
 }
 
 // folderLine is a live folder in which something moves, or that is changed itself.
 type folderLine struct {
 	placePath
+	openat.Mark
 	Set  bool        `json:"set,omitempty"`  // what is in New is to be set
 	Meta bool        `json:"meta,omitempty"` // and it is more than the time
 	Old  attributes  `json:"old"`
@@ -214,8 +235,10 @@ type plan struct {
 	made      []string
 	roots     map[string]rootLine
 	followed  map[placePath]bool
+	known     map[placePath]openat.Mark // folders
+	stageIs   map[int]openat.Mark
 	moves     []*move
-	inside    map[string][]rawPath // by insideKey
+	inside    map[string]*insideLine // by insideKey
 	folders   []*folderLine
 	same      []*sameLine
 	built     *Built
@@ -231,8 +254,11 @@ func passFile(movesFile string) string { return movesFile + ".pass" }
 
 // readPlan reads both files. The error is os.ErrNotExist when there is no moves file.
 func readPlan(movesFile string, withSame bool) (*plan, error) {
-	p := &plan{file: movesFile, roots: map[string]rootLine{}, followed: map[placePath]bool{}, inside: map[string][]rawPath{}}
+	p := &plan{file: movesFile, roots: map[string]rootLine{}, followed: map[placePath]bool{}, known: map[placePath]openat.Mark{}, stageIs: map[int]openat.Mark{}, inside: map[string]*insideLine{}}
 	known := false
+	if err := p.readPass(); err != nil {
+		return nil, err
+	}
 	err := readLines(movesFile, withSame, func(l line) error {
 		switch {
 		case l.Moves != nil:
@@ -248,14 +274,18 @@ func readPlan(movesFile string, withSame bool) (*plan, error) {
 			p.made = append(p.made, string(l.Made))
 		case l.Root != nil:
 			p.roots[l.Root.Place] = *l.Root
+		case l.StageIs != nil:
+			p.stageIs[l.StageIs.Stage] = l.StageIs.Mark
 		case l.Follow != nil:
-			p.followed[*l.Follow] = true
+			p.followed[l.Follow.placePath] = true
+			p.known[l.Follow.placePath] = l.Follow.Mark
 		case l.Move != nil:
 			p.moves = append(p.moves, l.Move)
 		case l.Inside != nil:
-			p.inside[insideKey(l.Inside.Stage, l.Inside.Slot)] = l.Inside.Names
+			p.inside[insideKey(l.Inside.Stage, l.Inside.Slot)] = l.Inside
 		case l.Folder != nil:
 			p.folders = append(p.folders, l.Folder)
+			p.known[l.Folder.placePath] = l.Folder.Mark
 		case l.Same != nil:
 			p.same = append(p.same, l.Same)
 		case l.Built != nil:
@@ -263,10 +293,48 @@ func readPlan(movesFile string, withSame bool) (*plan, error) {
 		}
 		return nil
 	})
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) && p.pass == nil {
 		return nil, err
 	}
-	err = readLines(passFile(movesFile), false, func(l line) error {
+	if err == nil && p.built != nil || p.pass == nil || core.CodeOf(err) == core.CodeUnsupported {
+		return p, err
+	}
+	return nil, p.lost(err)
+}
+
+// lost says what is known of a restore that was switched to, at least in part, and whose moves file
+// is gone or not whole.
+func (p *plan) lost(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil // it is not as where nothing was ever built
+	}
+	where := "in folders whose names begin with .backstay-, beside the app's folder or in it"
+	stages := p.pass.Stages
+	if len(stages) > 0 {
+		var quoted []string
+		for _, s := range stages {
+			quoted = append(quoted, files.Quote(string(s)))
+		}
+		where = "in " + core.Some(quoted, 10)
+	}
+	how := "its files were switched"
+	switch {
+	case p.pass.To == Old && p.done:
+		how = "its files were switched, and switched back"
+	case !p.done:
+		how = "its files were switched in part"
+	}
+	return &core.Error{
+		Code: core.CodeDamage, Op: "read " + files.Quote(p.file), Err: err,
+		Message: "the file is lost or not whole: " + how + ", and what was replaced lies " + where,
+		Hint: "the backup that was made before the restore has what was replaced, too: restore that; docs/spec/file-exchange.md says how to go back by hand; " +
+			"to give up what was kept, remove " + where[len("in "):] + " and " + files.Quote(passFile(p.file)),
+	}
+}
+
+// readPass reads the pass file, if there is one.
+func (p *plan) readPass() error {
+	err := readLines(passFile(p.file), false, func(l line) error {
 		switch {
 		case l.Pass != nil:
 			p.pass = l.Pass
@@ -274,15 +342,16 @@ func readPlan(movesFile string, withSame bool) (*plan, error) {
 			p.passMoves = append(p.passMoves, l.Move)
 		case l.Folder != nil:
 			p.passed = append(p.passed, l.Folder)
+			p.known[l.Folder.placePath] = l.Folder.Mark
 		case l.Done:
 			p.done = true
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
 	}
-	return p, nil
+	return err
 }
 
 // readBuilt reads the plan of a Build that finished.
@@ -307,14 +376,15 @@ func readBuilt(movesFile string, withSame bool) (*plan, error) {
 func reserveFile(movesFile string) string { return movesFile + ".reserve" }
 
 // writePass replaces the pass file, durably. A Switch makes sure of the room for going back.
-func writePass(movesFile string, to Side, moves []*move, folders []*folderLine) error {
+func writePass(movesFile string, head passHead, moves []*move, folders []*folderLine) error {
 	reserve := reserveFile(movesFile)
-	err := replacePass(movesFile, to, moves, folders)
+	to := head.To
+	err := replacePass(movesFile, head, moves, folders)
 	if openat.IsErrno(err, unix.ENOSPC, unix.EDQUOT) && to == Old {
 		if err := removeFile(reserve); err != nil {
 			return files.Failed("remove", reserve, err)
 		}
-		err = replacePass(movesFile, to, moves, folders)
+		err = replacePass(movesFile, head, moves, folders)
 	}
 	if err != nil || to == Old {
 		return err
@@ -326,7 +396,7 @@ func writePass(movesFile string, to Side, moves []*move, folders []*folderLine) 
 	return files.Failed("write", reserve, os.WriteFile(reserve, make([]byte, st.Size()+8192), 0o600))
 }
 
-func replacePass(movesFile string, to Side, moves []*move, folders []*folderLine) (err error) {
+func replacePass(movesFile string, head passHead, moves []*move, folders []*folderLine) (err error) {
 	path := passFile(movesFile)
 	temp := path + ".new"
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -337,7 +407,7 @@ func replacePass(movesFile string, to Side, moves []*move, folders []*folderLine
 		return files.Failed("write", temp, err)
 	}
 	put := func() error {
-		if err := w.put(line{Pass: &passHead{To: to}}); err != nil {
+		if err := w.put(line{Pass: &head}); err != nil {
 			return err
 		}
 		for _, f := range folders {

@@ -32,9 +32,15 @@ func (x *exchange) move(m *move) error {
 	if err != nil {
 		return files.Failed("open folder of", real, err)
 	}
+	if stays, err := x.blocked(dir, m); stays || err != nil {
+		return files.Failed("look at", real, err)
+	}
 	err = x.change(slotDir, slot, dir, m)
 	if openat.IsErrno(err, unix.EACCES) {
 		err = x.unlock(dir, slotDir, slot, m, err)
+	}
+	if err == nil {
+		err = x.giveBack(slotDir, slot, dir, m)
 	}
 	return files.Failed("replace", real, err)
 }

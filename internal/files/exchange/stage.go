@@ -33,21 +33,24 @@ Do not move or change anything: see "backstay undo --help". To free the space, u
 type staging struct {
 	path    string
 	mount   openat.Mount
+	in      unix.Stat_t // the folder that it is in
+	mark    openat.Mark
 	fd      int
 	changes []*compare.Change
 }
 
 // builder is the state of one Build.
 type builder struct {
-	c      *compare.Result
-	opt    Options
-	file   string
-	w      *lineWriter
-	name   string
-	stages []*staging
-	made   []string
-	byFS   map[openat.Mount]*staging
-	slots  map[*compare.Change]string
+	c       *compare.Result
+	opt     Options
+	file    string
+	w       *lineWriter
+	name    string
+	stages  []*staging
+	made    []string
+	stageOf map[*compare.Folder]*staging // for what comes into a folder
+	slots   map[*compare.Change]string
+	h       hooks
 }
 
 // put writes lines that must be on disk before what they announce is done.
@@ -80,9 +83,10 @@ func (b *builder) makeRoot(path string) error {
 
 // stageFor returns the staging folder for what comes into a folder. It is beside the
 // target where that can be, or in the target, or as high in a mounted folder as can be;
-// where the target is "/", beside what the backup owns.
+// where the target is "/", beside what the backup owns. It is never in the hands of somebody who
+// is not trusted with the folder anyway.
 func (b *builder) stageFor(f *compare.Folder) (*staging, error) {
-	if s := b.byFS[f.Mount]; s != nil {
+	if s := b.stageOf[f]; s != nil {
 		return s, nil
 	}
 	var way []*compare.Folder
@@ -108,7 +112,7 @@ func (b *builder) stageFor(f *compare.Folder) (*staging, error) {
 		if err != nil {
 			return nil, files.Failed("open folder", at.Real, err)
 		}
-		s, err := b.stageNear(fd, at)
+		s, err := b.stageNear(fd, at, f)
 		if cerr := unix.Close(fd); err == nil {
 			err = cerr
 		}
@@ -121,15 +125,35 @@ func (b *builder) stageFor(f *compare.Folder) (*staging, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.byFS[f.Mount] = s
-		b.stages = append(b.stages, s)
-		return s, nil
+		if s != nil {
+			b.stageOf[f] = s
+			return s, nil
+		}
+	}
+	if denied == nil {
+		denied = &core.Error{
+			Code: core.CodeFailed, Op: "make a staging folder for " + files.Quote(f.Real), Message: "its owner or mode changed meanwhile",
+			Hint: "restore again; nothing was changed",
+		}
 	}
 	return nil, denied
 }
 
-// stageNear makes a staging folder beside the root that is open, or else in the open folder.
-func (b *builder) stageNear(fd int, at *compare.Folder) (*staging, error) {
+// trusted says whether what is to come into a folder may be staged in another one: nobody may be
+// able to rename the staging folder who cannot do so with what is in the folder.
+func trusted(in *unix.Stat_t, f *compare.Folder) bool {
+	if in.Ino == f.Stat.Ino && in.Dev == f.Stat.Dev {
+		return true
+	}
+	if compare.RootsAlone(&f.Stat) {
+		return compare.RootsAlone(in)
+	}
+	return in.Uid == 0 || in.Uid == f.Stat.Uid || int(in.Uid) == os.Geteuid()
+}
+
+// stageNear makes a staging folder for a folder beside the root that is open, or else in the open
+// folder: nil, where neither is trusted.
+func (b *builder) stageNear(fd int, at, f *compare.Folder) (*staging, error) {
 	if at.Parent == nil {
 		above, err := openat.DirThroughLinks(fd, "..")
 		if err == nil {
@@ -139,7 +163,7 @@ func (b *builder) stageNear(fd int, at *compare.Folder) (*staging, error) {
 			err = errors.Join(merr, herr)
 			// The folder above "/" is "/".
 			if err == nil && m == at.Mount && here.Ino != at.Stat.Ino {
-				s, err = b.makeStage(above, m)
+				s, err = b.makeStage(above, m, f)
 			}
 			err = errors.Join(err, unix.Close(above))
 			if s != nil && err == nil {
@@ -150,11 +174,12 @@ func (b *builder) stageNear(fd int, at *compare.Folder) (*staging, error) {
 			return nil, err
 		}
 	}
-	return b.makeStage(fd, at.Mount)
+	return b.makeStage(fd, at.Mount, f)
 }
 
-// makeStage makes the staging folder in an open folder, whose time stays what it was.
-func (b *builder) makeStage(in int, on openat.Mount) (s *staging, err error) {
+// makeStage makes a staging folder in an open folder, whose time stays what it was, or returns the one that is
+// there: nil, where the folder is not trusted.
+func (b *builder) makeStage(in int, on openat.Mount, f *compare.Folder) (s *staging, err error) {
 	real, err := os.Readlink(openat.Path(in))
 	if err != nil {
 		return nil, err
@@ -163,6 +188,14 @@ func (b *builder) makeStage(in int, on openat.Mount) (s *staging, err error) {
 	st, err := openat.Fstat(in)
 	if err != nil {
 		return nil, err
+	}
+	if !trusted(&st, f) {
+		return nil, nil
+	}
+	for _, s := range b.stages {
+		if s.mount == on && s.in.Ino == st.Ino && s.in.Dev == st.Dev {
+			return s, nil
+		}
 	}
 	if _, err := openat.Lstat(in, b.name); err == nil {
 		return nil, &core.Error{
@@ -179,16 +212,30 @@ func (b *builder) makeStage(in int, on openat.Mount) (s *staging, err error) {
 	if err := unix.Mkdirat(in, b.name, 0o700); err != nil {
 		return nil, err
 	}
+	if err := b.h.at("staging folder made at " + path); err != nil {
+		return nil, err
+	}
 	fd, err := openat.Dir(in, b.name)
 	if err != nil {
 		return nil, files.Failed("open folder", path, err)
 	}
-	s = &staging{path: path, mount: on, fd: fd}
+	s = &staging{path: path, mount: on, in: st, fd: fd}
 	defer func() {
 		if err != nil {
 			err = errors.Join(files.Failed("make staging folder", path, err), unix.Close(fd))
+			s = nil
 		}
 	}()
+	if err := ownEmpty(fd, path); err != nil {
+		return nil, err
+	}
+	if s.mark, err = openat.MarkOf(fd, ""); err != nil {
+		return nil, err
+	}
+	// It is on disk before there is anything in the folder: what is not marked is not removed.
+	if err := b.announce(line{StageIs: &stageLine{len(b.stages), s.mark}}); err != nil {
+		return nil, err
+	}
 	// Nothing in it is to inherit a group or an access control list.
 	if err := unix.Fchmod(fd, 0o700); err != nil {
 		return nil, err
@@ -206,7 +253,36 @@ func (b *builder) makeStage(in int, on openat.Mount) (s *staging, err error) {
 	if err := openat.Sync(fd); err != nil {
 		return nil, err
 	}
-	return s, b.keepTime(in, &st)
+	if err := b.keepTime(in, &st); err != nil {
+		return nil, err
+	}
+	b.stages = append(b.stages, s)
+	return s, nil
+}
+
+// ownEmpty makes sure that an open folder is one that this user has just made: who owns the folder above
+// can have put another one into its place. Nobody else can make one of this user's.
+func ownEmpty(fd int, path string) error {
+	st, err := openat.Fstat(fd)
+	if err != nil {
+		return err
+	}
+	names, err := openat.List(fd)
+	if err != nil {
+		return err
+	}
+	if int(st.Uid) != os.Geteuid() || st.Mode&0o777&^0o700 != 0 || len(names) > 0 {
+		return anotherStage(path)
+	}
+	return nil
+}
+
+// anotherStage says that somebody put another folder into the place of a staging folder.
+func anotherStage(path string) error {
+	return &core.Error{
+		Code: core.CodeLocked, Op: "open staging folder " + files.Quote(path), Message: "it is another folder than the one that the restore made: somebody put it there",
+		Hint: "find out who did: the owner of the folder above can; move it away, and put back the folder that was there, or restore again; what is live stays as it is",
+	}
 }
 
 // keepTime gives an open folder its time back, where this user may, and syncs it.

@@ -40,16 +40,16 @@ type open struct {
 	fd int
 }
 
-// now returns on which side a path of a pass is, going by the inode in its slot.
+// now returns on which side a path of a pass is, going by what lies in its slot.
 func (x *exchange) now(m *move) (Side, error) {
-	if m.On == x.p.pass.To || x.p.done {
+	if m.On == x.p.pass.To || x.p.done || m.Left {
 		return x.p.pass.To, nil
 	}
-	inode, _, err := x.inSlot(m)
+	is, _, err := x.inSlot(m)
 	if err != nil {
 		return "", err
 	}
-	if inode != m.Inode {
+	if !is.Is(m.Mark) {
 		return x.p.pass.To, nil
 	}
 	return m.On, nil
@@ -121,7 +121,10 @@ func run(ctx context.Context, b *Built, to Side, h hooks) (_ []core.Warning, err
 // open opens the staging folders and the targets.
 func (x *exchange) open() error {
 	for i, s := range x.p.stages {
-		fd, err := openat.Open(unix.AT_FDCWD, s, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+		if i >= len(x.p.built.Stages) {
+			return anotherStage(s)
+		}
+		fd, err := openStage(unix.AT_FDCWD, s, s, x.p.built.Stages[i].Mark)
 		if openat.IsErrno(err, unix.ENOENT) {
 			return &core.Error{
 				Code: core.CodeNotFound, Op: "open " + files.Quote(s), Message: "the staging folder is gone",
@@ -132,16 +135,6 @@ func (x *exchange) open() error {
 			return files.Failed("open staging folder", s, err)
 		}
 		x.stages = append(x.stages, fd)
-		st, err := openat.Fstat(fd)
-		if err != nil {
-			return files.Failed("stat", s, err)
-		}
-		if i >= len(x.p.built.Stages) || st.Ino != x.p.built.Stages[i].Inode {
-			return &core.Error{
-				Code: core.CodeFailed, Op: "open " + files.Quote(s), Message: "it is another folder than the one that the restore made",
-				Hint: "somebody put it there; what is live stays as it is",
-			}
-		}
 	}
 	for place, r := range x.p.roots {
 		fd, err := openat.DirThroughLinks(unix.AT_FDCWD, string(r.Path))
@@ -149,11 +142,11 @@ func (x *exchange) open() error {
 			return files.Failed("open folder", string(r.Path), err)
 		}
 		x.roots[place] = fd
-		st, err := openat.Fstat(fd)
+		is, err := openat.MarkOf(fd, "")
 		if err != nil {
 			return files.Failed("stat", string(r.Path), err)
 		}
-		if st.Ino != r.Inode {
+		if !is.Is(r.Mark) {
 			return &core.Error{
 				Code: core.CodeFailed, Op: "open " + files.Quote(string(r.Path)), Message: "it is another folder than the one that the restore was built for",
 				Hint: "put the folder back, or free what was built with `backstay undo APP --drop` and restore again",
@@ -214,23 +207,23 @@ func (x *exchange) slotDir(stage int, slot rawPath) (int, string, error) {
 	return fd, name, nil
 }
 
-// inSlot looks what lies in a slot: its inode, 0 when there is nothing.
-func (x *exchange) inSlot(m *move) (inode uint64, isDir bool, err error) {
+// inSlot looks what lies in a slot: not known when there is nothing.
+func (x *exchange) inSlot(m *move) (is openat.Mark, isDir bool, err error) {
 	dir, name, err := x.slotDir(m.Stage, m.Slot)
 	if openat.IsErrno(err, unix.ENOENT) {
-		return 0, false, nil
+		return is, false, nil
 	}
 	if err != nil {
-		return 0, false, files.Failed("open staging folder of", string(m.Slot), err)
+		return is, false, files.Failed("open staging folder of", string(m.Slot), err)
 	}
-	st, err := openat.Lstat(dir, name)
+	is, st, err := openat.StatMark(dir, name)
 	if openat.IsErrno(err, unix.ENOENT) {
-		return 0, false, nil
+		return openat.Mark{}, false, nil
 	}
 	if err != nil {
-		return 0, false, files.Failed("stat staged", string(m.Slot), err)
+		return is, false, files.Failed("stat staged", string(m.Slot), err)
 	}
-	return st.Ino, openat.IsDir(&st), nil
+	return is, uint32(st.Mode)&unix.S_IFMT == unix.S_IFDIR, nil
 }
 
 // begin settles what is to be moved, and writes it down before anything is.
@@ -283,7 +276,11 @@ func (x *exchange) begin() error {
 			l.Old.Xattrs = xattrs
 		}
 	}
-	return writePass(p.file, x.to, x.moves, x.lines)
+	head := passHead{To: x.to}
+	for _, s := range p.stages {
+		head.Stages = append(head.Stages, rawPath(s))
+	}
+	return writePass(p.file, head, x.moves, x.lines)
 }
 
 // needed says whether something is to be moved in a folder.
@@ -300,7 +297,16 @@ func (x *exchange) real(at placePath, name rawPath) string {
 	return filepath.Join(root+"/", string(at.Dir), string(name))
 }
 
-// folder opens a live folder, through no link but those that the backup followed. It
+// errReplaced says that a folder is not the one that was compared. It stands for a folder that is gone.
+var errReplaced error = replacedError{}
+
+type replacedError struct{}
+
+func (replacedError) Error() string { return "another folder was put there after the restore looked" }
+func (replacedError) Unwrap() error { return unix.ENOTDIR }
+
+// folder opens a live folder, through no link but those that the backup followed, when it is
+// the one that was compared: who owns the folder above can put another one there. It
 // belongs to x, until another one is opened.
 func (x *exchange) folder(at placePath) (int, error) {
 	root, ok := x.roots[at.Place]
@@ -335,6 +341,15 @@ func (x *exchange) folder(at placePath) (int, error) {
 		if err != nil {
 			return -1, err
 		}
+		if known := x.p.known[down]; known.Known() {
+			is, err := openat.MarkOf(next, "")
+			if err == nil && !is.Is(known) {
+				err = errReplaced
+			}
+			if err != nil {
+				return -1, errors.Join(err, unix.Close(next))
+			}
+		}
 		x.chain = append(x.chain, open{down, next})
 		fd = next
 	}
@@ -363,6 +378,9 @@ func (x *exchange) finish() error {
 	}
 	for _, l := range lines {
 		fd, err := x.folder(l.placePath)
+		if errors.Is(err, errReplaced) {
+			x.warnings.Add("newer", x.real(l.placePath, ""), "another folder was put there after the restore looked: it keeps its owner and mode")
+		}
 		if openat.IsErrno(err, unix.ENOENT, unix.ENOTDIR, unix.ELOOP) {
 			continue // others took it away
 		}
