@@ -171,9 +171,11 @@ func (s *session) printRestored(r *restore.Restored) {
 	s.printOutcome(&r.Outcome)
 }
 
-// outputShown is how many lines of a step's output are printed; the journal
-// has more.
-const outputShown = 15
+// How much of a step's output is printed; the journal has more.
+const (
+	outputShown     = 15  // lines, the last ones
+	outputLineShown = 500 // bytes of a line
+)
 
 // printSwitched says how long the app was switched, and what was run.
 func (s *session) printSwitched(r *switchover.Outcome) {
@@ -189,7 +191,10 @@ func (s *session) printSwitched(r *switchover.Outcome) {
 		s.printer.Printf("  %s: %s, in %s\n", st.Name, how, ui.Duration(time.Duration(st.DurationMS)*time.Millisecond))
 		lines := strings.Split(strings.TrimSpace(st.Output), "\n")
 		for _, l := range lines[max(0, len(lines)-outputShown):] {
-			if l = strings.TrimSpace(l); l != "" {
+			if l = strings.TrimSpace(l); len(l) > outputLineShown {
+				l = strings.ToValidUTF8(l[:outputLineShown], "") + " …"
+			}
+			if l != "" {
 				s.printer.Printf("    | %s\n", l)
 			}
 		}
