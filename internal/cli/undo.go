@@ -195,8 +195,7 @@ func (s *session) warnUnfinished(stateDir string) error {
 		if engine.Holder(stateDir, app) != "" {
 			continue // it is not cut short: somebody works on it
 		}
-		what, line := j.Left()
-		s.printer.Warn(core.Warning{Code: "unfinished", Object: "app " + app, Message: what + ": " + line})
+		s.printer.Warn(core.Warning{Code: "unfinished", Object: "app " + app, Message: j.Left() + ": backstay restore --resume " + app})
 	}
 	return nil
 }

@@ -18,14 +18,9 @@ func (e *Engine) refuseUnfinished(app string) error {
 	if err != nil || j == nil || !j.Unsettled() {
 		return err
 	}
-	what, line := j.Left()
-	other := "backstay undo " + app
-	if line == other {
-		other = "backstay restore --resume " + app
-	}
 	return &core.Error{
-		Code: core.CodeUnfinished, Op: "back up app " + app, Message: what,
-		Hint: fmt.Sprintf("%s finishes that; the other way: %s; if the app is as it should be: backstay backup --ignore-unfinished-restore", line, other),
+		Code: core.CodeUnfinished, Op: "back up app " + app, Message: j.Left(),
+		Hint: fmt.Sprintf("backstay restore --resume %s finishes it, backstay undo %s makes the app what it was before that restore; if it is as it should be: backstay backup --ignore-unfinished-restore", app, app),
 	}
 }
 

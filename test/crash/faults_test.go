@@ -386,7 +386,7 @@ func newEmptySite(t *testing.T) *site {
 	}
 	s.undo()
 	s.drop()
-	s.restore("--clean").says(0)
+	s.restore("--clean", "--force", "incomplete-backup").says(0)
 	if now := s.state(); now["rows of later"] != "" || now["file uploads/later.txt"] != "" {
 		t.Errorf("restored clean from an empty backup: %v", now)
 	}

@@ -41,7 +41,7 @@ func (s *site) wayOut(way string) {
 	case "reverting":
 		restoring = false
 		fallthrough
-	case "switching":
+	case "switching", "taking itself back":
 		s.tries("backup", "--no-wait").says(1, "may be half restored", "backstay restore --resume wiki", "backstay undo wiki")
 	default:
 		s.t.Fatalf("there is no phase %q", phase)

@@ -390,9 +390,13 @@ func (s *site) journals() (phases []string) {
 		text, err := os.ReadFile(file)
 		s.ok(err)
 		var j struct {
-			Phase string `json:"phase"`
+			Phase   string `json:"phase"`
+			Undoing bool   `json:"undoing"`
 		}
 		s.ok(json.Unmarshal(text, &j))
+		if j.Phase == "reverting" && !j.Undoing {
+			j.Phase = "taking itself back"
+		}
 		phases = append(phases, j.Phase)
 	}
 	return phases

@@ -84,8 +84,7 @@ func checkRestore(e *engine.Engine, app string) []Check {
 	case j.Unfinished() && engine.Holder(e.StateDir, app) != "":
 		return []Check{{App: app, Name: "last restore", Health: Healthy, Message: "under way: " + engine.Holder(e.StateDir, app)}}
 	case j.Unfinished():
-		what, line := j.Left()
-		return []Check{{App: app, Name: "last restore", Health: Broken, Message: what, Hint: line}}
+		return []Check{{App: app, Name: "last restore", Health: Broken, Message: j.Left(), Hint: "backstay restore --resume " + app}}
 	}
 	return []Check{{
 		App: app, Name: "last restore", Health: Healthy,

@@ -106,22 +106,23 @@ func (j *Journal) Mixed() bool { return j.Phase == Switching || j.Phase == Rever
 // Unfinished says whether something is left to do.
 func (j *Journal) Unfinished() bool { return j.Phase != Done && j.Phase != Undone }
 
-// Left says of a run that is unfinished what is so and what to type.
-func (j *Journal) Left() (what, line string) {
-	resume, undo := "backstay restore --resume "+j.App, "backstay undo "+j.App
+// Left says of a run that is unfinished what is so; backstay restore --resume
+// finishes all of them.
+func (j *Journal) Left() string {
+	d := j.Describe()
 	switch {
 	case j.Phase == Building:
-		return j.Describe() + " was cut short; nothing live was changed", resume
+		return d + " was cut short; nothing live was changed"
 	case j.Phase == Switching:
-		return j.Describe() + " was cut short in its switch, so the app may be half restored", resume
+		return d + " was cut short in its switch, so the app may be half restored"
 	case j.Phase == Reverting && j.Undoing:
-		return "the undoing of " + j.Describe() + " was cut short, so the app may be half restored", undo
+		return "the undoing of " + d + " was cut short, so the app may be half restored"
 	case j.Phase == Reverting:
-		return j.Describe() + " failed, and was cut short while it took itself back, so the app may be half restored", undo
+		return d + " failed, and was cut short while it took itself back, so the app may be half restored"
 	case j.Phase == Reverted:
-		return j.Describe() + " is undone, and the app is what it was before; its last steps are left", undo
+		return "the undoing of " + d + " was cut short after its switch: the app is what it was before, and steps are left to do"
 	}
-	return j.Describe() + " is done, and the app is wholly of that backup; its last steps are left", resume
+	return d + " was cut short after its switch: the app is wholly of that backup, and steps are left to do"
 }
 
 // Unsettled says whether tables may still have internal names of constraints.
