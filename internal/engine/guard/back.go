@@ -103,6 +103,7 @@ func (g *Guard) plan(ctx context.Context, e *engine.Engine, how Back) (*restore.
 		// What cannot be backed up is kept for undo.
 		NoSafetyBackup: how.NoSafetyBackup || g.Report.After == nil,
 		Keep:           how.Keep,
+		Estimates:      true,
 	})
 }
 

@@ -257,9 +257,12 @@ func (r *Restore) compareDatabase(ctx context.Context, cfg mysql.Config, report 
 	for i, t := range report.Live {
 		names[i] = t.Name
 	}
-	counts, err := preflight.LiveCounts(ctx, cfg, names, countBudget)
-	if err != nil {
-		return err
+	var counts map[string]preflight.Count
+	if !r.req.Estimates {
+		var err error
+		if counts, err = preflight.LiveCounts(ctx, cfg, names, countBudget); err != nil {
+			return err
+		}
 	}
 	prefix := r.target.Prefix
 	live := map[string]bool{}

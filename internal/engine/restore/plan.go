@@ -44,6 +44,9 @@ type Request struct {
 	// Check has Make read everything that is needed back from the repository,
 	// for a plan that stays one. Run does so anyway before anything changes.
 	Check bool
+	// Estimates spares the server the counting of live rows, for a plan that
+	// nobody reads.
+	Estimates bool
 
 	Force            []string      // names of findings that somebody agreed to
 	Clean            bool          // takes away what the live app has and the backup does not
