@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/internal/files/compare"
 	"github.com/backstay/backstay/internal/files/openat"
 	"github.com/backstay/backstay/internal/files/restore"
+	"github.com/backstay/backstay/internal/files/rights"
 )
 
 // hooks are where tests step in. Their zero value does nothing.
@@ -229,8 +230,8 @@ func (b *builder) finish(component string) (*Built, error) {
 		Component: component, Targets: b.opt.Targets, MovesFile: b.file, Made: b.made, Added: c.Added, Changed: c.Changed,
 		Removed: c.Removed, Extra: c.Extra, Metadata: c.Metadata, Unchanged: c.Unchanged, Bytes: c.Bytes,
 	}
-	labels := labels{}
-	owners := &ownerTree{wanted: len(c.Denied) > 0}
+	labels := rights.Labels{}
+	owners := rights.NewTree(len(c.Denied) > 0)
 	for i, s := range b.stages {
 		built.Stages = append(built.Stages, Stage{Path: s.path, Mark: s.mark})
 		for _, ch := range s.changes {
@@ -239,7 +240,7 @@ func (b *builder) finish(component string) (*Built, error) {
 				Take: ch.Take, Had: ch.Had, IsDir: ch.IsDir, Was: ch.Was,
 			}
 			if !ch.Take {
-				if err := labels.give(s.fd, b.slots[ch], ch); err != nil {
+				if err := labels.Give(s.fd, b.slots[ch], ch); err != nil {
 					return nil, err
 				}
 				mark, err := openat.MarkOf(s.fd, b.slots[ch])
@@ -251,7 +252,7 @@ func (b *builder) finish(component string) (*Built, error) {
 					return nil, files.Failed("stat what was staged for", ch.Real, err)
 				}
 				m.Mark, m.Staged, m.Ctime, m.Size = mark, mark, st.Ctim.Nano(), st.Size
-				owners.see(ch.Real, &st)
+				owners.See(ch.Real, &st)
 				if openat.IsDir(&st) {
 					if err := b.inside(owners, i, s.fd, b.slots[ch], b.slots[ch], ch.Real); err != nil {
 						return nil, files.Failed("look through what was staged for", ch.Real, err)
@@ -269,9 +270,9 @@ func (b *builder) finish(component string) (*Built, error) {
 	if err := b.folderLines(); err != nil {
 		return nil, err
 	}
-	c.Denied = append(c.Denied, deniedFolders(c)...)
+	c.Denied = append(c.Denied, rights.DeniedFolders(c)...)
 	built.Warnings = c.Warnings.All("")
-	built.Commands = owners.commands(c.Denied)
+	built.Commands = owners.Commands(c.Denied)
 	if err := b.announce(line{Built: built}); err != nil {
 		return nil, err
 	}
@@ -279,7 +280,7 @@ func (b *builder) finish(component string) (*Built, error) {
 }
 
 // inside writes down what was put into a staged folder.
-func (b *builder) inside(owners *ownerTree, stage, dir int, name, slot, real string) (err error) {
+func (b *builder) inside(owners *rights.Tree, stage, dir int, name, slot, real string) (err error) {
 	fd, err := openat.Dir(dir, name)
 	if openat.IsErrno(err, unix.EACCES) {
 		return nil // its owner may not look into it either
@@ -303,7 +304,7 @@ func (b *builder) inside(owners *ownerTree, stage, dir int, name, slot, real str
 		if err != nil {
 			return err
 		}
-		owners.see(real+"/"+n, &st)
+		owners.See(real+"/"+n, &st)
 		if openat.IsDir(&st) {
 			if err := b.inside(owners, stage, fd, n, slot+"/"+n, real+"/"+n); err != nil {
 				return err

@@ -21,6 +21,7 @@ import (
 	"github.com/backstay/backstay/internal/files/compare"
 	"github.com/backstay/backstay/internal/files/openat"
 	"github.com/backstay/backstay/internal/files/restore"
+	"github.com/backstay/backstay/internal/files/rights"
 )
 
 // Options says what to put where. The fields that restore.Options has too mean
@@ -216,4 +217,9 @@ func Drop(b *Built) error {
 // KeptBytes returns how much disk space the staging folders take.
 func KeptBytes(b *Built) (int64, error) {
 	return keptBytes(b)
+}
+
+// OwnerCommands is rights.OwnerCommands.
+func OwnerCommands(folders []string, denied []restore.Denied) ([]string, error) {
+	return rights.OwnerCommands(folders, denied)
 }

@@ -432,12 +432,12 @@ func TestLabels(t *testing.T) {
 	treetest.OK(t, os.RemoveAll(a.root+"/uploads/added"))
 	label := func(path string) string {
 		buf := make([]byte, 100)
-		n, err := unix.Lgetxattr(a.root+path, selinux, buf)
+		n, err := unix.Lgetxattr(a.root+path, "security.selinux", buf)
 		treetest.OK(t, err)
 		return strings.TrimSuffix(string(buf[:n]), "\x00")
 	}
 	for path, l := range map[string]string{"/uploads": "system_u:object_r:httpd_sys_rw_content_t:s0", "/uploads/changed": "system_u:object_r:httpd_config_t:s0"} {
-		if err := unix.Setxattr(a.root+path, selinux, []byte(l), 0); err != nil {
+		if err := unix.Setxattr(a.root+path, "security.selinux", []byte(l), 0); err != nil {
 			t.Skipf("no labels can be set here: %v", err)
 		}
 	}

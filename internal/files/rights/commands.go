@@ -1,4 +1,6 @@
-package exchange
+// Package rights is about who may do what with restored files: the lines for a shell with which root sets
+// owners that a restore could not set, and SELinux labels. It is for package exchange. It promises to follow no link.
+package rights
 
 import (
 	"fmt"
@@ -16,8 +18,8 @@ import (
 	"github.com/backstay/backstay/internal/files/restore"
 )
 
-// deniedFolders returns which live folders this user will not be able to change.
-func deniedFolders(c *compare.Result) (all []compare.Denied) {
+// DeniedFolders returns which live folders this user will not be able to change.
+func DeniedFolders(c *compare.Result) (all []compare.Denied) {
 	if c.AsRoot {
 		return nil
 	}
@@ -42,8 +44,8 @@ func deniedFolders(c *compare.Result) (all []compare.Denied) {
 	return all
 }
 
-// ownerTree is what was staged, with the owners that it has, in the order of a walk.
-type ownerTree struct {
+// Tree is what was staged, with the owners that it has, in the order of a walk.
+type Tree struct {
 	wanted bool
 	paths  []ownedPath
 }
@@ -55,7 +57,11 @@ type ownedPath struct {
 	denied   bool
 }
 
-func (t *ownerTree) see(path string, st *unix.Stat_t) {
+// NewTree returns an empty tree. One that is not wanted keeps nothing.
+func NewTree(wanted bool) *Tree { return &Tree{wanted: wanted} }
+
+// See adds a path.
+func (t *Tree) See(path string, st *unix.Stat_t) {
 	if t.wanted {
 		t.paths = append(t.paths, ownedPath{path: path, uid: st.Uid, gid: st.Gid, isDir: openat.IsDir(st)})
 	}
@@ -64,9 +70,9 @@ func (t *ownerTree) see(path string, st *unix.Stat_t) {
 // commandBytes is how long a command line gets.
 const commandBytes = 16 << 10
 
-// commands returns the lines that set what was denied: one for a whole folder where
+// Commands returns the lines that set what was denied: one for a whole folder where
 // everything in it is to have the same owner.
-func (t *ownerTree) commands(all []compare.Denied) []string {
+func (t *Tree) Commands(all []compare.Denied) []string {
 	if len(all) == 0 {
 		return nil
 	}
@@ -129,7 +135,7 @@ func compareOwners(a, b [2]uint32) int { return slices.Compare(a[:], b[:]) }
 // group looks through the path at a position and all that is in it: where that ends,
 // whether all of it has one owner, and whether any was denied. Where it has several, it
 // emits the largest parts that have one.
-func (t *ownerTree) group(at int, emit func(from, to int)) (end int, uniform, any bool) {
+func (t *Tree) group(at int, emit func(from, to int)) (end int, uniform, any bool) {
 	p := t.paths[at]
 	type part struct {
 		from, to     int

@@ -1,4 +1,4 @@
-package exchange
+package rights
 
 import (
 	"errors"
@@ -20,7 +20,7 @@ func OwnerCommands(folders []string, denied []restore.Denied) ([]string, error) 
 	if len(denied) == 0 {
 		return nil, nil
 	}
-	tree := &ownerTree{wanted: true}
+	tree := NewTree(true)
 	for _, folder := range folders {
 		if folder == "/" || slices.ContainsFunc(folders, func(other string) bool { return other != folder && inside(folder, other) }) {
 			continue // too much to look through, or looked through with the other
@@ -36,7 +36,7 @@ func OwnerCommands(folders []string, denied []restore.Denied) ([]string, error) 
 			if err := unix.Lstat(path, &st); err != nil {
 				return &fs.PathError{Op: "lstat", Path: path, Err: err}
 			}
-			tree.see(path, &st)
+			tree.See(path, &st)
 			return nil
 		})
 		if err != nil {
@@ -47,7 +47,7 @@ func OwnerCommands(folders []string, denied []restore.Denied) ([]string, error) 
 	for i, d := range denied {
 		all[i] = compare.Denied{Denied: d}
 	}
-	return tree.commands(all), nil
+	return tree.Commands(all), nil
 }
 
 func inside(path, folder string) bool {

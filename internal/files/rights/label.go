@@ -1,4 +1,4 @@
-package exchange
+package rights
 
 import (
 	"errors"
@@ -16,12 +16,12 @@ import (
 // come to its place with the label of the staging folder.
 const selinux = "security.selinux"
 
-// labels are those of live folders: "" where there is none.
-type labels map[*compare.Folder]string
+// Labels are those of live folders: "" where there is none.
+type Labels map[*compare.Folder]string
 
-// give gives what is staged for a change the label of what it replaces, or of the
+// Give gives what is staged for a change the label of what it replaces, or of the
 // folder that it comes to.
-func (l labels) give(dir int, slot string, ch *compare.Change) (err error) {
+func (l Labels) Give(dir int, slot string, ch *compare.Change) (err error) {
 	label, known := l[ch.In]
 	if known && label == "" {
 		return nil
@@ -58,7 +58,7 @@ func labelOf(get func(buf []byte) (int, error)) string {
 	return string(buf[:n])
 }
 
-// setLabel labels a staged path and all that is in it, where this user may.
+// setLabel Labels a staged path and all that is in it, where this user may.
 func setLabel(dir int, name, label string) (err error) {
 	err = unix.Lsetxattr(openat.Path(dir)+"/"+name, selinux, []byte(label), 0)
 	if openat.IsErrno(err, unix.EPERM, unix.EACCES, unix.ENOTSUP, unix.EINVAL) {
