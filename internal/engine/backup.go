@@ -341,6 +341,7 @@ func (b *backup) captureAll(ctx context.Context, w core.TreeWriter, snapshot *du
 			snapshot.Consistency.Mode = b.manifest.Consistency.Mode
 			b.manifest.Consistency = snapshot.Consistency
 			b.manifest.Warnings = append(b.manifest.Warnings, dumped.Warnings...)
+			b.manifest.Notes = append(b.manifest.Notes, dumped.Notes...)
 			entries = append(entries, dumped.Entry)
 		}
 		if got := captured[c]; got != nil {

@@ -16,21 +16,60 @@ func TriggerOn(o core.SchemaObject, statement []byte, table string) (string, boo
 	if TrailsInASCII(o.Charset) || !ascii(o.Table) && !strings.HasPrefix(o.Charset, "utf8") {
 		return "", false
 	}
-	quotes, backslash := "`'\"", !strings.Contains(o.SQLMode, "NO_BACKSLASH_ESCAPES")
+	backslash := !strings.Contains(o.SQLMode, "NO_BACKSLASH_ESCAPES")
+	i, ok := findWord(text, "ON", backslash)
+	if !ok {
+		return "", false
+	}
+	end, ok := skipQualified(text, skipSpace(text, i+len("ON")), backslash)
+	if !ok {
+		return "", false
+	}
+	// A name that was not quoted may have ended without a space.
+	return text[:i] + "ON " + mysql.QuoteName(table) + " " + text[skipSpace(text, end):], true
+}
+
+// TriggerCalled returns a trigger's statement under another name. ok is false
+// when the statement cannot be read byte by byte.
+func TriggerCalled(o core.SchemaObject, statement []byte, name string) (string, bool) {
+	text := string(statement)
+	if TrailsInASCII(o.Charset) {
+		return "", false
+	}
+	backslash := !strings.Contains(o.SQLMode, "NO_BACKSLASH_ESCAPES")
+	i, ok := findWord(text, "TRIGGER", backslash)
+	if !ok {
+		return "", false
+	}
+	start := skipSpace(text, i+len("TRIGGER"))
+	for _, word := range []string{"IF", "NOT", "EXISTS"} {
+		if n := len(word); start+n < len(text) && strings.EqualFold(text[start:start+n], word) && !wordByte(text[start+n]) {
+			start = skipSpace(text, start+n)
+		}
+	}
+	end, ok := skipQualified(text, start, backslash)
+	if !ok {
+		return "", false
+	}
+	return text[:start] + mysql.QuoteName(name) + " " + text[skipSpace(text, end):], true
+}
+
+// findWord finds a word that is neither quoted nor in a comment.
+func findWord(text, word string, backslash bool) (int, bool) {
 	for i := 0; i < len(text); {
 		switch {
-		case strings.IndexByte(quotes, text[i]) >= 0:
+		case strings.IndexByte("`'\"", text[i]) >= 0:
 			i += quotedLength(text[i:], backslash)
 		case strings.HasPrefix(text[i:], "/*"):
 			end := strings.Index(text[i+2:], "*/")
 			if end < 0 {
-				return "", false
+				return 0, false
 			}
 			i += end + 4
 		case strings.HasPrefix(text[i:], "-- "), text[i] == '#':
 			end := strings.IndexByte(text[i:], '\n')
 			if end < 0 {
-				return "", false
+				return 0, false
 			}
 			i += end + 1
 		case !wordByte(text[i]):
@@ -40,25 +79,25 @@ func TriggerOn(o core.SchemaObject, statement []byte, table string) (string, boo
 			for i+n < len(text) && wordByte(text[i+n]) {
 				n++
 			}
-			if !strings.EqualFold(text[i:i+n], "ON") {
-				i += n
-				continue
+			if strings.EqualFold(text[i:i+n], word) {
+				return i, true
 			}
-			start := skipSpace(text, i+n)
-			end, ok := skipName(text, start, backslash)
-			if !ok {
-				return "", false
-			}
-			if dot := skipSpace(text, end); dot < len(text) && text[dot] == '.' {
-				if end, ok = skipName(text, skipSpace(text, dot+1), backslash); !ok {
-					return "", false
-				}
-			}
-			// A name that was not quoted may have ended without a space.
-			return text[:i] + "ON " + mysql.QuoteName(table) + " " + text[skipSpace(text, end):], true
+			i += n
 		}
 	}
-	return "", false
+	return 0, false
+}
+
+// skipQualified returns where a name ends that may have a database before it.
+func skipQualified(text string, start int, backslash bool) (int, bool) {
+	end, ok := skipName(text, start, backslash)
+	if !ok {
+		return 0, false
+	}
+	if dot := skipSpace(text, end); dot < len(text) && text[dot] == '.' {
+		return skipName(text, skipSpace(text, dot+1), backslash)
+	}
+	return end, true
 }
 
 func wordByte(c byte) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -26,6 +27,26 @@ func (s *Snapshot) owns(name string) bool {
 		return len(name) >= len(p) && strings.EqualFold(name[:len(p)], p)
 	}
 	return strings.HasPrefix(name, p)
+}
+
+// besides says of which restores there are tables beside the app's, which are
+// in no backup.
+func (s *Snapshot) besides(ctx context.Context) ([]string, error) {
+	rows, err := s.raw.Query(ctx, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+mysql.QuoteText(s.database)+" AND LEFT(TABLE_NAME,10)='_backstay_'")
+	if err != nil {
+		return nil, fmt.Errorf("list tables that restores keep: %w", err)
+	}
+	count := map[string]int{}
+	for _, r := range rows {
+		if run := mysql.ReservedRun(r[0].Text); run != "" {
+			count[run]++
+		}
+	}
+	var notes []string
+	for _, run := range slices.Sorted(maps.Keys(count)) {
+		notes = append(notes, fmt.Sprintf("%d tables, whose names begin with %s, are left out: restore %s built or keeps them beside the app's (backstay undo takes it back, backstay undo --drop removes them)", count[run], mysql.ReservedName(run, ""), run))
+	}
+	return notes, nil
 }
 
 // RowsElsewhere says whether tables of an engine show rows that are stored in

@@ -30,6 +30,7 @@ type Dumped struct {
 	Index    core.DatabaseIndex
 	Entry    core.Entry // the folder "database"
 	Warnings []core.Warning
+	Notes    []string           // what is left out that a restore put beside the app's tables
 	Evidence unchanged.Evidence // of which tables changed, and why the others were read
 }
 
@@ -80,6 +81,9 @@ func (s *Snapshot) Write(ctx context.Context, w core.TreeWriter, progress core.P
 		return nil, err
 	}
 	d.Warnings = s.Warnings
+	if d.Notes, err = s.besides(ctx); err != nil {
+		return nil, err
+	}
 	if s.lockedNote != "" {
 		s.Consistency.Why = strings.TrimPrefix(s.Consistency.Why+"; "+s.lockedNote, "; ")
 	}

@@ -72,7 +72,7 @@ func (a *asker) ask(ctx context.Context) (_ *Report, err error) {
 	for _, step := range []func(context.Context) error{
 		a.learn, a.choose, a.listLive, a.findExtra,
 		a.findServer, a.findWritable, a.findCluster, a.findSettings, a.findDefinitions, a.findHistory,
-		a.findDefiners, a.findUnreadable, a.findOutside, a.findSessions, a.findSpace, a.findRights,
+		a.findDefiners, a.findLost, a.findUnreadable, a.findOutside, a.findSessions, a.findSpace, a.findRights,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err

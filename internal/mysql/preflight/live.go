@@ -343,5 +343,6 @@ func (a *asker) findOutside(ctx context.Context) error {
 			return nil
 		}
 	}
+	a.fine("referenced-from-elsewhere", a.name, "whether foreign keys of other databases lead to its tables is not known, because account %s may not ask (PROCESS): one would follow the table that is put away, and `backstay undo --drop` would refuse to drop that", a.account)
 	return nil
 }

@@ -305,7 +305,7 @@ func TestLiveAndExtra(t *testing.T) {
 	if len(r.Live) != 3 || r.Live[0].Name != "later" || r.Live[0].InBackup || !r.Live[0].Exact || r.Live[0].Rows != 2 || !r.Live[1].InBackup || r.Live[1].Engine != "InnoDB" || r.Live[1].Bytes == 0 {
 		t.Errorf("%+v", r.Live)
 	}
-	mysqltest.ExecOn(t, cfg, "CREATE TABLE "+mysql.ReservedName("abc", "k1")+" (id INT PRIMARY KEY)")
+	mysqltest.ExecOn(t, cfg, "CREATE TABLE "+mysql.ReservedName("abcdefgh27", "k0001")+" (id INT PRIMARY KEY)")
 	if again := ask(t, cfg, in); len(again.Live) != 3 || len(again.Extra) != 4 {
 		t.Errorf("what a restore keeps is taken for the app's: %+v", again)
 	}

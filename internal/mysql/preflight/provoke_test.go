@@ -250,7 +250,7 @@ func TestMissingRights(t *testing.T) {
 	// Routines that are there must be read, for which each server has a right of its own.
 	mysqltest.ExecOn(t, cfg, "DROP PROCEDURE p", "DROP FUNCTION f")
 	plainAccount := as(t, cfg, strings.Join(all, ", ")+" ON DB.*")
-	if got := plain(ask(t, plainAccount, in)); len(got) != 1 || !strings.HasPrefix(got[0], "rewrite definer ") {
+	if got := plain(ask(t, plainAccount, in)); len(got) != 2 || !strings.HasPrefix(got[0], "rewrite definer ") || got[1] != "decision definer-lost live trigger tr" {
 		t.Errorf("with all rights: %v", got)
 	}
 	for _, missing := range all {
@@ -486,12 +486,37 @@ func TestReferencedFromElsewhere(t *testing.T) {
 	wants(t, r, core.FindingFine, "referenced-from-elsewhere", "table par ent", other.Database+".child")
 	account := as(t, cfg, "ALL ON DB.*", "PROCESS ON *.*")
 	wants(t, ask(t, account, in), core.FindingDecision, "referenced-from-elsewhere", "table par ent", other.Database+".child")
+	if mysqltest.OnMariaDB(t) { // MySQL tells everybody of keys that he may know of
+		wants(t, ask(t, as(t, cfg, "ALL ON DB.*"), in), core.FindingFine, "referenced-from-elsewhere", cfg.Database, "is not known")
+	}
 	in.Copy = true
 	onlyFine(t, ask(t, cfg, in))
 	in.Copy, in.Index.Tables = false, in.Index.Tables[:1]
 	for _, f := range ask(t, account, in).Findings { // the other table is not replaced
 		if f.Name == "referenced-from-elsewhere" {
 			t.Errorf("%+v", f)
+		}
+	}
+}
+
+// TestDefinerLost: what is live runs as root, and the account that restores
+// could not make it so again.
+func TestDefinerLost(t *testing.T) {
+	cfg, in := of(t, "CREATE TABLE t (id INT PRIMARY KEY)", "CREATE TABLE u (id INT PRIMARY KEY)", "CREATE VIEW v AS SELECT 1 AS one", "CREATE EVENT same ON SCHEDULE EVERY 1 DAY STARTS '2035-01-01 00:00:00' DO SELECT 1",
+		"CREATE EVENT ev ON SCHEDULE EVERY 1 DAY STARTS '2035-01-01 00:00:00' DO SELECT 1")
+	mysqltest.ExecOn(t, cfg, "ALTER EVENT ev DO SELECT 2", "CREATE TRIGGER audit AFTER INSERT ON t FOR EACH ROW SET @x = 1", "CREATE EVENT extra ON SCHEDULE EVERY 1 DAY STARTS '2035-01-01 00:00:00' DO SELECT 1",
+		"CREATE TABLE stays (id INT)", "CREATE TRIGGER stays AFTER INSERT ON stays FOR EACH ROW SET @x = 1")
+	in.Database.Prefix = ""
+	account := as(t, cfg, "ALL ON DB.*")
+	wants(t, ask(t, account, in), core.FindingDecision, "definer-lost", "live trigger audit, event ev", "run as root@localhost", "neither undo")
+	in.Clean = true
+	wants(t, ask(t, account, in), core.FindingDecision, "definer-lost", "", "run as root@localhost")
+	in.Clean, in.Tables = false, []string{"u"}
+	for _, r := range []*preflight.Report{ask(t, account, in), ask(t, cfg, in)} {
+		for _, f := range r.Findings {
+			if f.Name == "definer-lost" {
+				t.Errorf("%+v", f)
+			}
 		}
 	}
 }

@@ -4,16 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/dump"
+	"github.com/backstay/backstay/internal/mysql/probe"
 )
-
-var validRun = regexp.MustCompile(`^[a-z0-9]{1,16}$`)
 
 const defaultLockWait = 5 // seconds
 
@@ -22,7 +20,7 @@ const defaultLockWait = 5 // seconds
 // tries rights, and which are gone when it returns. It does not ask whether the
 // server can take the backup's objects: that is a portable.Plan's business.
 func Choose(ctx context.Context, config mysql.Config, index core.DatabaseIndex, opt Options) (_ *Shadow, err error) {
-	if !validRun.MatchString(opt.Run) {
+	if !mysql.ValidRun(opt.Run) {
 		return nil, fmt.Errorf("plan a restore beside: %q cannot be the name of a run", opt.Run)
 	}
 	s := &Shadow{
@@ -50,9 +48,7 @@ func (s *Shadow) name(ctx context.Context, l *look, index core.DatabaseIndex) er
 	if err := l.list(ctx); err != nil { // AnyCase is known now
 		return err
 	}
-	add := func(name, kind string) {
-		s.Tables = append(s.Tables, Table{Name: name, Kind: kind})
-	}
+	add := func(name, kind string) { s.Tables = append(s.Tables, Table{Name: name, Kind: kind}) }
 	for _, t := range index.Tables {
 		if !s.Partial || slices.Contains(s.tables, t.Name) {
 			add(t.Name, "table")
@@ -102,7 +98,7 @@ func (s *Shadow) name(ctx context.Context, l *look, index core.DatabaseIndex) er
 // owns says whether a name is one of the app's.
 func (s *Shadow) owns(name string) bool {
 	if s.AnyCase {
-		return hasPrefixFold(name, s.Prefix)
+		return strings.HasPrefix(strings.ToLower(name), strings.ToLower(s.Prefix))
 	}
 	return strings.HasPrefix(name, s.Prefix)
 }
@@ -116,8 +112,8 @@ func (s *Shadow) chooseMode(ctx context.Context, l *look, index core.DatabaseInd
 		return err
 	}
 	if why == "" && forced != ModeNames {
-		s.New, s.Kept = beside(s.Live, "_backstay_"+s.Run), beside(s.Live, "_backstay_"+s.Run+"_kept")
-		if why, err = s.tryDatabases(ctx, l); err != nil {
+		s.New, s.Kept = mysql.BesideNames(s.Live, s.Run)
+		if why, err = probe.Databases(ctx, l.control, s.Live, s.Run); err != nil {
 			return err
 		}
 	}
@@ -142,12 +138,6 @@ func (s *Shadow) chooseMode(ctx context.Context, l *look, index core.DatabaseInd
 	s.Findings = append(s.Findings, core.Finding{Kind: core.FindingFine, Name: "build-beside", Object: "database " + s.Live, Message: message})
 	l.places = s.places()
 	return nil
-}
-
-// beside makes the name of a database beside another one.
-func beside(live, suffix string) string {
-	name := []rune(live)
-	return string(name[:min(len(name), maxName-len(suffix))]) + suffix
 }
 
 // whyNames says what binds something to its own database; "" for nothing.
@@ -190,49 +180,4 @@ func (s *Shadow) whyNames(ctx context.Context, l *look, index core.DatabaseIndex
 		}
 	}
 	return "", nil
-}
-
-// tryDatabases uses every right that databases beside the live one need, on
-// objects of its own. It says what is missing; "" for nothing.
-func (s *Shadow) tryDatabases(ctx context.Context, l *look) (why string, err error) {
-	probe := mysql.ReservedName(s.Run, "probe")
-	there, here := place{s.New, probe}, place{s.Live, probe}
-	for _, d := range []string{s.New, s.Kept} {
-		rows, err := l.control.Query(ctx, "SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME="+mysql.QuoteText(d))
-		if err != nil {
-			return "", err
-		}
-		if len(rows) > 0 {
-			return "there is a database " + d + " already", nil
-		}
-	}
-	made := []string{}
-	for _, step := range [][2]string{
-		{"CREATE DATABASE " + mysql.QuoteName(s.New), "DROP DATABASE " + mysql.QuoteName(s.New)},
-		{"CREATE DATABASE " + mysql.QuoteName(s.Kept), "DROP DATABASE " + mysql.QuoteName(s.Kept)},
-		{"CREATE TABLE " + there.String() + " (id INT PRIMARY KEY)", "DROP TABLE IF EXISTS " + there.String()},
-		{"INSERT INTO " + there.String() + " VALUES (1)", ""},
-		{"ALTER TABLE " + there.String() + " ADD COLUMN x INT", ""},
-		{"RENAME TABLE " + there.String() + " TO " + here.String(), "DROP TABLE IF EXISTS " + here.String()},
-		{"RENAME TABLE " + here.String() + " TO " + (place{s.Kept, probe}).String(), ""},
-	} {
-		if _, err = l.control.Exec(ctx, step[0]); err != nil {
-			break
-		}
-		if step[1] != "" {
-			made = append(made, step[1])
-		}
-	}
-	if err != nil && mysql.Number(err) == 0 {
-		return "", fmt.Errorf("try to make databases: %w", err)
-	}
-	if err != nil {
-		why = "the account may not make databases (" + mysql.ServerText(err) + ")"
-	}
-	for _, undo := range slices.Backward(made) {
-		if _, err := l.control.Exec(ctx, undo); err != nil {
-			return "", fmt.Errorf("take away what was made to try rights: %w", err)
-		}
-	}
-	return why, nil
 }

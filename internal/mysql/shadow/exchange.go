@@ -9,6 +9,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/leftover"
 )
 
 // Switch makes the new database the live one. On error it goes back to the old
@@ -57,7 +58,39 @@ func (s *Shadow) turn(ctx context.Context, config mysql.Config, to side, save fu
 	if backErr != nil {
 		return nil, errors.Join(err, fmt.Errorf("%w: going back: %w", ErrUnfinished, backErr))
 	}
+	var lost []string
+	for _, w := range warnings {
+		if w.Code == "definer" && !slices.Contains(lost, w.Object) {
+			lost = append(lost, w.Object)
+		}
+	}
+	if len(lost) > 0 {
+		err = errors.Join(err, &core.Error{
+			Code: core.CodeOf(err), Op: "go back", Message: "not all is as it was: " + core.Some(lost, 5), Err: ErrDefiners,
+			Hint: "an account that may (SET USER on MariaDB, SET_ANY_DEFINER on MySQL) gives them their definers back",
+		})
+	}
 	return warnings, err
+}
+
+// findDefiners warns of what is of the old side and could not be given its
+// definer again, by this process or by one that was cut short.
+func (x *exchange) findDefiners(ctx context.Context) error {
+	if x.to == newest {
+		return nil
+	}
+	if err := x.readNow(ctx); err != nil {
+		return err
+	}
+	for _, o := range x.wanted("view", "trigger", "function", "procedure", "package", "package body", "event") {
+		now, live := x.now[keyOf(o)]
+		label := o.Kind + " " + o.Name
+		if !live || now.Definer == o.Definer || slices.ContainsFunc(x.warnings, func(w core.Warning) bool { return w.Code == "definer" && w.Object == label }) {
+			continue
+		}
+		x.warnings = append(x.warnings, core.Warning{Code: "definer", Object: label, Message: "it is not as it was before: it ran as " + o.Definer + " and runs as " + now.Definer + " now"})
+	}
+	return nil
 }
 
 // step is a step of an exchange. Each looks what is there and does what is left.
@@ -78,12 +111,21 @@ func (s *Shadow) exchange(ctx context.Context, config mysql.Config, to side, sav
 	}
 	x := &exchange{look: l, to: to, save: save}
 	if s.Doing == "" {
+		switch state := s.standing(l); {
+		case to == old && !s.Switched && (state == StateOld || state == StateNothing), to == newest && state == StateNew:
+			return nil, nil
+		}
+		if err := l.lacks(to); err != nil {
+			return nil, err
+		}
 		if s.standing(l) == stateOf(to) {
 			return nil, nil
 		}
 		if err := x.record(ctx); err != nil {
 			return nil, err
 		}
+	} else if err := l.lacks(to); err != nil {
+		return nil, err
 	}
 	if err := x.readNow(ctx); err != nil {
 		return nil, err
@@ -95,16 +137,19 @@ func (s *Shadow) exchange(ctx context.Context, config mysql.Config, to side, sav
 		return nil, err
 	}
 	for _, step := range []step{
-		{"events", x.dropEvents},
+		{"events", func(ctx context.Context) error { return x.dropEvents(ctx, true) }},
 		{"defaults", x.setDefaults}, // triggers and routines take them
-		{"triggers", x.moveTriggers},
+		{"triggers", x.bringTriggers},
 		{"rename", x.rename},
 		{"keys", func(ctx context.Context) error { return l.straighten(ctx, to, save) }},
 		{"columns", x.setColumns},
+		// From here on no table is waited for.
+		{"other events", func(ctx context.Context) error { return x.dropEvents(ctx, false) }},
 		{"routines", x.replaceRoutines},
 		{"views", x.makeViews},
-		{"triggers again", x.moveTriggers},
+		{"triggers again", x.bringTriggers},
 		{"events again", x.makeEvents},
+		{"definers", x.findDefiners},
 	} {
 		if err := step.do(ctx); err != nil {
 			return nil, err
@@ -128,7 +173,7 @@ func stateOf(x side) State {
 // alone keeps other sessions of this run away. One that a killed process left
 // may still be waiting to rename tables: it is ended.
 func (l *look) alone(ctx context.Context) error {
-	name := mysql.QuoteText("backstay-shadow-" + l.s.Run)
+	name := mysql.QuoteText(leftover.SessionLock(l.s.Run))
 	for range 2 {
 		rows, err := l.control.Query(ctx, "SELECT GET_LOCK("+name+", 10)")
 		if err != nil {

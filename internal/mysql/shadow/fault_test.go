@@ -227,7 +227,7 @@ func TestCutAtEveryStatement(t *testing.T) {
 		}
 	}
 	t.Logf("%d cuts", cuts)
-	if cuts < 80/steps {
+	if cuts < 70/steps {
 		t.Errorf("only %d cuts", cuts)
 	}
 }

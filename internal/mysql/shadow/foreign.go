@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/references"
 )
 
 // foreignKey is one that the server has now.
@@ -37,63 +38,14 @@ func (f foreignKey) clause(parent place) string {
 }
 
 // foreignKeys reads the foreign keys of tables in some databases, and where
-// everywhere is set those of all others that lead into them: a search through
-// all tables of the server.
+// everywhere is set those of all others that lead into them.
 func (l *look) foreignKeys(ctx context.Context, schemas []string, everywhere bool) ([]foreignKey, error) {
-	if everywhere {
-		list := quoteTexts(schemas)
-		return l.keysWhere(ctx, "TABLE_SCHEMA IN ("+list+") OR REFERENCED_TABLE_SCHEMA IN ("+list+")", "TRUE")
+	found, err := references.Read(ctx, l.control, l.server, schemas, everywhere)
+	keys := make([]foreignKey, len(found))
+	for i, k := range found {
+		keys[i] = foreignKey{place{k.Schema, k.Table}, place{k.ToSchema, k.ToTable}, k.Name, k.Columns, k.Targets, k.OnUpdate, k.OnDelete}
 	}
-	var keys []foreignKey
-	for _, schema := range schemas { // servers look through one database only where it is given alone
-		found, err := l.keysWhere(ctx, "TABLE_SCHEMA="+mysql.QuoteText(schema), "CONSTRAINT_SCHEMA="+mysql.QuoteText(schema))
-		if err != nil {
-			return nil, err
-		}
-		keys = append(keys, found...)
-	}
-	return keys, nil
-}
-
-func (l *look) keysWhere(ctx context.Context, keysWhere, rulesWhere string) ([]foreignKey, error) {
-	rules, err := l.control.Query(ctx, "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, UPDATE_RULE, DELETE_RULE FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE "+rulesWhere)
-	if err != nil {
-		return nil, fmt.Errorf("list foreign keys: %w", err)
-	}
-	if len(rules) == 0 {
-		return nil, nil
-	}
-	rows, err := l.control.Query(ctx, "SELECT TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, COLUMN_NAME, REFERENCED_COLUMN_NAME"+
-		" FROM information_schema.KEY_COLUMN_USAGE WHERE REFERENCED_TABLE_NAME IS NOT NULL AND ("+keysWhere+") ORDER BY TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION")
-	if err != nil {
-		return nil, fmt.Errorf("list foreign keys: %w", err)
-	}
-	type id struct{ schema, table, name string }
-	said := map[id][2]string{}
-	silent := "RESTRICT"
-	if !l.server.MariaDB() {
-		silent = "NO ACTION"
-	}
-	word := func(rule string) string {
-		if rule == silent {
-			return ""
-		}
-		return rule
-	}
-	for _, r := range rules {
-		said[id{r[0].Text, r[1].Text, r[2].Text}] = [2]string{word(r[3].Text), word(r[4].Text)}
-	}
-	var keys []foreignKey
-	for _, r := range rows {
-		child := place{r[0].Text, r[1].Text}
-		if n := len(keys); n == 0 || keys[n-1].child != child || keys[n-1].name != r[2].Text {
-			rule := said[id{child.schema, child.name, r[2].Text}]
-			keys = append(keys, foreignKey{child: child, name: r[2].Text, parent: place{r[3].Text, r[4].Text}, onUpdate: rule[0], onDelete: rule[1]})
-		}
-		k := &keys[len(keys)-1]
-		k.columns, k.targets = append(k.columns, r[5].Text), append(k.targets, r[6].Text)
-	}
-	return keys, nil
+	return keys, err
 }
 
 // straighten has foreign keys lead where they should after tables changed
@@ -227,8 +179,4 @@ func (l *look) strays(keys []foreignKey) []string {
 		}
 	}
 	return out
-}
-
-func hasPrefixFold(text, prefix string) bool {
-	return len(text) >= len(prefix) && strings.EqualFold(text[:len(prefix)], prefix)
 }

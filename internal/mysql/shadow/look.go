@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/ddl"
 	"github.com/backstay/backstay/internal/mysql/dump"
+	"github.com/backstay/backstay/internal/mysql/holders"
 	"github.com/backstay/backstay/internal/mysql/load"
 )
 
@@ -115,6 +118,15 @@ func (l *look) objects(ctx context.Context) ([]Object, []core.Warning, error) {
 	}
 	var out []Object
 	for _, o := range found {
+		if own := l.s.named(o.Name); o.Kind == "trigger" && own != o.Name {
+			text, ok := ddl.TriggerCalled(o.SchemaObject, o.Statement, own)
+			if !ok || slices.ContainsFunc(found, func(p dump.Object) bool {
+				return p.Kind == "trigger" && strings.EqualFold(p.Name, own) && p.Table == o.Table
+			}) {
+				continue // Settle was cut short
+			}
+			o.Name, o.Statement = own, []byte(text)
+		}
 		if o.Kind != "sequence" {
 			out = append(out, Object(o))
 		}
@@ -179,7 +191,13 @@ func (l *look) explain(ctx context.Context, doing string, err error) error {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	if mysql.Number(err) == mysql.ErLockWaitTimeout {
-		return l.inUse(ctx, doing, err)
+		w := holders.Wait{Doing: doing, Cause: err, Seconds: l.s.LockWait, Own: []uint32{l.control.ID(), l.raw.ID()}}
+		for i := range l.s.Tables {
+			if kind, _ := l.at(l.s.live(&l.s.Tables[i])); kind == "table" {
+				w.Tables = append(w.Tables, l.s.Tables[i].Name)
+			}
+		}
+		return holders.Explain(ctx, l.control, l.config, w)
 	}
 	e := &core.Error{Code: core.CodeDatabase, Op: doing, Message: "the server refused", Err: err}
 	if mysql.AccessDenied(err) {

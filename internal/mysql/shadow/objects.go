@@ -99,8 +99,17 @@ func (x *exchange) create(ctx context.Context, o Object, statement []byte) error
 	return nil
 }
 
-func (x *exchange) dropEvents(ctx context.Context) error {
+// dropEvents drops events. Before the tables change places it leaves those that
+// this account cannot make again: a table in use may still end the exchange.
+func (x *exchange) dropEvents(ctx context.Context, early bool) error {
 	for _, o := range x.unwanted("event") {
+		if early {
+			if may, err := x.mayDefine(ctx, o); err != nil {
+				return err
+			} else if !may {
+				continue
+			}
+		}
 		if err := x.drop(ctx, o); err != nil {
 			return err
 		}
@@ -187,96 +196,18 @@ func (x *exchange) makeViews(ctx context.Context) error {
 	return x.list(ctx)
 }
 
-// moveTriggers drops the triggers of the departing side and makes those of the
-// arriving one: on the shelf, so that no row ever comes into a live table
-// without them, or where the table is live already. It is called before the
-// tables change places and after.
-func (x *exchange) moveTriggers(ctx context.Context) error {
-	s := x.s
-	want := map[string]place{} // lower-case name → table
-	for _, o := range x.wanted("trigger") {
-		p := place{s.Live, o.Table}
-		if t := s.table(o.Table); t != nil {
-			if shelf, waits := x.shelved(t, x.to); waits {
-				p = shelf
-			}
-		}
-		want[strings.ToLower(o.Name)] = p
-	}
-	known := map[string]bool{}
-	for _, o := range slices.Concat(s.Was.Objects, s.Will.Objects) {
-		if o.Kind == "trigger" {
-			known[strings.ToLower(o.Name)] = true
-		}
-	}
-	if len(known) == 0 {
-		return nil
-	}
-	triggers, err := x.triggers(ctx)
-	if err != nil {
-		return err
-	}
-	there := map[string]bool{}
-	// The last ones go first: those that a cut leaves still stand in their order,
-	// and the others come behind them again.
-	for _, t := range slices.Backward(triggers) {
-		name := strings.ToLower(t.name)
-		if !known[name] {
-			continue
-		}
-		if p, ok := want[name]; ok && s.key(p) == s.key(place{s.Live, t.table}) && x.rightly(name) {
-			there[name] = true
-			continue
-		}
-		if err := x.exec(ctx, "drop trigger "+t.name+" of table "+t.table, "DROP TRIGGER IF EXISTS "+mysql.QuoteName(t.name)); err != nil {
-			return err
-		}
-		delete(x.now, objectKey{"trigger", name})
-	}
-	for _, o := range x.wanted("trigger") {
-		name := strings.ToLower(o.Name)
-		p := want[name]
-		if there[name] {
-			continue
-		}
-		statement := o.Statement
-		if s.key(p) != s.key(place{s.Live, o.Table}) {
-			if p.schema != s.Live {
-				continue // after the tables changed places
-			}
-			text, ok := ddl.TriggerOn(o.SchemaObject, o.Statement, p.name)
-			if !ok {
-				continue
-			}
-			statement = []byte(text)
-		}
-		if err := x.create(ctx, o, statement); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// rightly says whether a trigger that is where the arriving side has one is that
-// side's: both sides' tables are live under one name, one after the other.
-func (x *exchange) rightly(name string) bool {
-	now, live := x.now[objectKey{"trigger", name}]
-	if !live {
-		return true // on the shelf, where only the arriving side's are made
-	}
-	for _, o := range x.wanted("trigger") {
-		if strings.ToLower(o.Name) == name {
-			return alike(o, now)
-		}
-	}
-	return false
-}
-
-// alike says whether two triggers are the same but for the words in which their
-// table is named, which a rename changes.
+// alike says whether two triggers are the same but for the words in which they
+// and their table are named, which a rename and a temporary name change.
 func alike(a, b Object) bool {
-	x, ok1 := ddl.TriggerOn(a.SchemaObject, a.Statement, "t")
-	y, ok2 := ddl.TriggerOn(b.SchemaObject, b.Statement, "t")
+	neutral := func(o Object) (string, bool) {
+		text, ok := ddl.TriggerCalled(o.SchemaObject, o.Statement, "t")
+		if !ok {
+			return "", false
+		}
+		return ddl.TriggerOn(o.SchemaObject, []byte(text), "t")
+	}
+	x, ok1 := neutral(a)
+	y, ok2 := neutral(b)
 	if !ok1 || !ok2 {
 		return bytes.Equal(a.Statement, b.Statement)
 	}

@@ -55,7 +55,7 @@ func (r *rewriter) rewrite(name string, statement []byte) ([]byte, error) {
 	if t.Kind == "sequence" {
 		text := string(statement)
 		at := strings.IndexByte(text, '`')
-		if at < 0 || !hasPrefixFold(text, "CREATE ") {
+		if at < 0 || !strings.HasPrefix(strings.ToUpper(text), "CREATE ") {
 			return nil, errors.New("its statement cannot be read")
 		}
 		_, after, ok := ddl.CutName(text[at:])
@@ -71,7 +71,7 @@ func (r *rewriter) rewrite(name string, statement []byte) ([]byte, error) {
 func (r *rewriter) table(t *Table, statement string) (string, error) {
 	head, items, rest, ok := ddl.Split(statement)
 	at := strings.IndexByte(head, '`')
-	if !ok || at < 0 || !hasPrefixFold(head, "CREATE ") {
+	if !ok || at < 0 || !strings.HasPrefix(strings.ToUpper(head), "CREATE ") {
 		return "", errors.New("its definition cannot be read")
 	}
 	_, after, ok := ddl.CutName(head[at:])

@@ -19,6 +19,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(mysqltest.Main(m)) }
 
+const run = "abcdefgh27"
+
 // rig is a backup and a live database that it is restored into.
 type rig struct {
 	t       *testing.T
@@ -75,7 +77,7 @@ func (r *rig) build(opt shadow.Options) {
 	r.t.Helper()
 	var err error
 	if opt.Run == "" {
-		opt.Run = "r1"
+		opt.Run = run
 	}
 	if opt.LockWait == 0 {
 		opt.LockWait = 1

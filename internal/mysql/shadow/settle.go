@@ -1,7 +1,6 @@
 package shadow
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/ddl"
-	"github.com/backstay/backstay/internal/mysql/load"
 )
 
 // Settle does what may wait until users are back, after a Switch and after a
@@ -30,6 +28,11 @@ func (s *Shadow) Settle(ctx context.Context, config mysql.Config, save func() er
 		return nil, err
 	}
 	state := s.standing(l)
+	if s.Doing == "" && s.Switched {
+		if err := l.lacks(old); err != nil {
+			return nil, err
+		}
+	}
 	if s.Doing != "" || state == StateMixed {
 		return nil, &core.Error{Code: core.CodeFailed, Op: "settle the database", Message: "a switch of the database was cut short", Hint: "finish it first: backstay restore --resume, or backstay undo"}
 	}
@@ -40,7 +43,7 @@ func (s *Shadow) Settle(ctx context.Context, config mysql.Config, save func() er
 	if err := x.mendKeys(ctx); err != nil {
 		return nil, err
 	}
-	if err := x.wordTriggers(ctx); err != nil {
+	if err := x.nameTriggers(ctx); err != nil {
 		return nil, err
 	}
 	return x.warnings, x.findOrphans(ctx)
@@ -224,134 +227,6 @@ func (x *exchange) checkClause(ctx context.Context, p place, name string) (strin
 	return "", fmt.Errorf("table %s: its CHECK %s is not in its definition", p.name, name)
 }
 
-// wordTriggers makes the triggers of a live table anew where a rename changed
-// the words in which one of them names its table. Writers wait meanwhile, so
-// that none misses them.
-func (x *exchange) wordTriggers(ctx context.Context) (err error) {
-	if len(x.wanted("trigger")) == 0 {
-		return nil
-	}
-	if err := x.readNow(ctx); err != nil {
-		return err
-	}
-	all, err := x.triggers(ctx)
-	if err != nil {
-		return err
-	}
-	tables := map[string]bool{}
-	for _, o := range x.wanted("trigger") {
-		now, live := x.now[keyOf(o)]
-		if live && !bytes.Equal(now.Statement, o.Statement) && alike(o, now) || !live {
-			tables[o.Table] = true
-		}
-	}
-	for table := range tables {
-		if err := x.wordTable(ctx, table, all); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (x *exchange) wordTable(ctx context.Context, table string, all []liveTrigger) (err error) {
-	var todo []Object
-	for _, t := range all {
-		if x.s.fold(t.table) != x.s.fold(table) {
-			continue
-		}
-		o, known := x.now[objectKey{"trigger", strings.ToLower(t.name)}]
-		if !known {
-			return nil // one that cannot be made again
-		}
-		for _, w := range x.wanted("trigger") {
-			if keyOf(w) == keyOf(o) && alike(w, o) {
-				o = w
-			}
-		}
-		if ok, err := x.mayDefine(ctx, o); err != nil || !ok {
-			return err // it would lose its definer for the sake of a word
-		}
-		todo = append(todo, o)
-	}
-	for _, w := range x.wanted("trigger") { // that an earlier try dropped
-		if !slices.ContainsFunc(todo, func(o Object) bool { return keyOf(o) == keyOf(w) }) && x.s.fold(w.Table) == x.s.fold(table) {
-			todo = append(todo, w)
-		}
-	}
-	if err := x.exec(ctx, "lock table "+table, "LOCK TABLES "+mysql.QuoteName(table)+" WRITE"); err != nil {
-		return err
-	}
-	defer func() {
-		_, unlockErr := x.control.Exec(ctx, "UNLOCK TABLES")
-		err = errors.Join(err, unlockErr)
-	}()
-	if statements := x.replacements(todo); statements != nil {
-		// Each goes behind those of its kind: after all of them the order is as before.
-		for i, o := range todo {
-			if err := x.create(ctx, o, statements[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	for _, o := range todo {
-		if err := x.exec(ctx, "drop trigger "+o.Name, "DROP TRIGGER IF EXISTS "+mysql.QuoteName(o.Name)); err != nil {
-			return err
-		}
-	}
-	for _, o := range todo {
-		if err := x.create(ctx, o, o.Statement); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// replacements returns statements that make the triggers in place of themselves,
-// so that a kill leaves users none missing; nil where the server has none.
-func (x *exchange) replacements(triggers []Object) [][]byte {
-	if !x.server.MariaDB() {
-		return nil
-	}
-	// A try that was cut short has turned their order.
-	wanted := x.wanted("trigger")
-	rank := func(o Object) int {
-		return slices.IndexFunc(wanted, func(w Object) bool { return keyOf(w) == keyOf(o) })
-	}
-	slices.SortStableFunc(triggers, func(a, b Object) int { return rank(a) - rank(b) })
-	var out [][]byte
-	for _, o := range triggers {
-		rest, ok := bytes.CutPrefix(o.Statement, []byte("CREATE "))
-		if !ok {
-			return nil
-		}
-		out = append(out, append([]byte("CREATE OR REPLACE "), rest...))
-	}
-	return out
-}
-
-// mayDefine says whether the account may make an object with its definer.
-func (x *exchange) mayDefine(ctx context.Context, o Object) (bool, error) {
-	rows, err := x.control.Query(ctx, "SELECT CURRENT_USER()")
-	if err != nil || len(rows) != 1 {
-		return false, err
-	}
-	if rows[0][0].Text == o.Definer {
-		return true, nil
-	}
-	probe := Object{core.SchemaObject{Kind: "procedure", Name: mysql.ReservedName(x.s.Run, "probe"), Definer: o.Definer}, nil}
-	user, host, _ := cutLast(o.Definer, "@")
-	probe.Statement = []byte("CREATE DEFINER=" + mysql.QuoteName(user) + "@" + mysql.QuoteName(host) + " PROCEDURE " + mysql.QuoteName(probe.Name) + "() SET @backstay = 1")
-	_, err = x.control.Exec(ctx, string(probe.Statement))
-	if mysql.Number(err) != 0 {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return true, load.DropObject(ctx, x.control, probe.SchemaObject)
-}
-
 // orphansShown is how many rows are counted at most.
 const orphansShown = 1000
 
@@ -408,12 +283,4 @@ func (x *exchange) orphans(ctx context.Context, f foreignKey) (int, error) {
 		return 0, fmt.Errorf("look for rows of %s that lead nowhere: %w", f.child, err)
 	}
 	return strconv.Atoi(rows[0][0].Text)
-}
-
-func cutLast(text, sep string) (before, after string, ok bool) {
-	i := strings.LastIndex(text, sep)
-	if i < 0 {
-		return text, "", false
-	}
-	return text[:i], text[i+len(sep):], true
 }

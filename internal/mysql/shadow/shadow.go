@@ -50,9 +50,13 @@ const (
 // back: the state is mixed until Switch or Revert is called again.
 var ErrUnfinished = errors.New("the database is neither wholly old nor wholly new")
 
+// ErrDefiners is in the error of a Switch that went back and could not give
+// objects that were live their definers again: all else is as it was.
+var ErrDefiners = errors.New("objects of the live database belong to the restoring account now")
+
 // Options of a Shadow.
 type Options struct {
-	Run    string   // names the run in table names: 1 to 16 of a-z and 0-9
+	Run    string   // names the run in table names: 10 of a-z and 2-7
 	Tables []string // only these tables, with their triggers; empty: everything
 	// Prefix is the app's: only what begins with it is its own. Others stay
 	// what they are, Clean or not.
@@ -141,6 +145,9 @@ type Side struct {
 	// Names are constraints that have temporary names while another table
 	// has theirs.
 	Names []Constraint `json:"names,omitempty"`
+	// Triggers are those that have, or had, temporary names while another one
+	// has theirs.
+	Triggers []Alias `json:"triggers,omitempty"`
 }
 
 // Object is a view, trigger, routine, package or event as a side has it.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/leftover"
 )
 
 // State looks what is live. It changes nothing. While a switch or revert is
@@ -22,6 +23,11 @@ func (s *Shadow) State(ctx context.Context, config mysql.Config) (_ State, err e
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
 	state := s.standing(l)
+	if s.Doing == "" && s.Switched {
+		if err := l.lacks(old); err != nil {
+			return "", err
+		}
+	}
 	if s.Doing == "" || state == StateMixed || state == StateNothing {
 		return state, nil
 	}
@@ -99,16 +105,7 @@ func (x *exchange) whole(ctx context.Context) (bool, error) {
 			if !live && !slices.Contains(x.s.Lost, o.Name) {
 				return false, nil
 			}
-		case !live, o.Kind == "trigger" && !alike(o, now):
-			return false, nil
-		}
-	}
-	triggers, err := x.triggers(ctx)
-	if err != nil {
-		return false, err
-	}
-	for _, t := range triggers {
-		if at := x.stand(place{x.s.Live, t.table}); at.standing == onOldShelf || at.standing == onNewShelf {
+		case !live, o.Kind == "trigger" && x.s.fold(o.Table) != x.s.fold(now.Table):
 			return false, nil
 		}
 	}
@@ -157,8 +154,9 @@ func (s *Shadow) dropSide(ctx context.Context, config mysql.Config, x side) (err
 	if err := l.alone(ctx); err != nil {
 		return err
 	}
+	// What is live may have been replaced again since, by another run.
 	state := s.standing(l)
-	if s.Doing != "" || state == StateMixed {
+	if s.Doing != "" {
 		return &core.Error{
 			Code: core.CodeFailed, Op: "drop what is not live", Message: "a switch of the database was cut short",
 			Hint: "finish it first: backstay restore --resume, or backstay undo",
@@ -181,14 +179,24 @@ func (s *Shadow) drop(ctx context.Context, l *look, x side) error {
 		return err
 	}
 	drops := map[string][]string{}
+	var tables []leftover.Table
 	for i := range s.Tables {
 		t := &s.Tables[i]
 		for p, ok := l.shelved(t, x); ok; p, ok = l.shelved(t, x) {
-			drops[l.kinds[s.key(p)]] = append(drops[l.kinds[s.key(p)]], p.String())
+			if kind := l.kinds[s.key(p)]; kind == "table" {
+				tables = append(tables, leftover.Table{Schema: p.schema, Name: p.name})
+			} else {
+				drops[kind] = append(drops[kind], p.String())
+			}
 			delete(l.kinds, s.key(p))
 		}
 	}
-	for _, kind := range []string{"view", "table", "sequence"} {
+	for _, kind := range []string{"view", "sequence"} {
+		if kind == "sequence" { // tables' defaults take from them
+			if err := leftover.Tables(ctx, l.control, tables); err != nil {
+				return err
+			}
+		}
 		for part := range slices.Chunk(drops[kind], 500) {
 			if err := l.exec(ctx, "drop what is not live", "DROP "+strings.ToUpper(kind)+" IF EXISTS "+commas(part)); err != nil {
 				return err
@@ -267,32 +275,12 @@ func (s *Shadow) bytes(ctx context.Context, config mysql.Config, x side) (_ int6
 
 // Leftovers lists the runs of which tables are still in the database of config,
 // or in databases beside it, sorted.
-func Leftovers(ctx context.Context, config mysql.Config) (_ []string, err error) {
-	c, err := mysql.Connect(ctx, config)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	rows, err := c.Query(ctx, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA=DATABASE()")
-	if err != nil {
-		return nil, fmt.Errorf("list tables: %w", err)
-	}
-	var runs []string
-	for _, r := range rows {
-		if run := mysql.ReservedRun(r[0].Text); run != "" {
-			runs = append(runs, run)
-		}
-	}
-	if rows, err = c.Query(ctx, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA"); err != nil {
-		return nil, fmt.Errorf("list databases: %w", err)
-	}
-	for _, r := range rows {
-		name := strings.TrimSuffix(r[0].Text, "_kept")
-		run := name[strings.LastIndexByte(name, '_')+1:]
-		if validRun.MatchString(run) && strings.TrimSuffix(r[0].Text, "_kept") == beside(config.Database, "_backstay_"+run) || r[0].Text == beside(config.Database, "_backstay_"+run+"_kept") {
-			runs = append(runs, run)
-		}
-	}
-	slices.Sort(runs)
-	return slices.Compact(runs), nil
+func Leftovers(ctx context.Context, config mysql.Config) ([]string, error) {
+	return leftover.Runs(ctx, config)
+}
+
+// DropLeftovers drops what is left of a run of which no journal is known. It
+// drops nothing whose name is not of the shape that restores give.
+func DropLeftovers(ctx context.Context, config mysql.Config, run string) error {
+	return leftover.Drop(ctx, config, run)
 }

@@ -177,7 +177,7 @@ func TestIntoNothing(t *testing.T) {
 func TestDroppedAndRefused(t *testing.T) {
 	r := simple(t)
 	r.build(shadow.Options{Mode: shadow.ModeNames})
-	if runs, err := shadow.Leftovers(t.Context(), r.config); err != nil || !slices.Equal(runs, []string{"r1"}) {
+	if runs, err := shadow.Leftovers(t.Context(), r.config); err != nil || !slices.Equal(runs, []string{run}) {
 		t.Errorf("leftovers %v, %v", runs, err)
 	}
 	if n, err := r.s.NewBytes(t.Context(), r.config); err != nil || n == 0 {
@@ -207,7 +207,7 @@ func TestSpoiledAfterwards(t *testing.T) {
 		"column":      "ALTER TABLE a ADD COLUMN x INT",
 		"gone":        "DROP TABLE b",
 		"foreign key": "ALTER TABLE b DROP FOREIGN KEY b_ibfk_1",
-		"stray":       "CREATE TABLE c (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES " + mysql.ReservedName("r1", "k0001") + " (id))",
+		"stray":       "CREATE TABLE c (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES " + mysql.ReservedName(run, "k0001") + " (id))",
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := simple(t)
@@ -315,7 +315,7 @@ func TestBuiltAgain(t *testing.T) {
 	whole := r.tree.File(chunk)
 	r.tree.SetFile(chunk, []byte("1\n"))
 	var err error
-	r.s, err = shadow.Choose(t.Context(), r.config, r.index, shadow.Options{Run: "again", LockWait: 1})
+	r.s, err = shadow.Choose(t.Context(), r.config, r.index, shadow.Options{Run: "againagain", LockWait: 1})
 	r.fatal(err)
 	opt := load.Options{Config: r.config, Connections: 2, Progress: core.NoProgress{}, Origin: r.server}
 	if _, err := r.s.Build(t.Context(), r.index, r.tree, opt); core.CodeOf(err) != core.CodeDamage {
