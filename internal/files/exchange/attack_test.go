@@ -188,6 +188,14 @@ func TestStageSwappedLater(t *testing.T) {
 	a.side(b, Old)
 	treetest.OK(t, Drop(b))
 
+	b = a.build() // and one that is written to
+	treetest.OK(t, os.WriteFile(slot, []byte("attack"), 0o600))
+	if _, err := Switch(t.Context(), b); err == nil {
+		t.Error("switched to a staged file that was changed")
+	}
+	a.side(b, Old)
+	treetest.OK(t, Drop(b))
+
 	b = a.build()
 	stage := b.Stages[0].Path
 	home := filepath.Dir(a.root)
