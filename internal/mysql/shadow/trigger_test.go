@@ -246,7 +246,7 @@ func TestDropLeftovers(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			r := simple(t)
 			mysqltest.ExecIn(t, r.config.Database, "DROP TRIGGER tr", "CREATE TABLE _backstay_mine (id INT)", "CREATE TABLE _backstay_zzzzzzzzzz_k0001 (id INT)")
-			mysqltest.ExecIn(t, r.origin, "ALTER TABLE a ADD FOREIGN KEY (id) REFERENCES a (id)", "SET foreign_key_checks=0", "CREATE TABLE c (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES d (id))", "CREATE TABLE d (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES c (id))")
+			mysqltest.ExecIn(t, r.origin, "ALTER TABLE a ADD COLUMN p INT, ADD FOREIGN KEY (p) REFERENCES a (id)", "SET foreign_key_checks=0", "CREATE TABLE c (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES d (id))", "CREATE TABLE d (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES c (id))")
 			r = newRig(t, r.origin, r.root)
 			before := mysqltest.Query(t, r.config.Database, "SHOW TABLES")
 			r.build(shadow.Options{Mode: mode})
