@@ -61,11 +61,11 @@ func TestFailedSwitchKeepsDefiners(t *testing.T) {
 	r.same("after the switch that gave up", before, r.picture(r.root))
 
 	// Agreed to, it goes through, and going back says what is not as it was. The
-	// procedure, which the account may not read, stays where it is.
+	// procedure stays where it is on servers where the account may not read it.
 	r.doSwitch()
 	var told []string
 	for _, w := range r.revert() {
-		if w.Code == "definer" && strings.Contains(w.Message, "root@localhost") {
+		if w.Code == "definer" && strings.Contains(w.Message, "root@localhost") && w.Object != "procedure p" {
 			told = append(told, w.Object)
 		}
 	}
