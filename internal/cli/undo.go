@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +18,11 @@ func (s *session) undoCommand() *cobra.Command {
 	var f restoreFlags
 	var drop bool
 	cmd := s.command("undo APP", "Put back what the last restore replaced", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		if drop {
+			if done, err := s.dropUnknown(ctx, args[0], f); done || err != nil {
+				return err
+			}
+		}
 		return s.withEarlier(ctx, args[0], f, func(r *switchover.Earlier) error {
 			if drop {
 				return s.dropEarlier(ctx, r, f.yes)
@@ -37,6 +41,41 @@ what is kept for good.`
 	fl.BoolVar(&f.noWait, "no-wait", false, "fail when another operation works on the app, instead of waiting")
 	s.placeFlags(fl, &f)
 	return cmd
+}
+
+// dropUnknown removes tables of restores that no journal here knows, when there
+// is no restore here to speak of; done says that there were some.
+func (s *session) dropUnknown(ctx context.Context, app string, f restoreFlags) (done bool, err error) {
+	err = s.withMachine(func(e *engine.Engine, cfg *config.Config) error {
+		j, err := journal.Newest(e.StateDir, app)
+		if err != nil || j != nil {
+			return err
+		}
+		known, err := cfg.App(app)
+		if err != nil {
+			return nil // the usual way says what is wrong
+		}
+		t, err := s.restoreTarget(cfg, app, known.Profile, f)
+		if err != nil {
+			return err
+		}
+		u, err := switchover.FindUnknown(ctx, e, t, known.Profile)
+		if err != nil || len(u.Runs) == 0 {
+			return err
+		}
+		done = true
+		what := "tables of restores that no journal here knows (" + core.Some(u.Runs, 5) + ")"
+		if !f.yes {
+			if err := s.printer.Confirm(ctx, app, what+" will be removed for good"); err != nil {
+				return err
+			}
+		}
+		if err := u.Drop(ctx); err != nil {
+			return err
+		}
+		return s.printer.Result(map[string]any{"dropped": map[string]any{"app": app, "runs": u.Runs}}, func() { s.printer.Printf("removed %s\n", what) })
+	})
+	return done, err
 }
 
 // withEarlier calls do with the last restore of an app.
@@ -98,7 +137,7 @@ func (s *session) undo(ctx context.Context, r *switchover.Earlier, yes bool) err
 		for _, t := range r.Trees() {
 			s.printer.Printf("  %s: %s files change back, %s that it added go, %s that it took away come back\n", t.Component, ui.Count(t.Changed.Files), ui.Count(t.Added.Files), ui.Count(t.Removed.Files))
 		}
-		s.printer.Printf("  what was written to these since %s is taken away, and kept until backstay undo %s --drop; what was added beside them stays\n", s.printer.Time(since(j)), j.App)
+		s.printer.Printf("  what was written to these since %s is taken away, and kept until backstay undo %s --drop; what was added beside them stays\n", s.printer.Time(j.Since()), j.App)
 	}
 	if !yes {
 		if err := s.printer.Confirm(ctx, j.App, "the live app "+j.App+" will be what it was before that restore"); err != nil {
@@ -123,13 +162,6 @@ func (s *session) undo(ctx context.Context, r *switchover.Earlier, yes bool) err
 		s.printer.Printf("  what was taken away is kept (%s); backstay undo %s --drop removes it\n", ui.Size(done.KeptBytes), done.App)
 		s.printOutcome(done)
 	})
-}
-
-func since(j *journal.Journal) time.Time {
-	if j.Switched.IsZero() {
-		return j.Started
-	}
-	return j.Switched
 }
 
 func (s *session) dropEarlier(ctx context.Context, r *switchover.Earlier, yes bool) error {

@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/engine/journal"
+	"github.com/backstay/backstay/internal/engine/switchover"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/dump"
 	"github.com/backstay/backstay/internal/mysql/preflight"
@@ -146,6 +147,14 @@ func checkDatabase(ctx context.Context, e *engine.Engine, t engine.Target, p pro
 	}
 	checks = append(checks, checkClock(ctx, e.Clock, name, conn))
 	checks = append(checks, checkSnapshot(ctx, e, t, cfg, app.Database.Prefix)...)
+	if runs, err := switchover.Leftovers(ctx, e.StateDir, name, cfg); err != nil {
+		checks = append(checks, failed(name, "left over", err))
+	} else if len(runs) > 0 {
+		checks = append(checks, Check{
+			App: name, Name: "left over", Health: Caution, Message: "tables of restores that no journal here knows lie in or beside the database: " + core.Some(runs, 5),
+			Hint: "if no other machine restores it: backstay undo " + name + " --drop",
+		})
+	}
 	checks = append(checks, checkRestoreRights(ctx, name, cfg, server)...)
 	if !server.LocalInfile {
 		checks = append(checks, Check{

@@ -130,6 +130,15 @@ func (j *Journal) Unsettled() bool {
 	return j.Mixed() || (j.Phase == Switched || j.Phase == Reverted) && j.Database != nil && !j.Settled
 }
 
+// Since is when the backup's state became the live one, or, where that is not
+// known, when the run began.
+func (j *Journal) Since() time.Time {
+	if j.Switched.IsZero() {
+		return j.Started
+	}
+	return j.Switched
+}
+
 // Dir is the folder of the run.
 func (j *Journal) Dir() string { return j.dir }
 

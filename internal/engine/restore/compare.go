@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine/switchover"
 	"github.com/backstay/backstay/internal/files/exchange"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/preflight"
@@ -293,6 +294,15 @@ func (r *Restore) compareDatabase(ctx context.Context, cfg mysql.Config, report 
 		}
 	}
 	return nil
+}
+
+// findLeftovers names tables of restores that nobody knows of any more.
+func (r *Restore) findLeftovers(ctx context.Context, cfg mysql.Config) error {
+	runs, err := switchover.Leftovers(ctx, r.e.StateDir, r.Plan.App, cfg)
+	if len(runs) > 0 {
+		r.note("left-over", "tables of restores that no journal here knows lie in or beside the database (%s): backstay undo %s --drop removes them", core.Some(runs, 5), r.Plan.App)
+	}
+	return err
 }
 
 func (r *Restore) rowsThen(table string) *int64 {

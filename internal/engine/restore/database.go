@@ -81,6 +81,11 @@ func (r *Restore) planDatabase(ctx context.Context) error {
 		if err := r.compareDatabase(ctx, cfg, report); err != nil {
 			return err
 		}
+		if report.Exists {
+			if err := r.findLeftovers(ctx, cfg); err != nil {
+				return err
+			}
+		}
 	}
 	if r.req.ToDatabase != "" && r.req.Copy == nil && len(r.req.Tables) == 0 && len(r.open.Index.Objects) > 0 {
 		r.note("events", "events are disabled in the copy; views, triggers and routines that name database %s in their text go on using that one", d.Name)

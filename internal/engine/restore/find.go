@@ -31,7 +31,7 @@ func Notable(f core.Finding) bool {
 }
 
 func notes() []string {
-	return []string{"incomplete-backup", "partial-backup", "code-stays", "link", "events", "extra-objects", "extra-trigger", "intact", FindingUnusedForce, "closes-way-back", FindingOtherApp, FindingLinks, FindingUnknownOwner, FindingWritesConfig, FindingAccount, "hooks", profile.FindingDepends}
+	return []string{"incomplete-backup", "partial-backup", "code-stays", "link", "events", "extra-objects", "extra-trigger", "intact", FindingUnusedForce, "closes-way-back", "left-over", FindingOtherApp, FindingLinks, FindingUnknownOwner, FindingWritesConfig, FindingAccount, "hooks", profile.FindingDepends}
 }
 
 // note adds something good to know.

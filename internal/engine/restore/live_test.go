@@ -386,3 +386,35 @@ func slicesOf(m map[string]string) (keys []string) {
 	}
 	return keys
 }
+
+// TestStateFolderLost: tables of a restore that nobody knows of any more are
+// named, and can be removed.
+func TestStateFolderLost(t *testing.T) {
+	t.Parallel()
+	a, e := enginetest.NewApp(t), enginetest.New(t, memory.New())
+	enginetest.Backup(t, e, a.Target)
+	damage(t, a)
+	whole := run(t, e, request(t, e, a))
+	now := a.State(t)
+	e.StateDir = t.TempDir()
+	r, err := restore.Make(t.Context(), e, request(t, e, a))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(said(r), whole.Run) || !strings.Contains(said(r), "backstay undo shop --drop") {
+		t.Errorf("the plan does not name them:\n%s", said(r))
+	}
+	u, err := switchover.FindUnknown(t.Context(), e, a.Target, a.Target.Profile)
+	if err != nil || len(u.Runs) != 1 || u.Runs[0] != whole.Run {
+		t.Fatalf("%+v, %v", u, err)
+	}
+	if err := u.Drop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if u, err = switchover.FindUnknown(t.Context(), e, a.Target, a.Target.Profile); err != nil || len(u.Runs) > 0 {
+		t.Errorf("%+v, %v", u, err)
+	}
+	if diff := cmp.Diff(now, a.State(t)); diff != "" {
+		t.Errorf("it changed the app:\n%s", diff)
+	}
+}

@@ -21,6 +21,7 @@ import (
 	"github.com/backstay/backstay/internal/engine/journal"
 	"github.com/backstay/backstay/internal/files/exchange"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/shadow"
 	"github.com/backstay/backstay/internal/profile"
 )
 
@@ -329,9 +330,11 @@ func (c *Change) Abandon(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return fmt.Errorf("the live app is wholly as it was: %w", err)
 	}
-	return &core.Error{
-		Code: core.CodeOf(err), Op: "restore app " + c.Journal.App, Message: "the live app is wholly as it was; nothing of it was changed", Err: err, Hint: core.HintOf(err),
+	message := "the live app is wholly as it was; nothing of it was changed"
+	if errors.Is(err, shadow.ErrDefiners) {
+		message = "rows and files of the live app are as they were, and some of its routines, triggers or events belong to the restoring account now"
 	}
+	return &core.Error{Code: core.CodeOf(err), Op: "restore app " + c.Journal.App, Message: message, Err: err, Hint: core.HintOf(err)}
 }
 
 // discard removes what was built and is not live, and forgets the run.
