@@ -121,6 +121,9 @@ func (c *Conn) Close() error {
 // watch makes ctx end the conversation on c; the returned function ends the
 // watch and turns err into what the caller should see.
 func (c *Conn) watch(ctx context.Context) func(error) error {
+	if ctx.Err() != nil { // the function below may come too late for a quick answer
+		_ = c.net.SetDeadline(time.Unix(1, 0))
+	}
 	stop := context.AfterFunc(ctx, func() { _ = c.net.SetDeadline(time.Unix(1, 0)) })
 	return func(err error) error {
 		cancelled := !stop()
