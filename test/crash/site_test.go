@@ -263,8 +263,11 @@ func (s *site) want(what string) {
 
 var constraint = regexp.MustCompile("CONSTRAINT `[^`]*`")
 
+// triggerName is a trigger's name, what it is at, and its table.
+var triggerName = regexp.MustCompile(`TRIGGER \S+ (\S+ \S+ ON (\S+) )`)
+
 // wantUnsettled is want for an app that is switched, and whose constraints and
-// triggers may not have their last words yet: that is done while users are in.
+// triggers may not have their last names and words yet: that is done while users are in.
 func (s *site) wantUnsettled(what string) {
 	s.t.Helper()
 	plain := func(from state) state {
@@ -275,6 +278,14 @@ func (s *site) wantUnsettled(what string) {
 			}
 			if strings.HasPrefix(k, "definition of trigger") {
 				v = strings.ReplaceAll(v, "`", "")
+				m := triggerName.FindStringSubmatch(v)
+				if m == nil {
+					s.t.Fatalf("what trigger is this? %s", v)
+				}
+				if strings.HasPrefix(m[2], "_backstay_") { // it went with its table
+					continue
+				}
+				k, v = "trigger "+m[1], triggerName.ReplaceAllString(v, "$1")
 			}
 			out[k] = v
 		}
