@@ -44,6 +44,20 @@ func portOf(a core.DatabaseSource) int {
 	return a.Port
 }
 
+// LeadsTo returns whether a host setting of a PHP application means to's place;
+// hostText is how HostText writes it. sockets are as for Resolve.
+func LeadsTo(to core.DatabaseSource, hostText string, sockets []string) func(text string, ok bool) bool {
+	return func(text string, ok bool) bool {
+		a, err := ParseAddress(text)
+		if !ok || err != nil {
+			return false
+		}
+		var is core.DatabaseSource
+		Resolve(&core.Application{}, &is, a, Database{}, sockets)
+		return SameServer(is, to) || text == hostText
+	}
+}
+
 // HostText is how a PHP application says where to is: "host", "host:port" or,
 // for the socket, "localhost"; persistent, as "p:host", when current is so. An
 // IPv6 address is an error: mysqli would take it apart at its colons.

@@ -85,15 +85,7 @@ func (e editor) database(ctx context.Context, content []byte) ([]profile.Setting
 		return nil, err
 	}
 	host := e.text("dbhost", "host", hostText)
-	host.Is = func(text string, ok bool) bool {
-		a, err := profile.ParseAddress(text)
-		if !ok || err != nil {
-			return false
-		}
-		var is core.DatabaseSource
-		profile.Resolve(&core.Application{}, &is, a, profile.Database{}, e.profile.Sockets)
-		return profile.SameServer(is, to) || text == hostText
-	}
+	host.Is = profile.LeadsTo(to, hostText, e.profile.Sockets)
 	password := e.text("dbpassword", "password_file", to.Password.Reveal())
 	password.Secret = true
 	return []profile.Setting{host, e.text("dbusername", "user", to.User), password, e.text("database", "name", to.Name)}, nil

@@ -103,15 +103,7 @@ func (e editor) database(ctx context.Context, content []byte) ([]profile.Setting
 		return nil, err
 	}
 	host := e.text("db_host", "host", hostText)
-	host.Is = func(text string, ok bool) bool {
-		a, err := profile.ParseAddress(text)
-		if !ok || err != nil {
-			return false
-		}
-		var is core.DatabaseSource
-		profile.Resolve(&core.Application{}, &is, a, profile.Database{}, e.profile.Sockets)
-		return profile.SameServer(is, to) || text == hostText
-	}
+	host.Is = profile.LeadsTo(to, hostText, e.profile.Sockets)
 	password := e.text("db_pwd", "password_file", to.Password.Reveal())
 	password.Secret = true
 	list := []profile.Setting{
