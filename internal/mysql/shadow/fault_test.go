@@ -227,7 +227,7 @@ func TestCutAtEveryStatement(t *testing.T) {
 		}
 	}
 	t.Logf("%d cuts", cuts)
-	if cuts < 70/steps {
+	if cuts < 4*(80/4/steps) { // each of the four ways is cut every so many statements
 		t.Errorf("only %d cuts", cuts)
 	}
 }
