@@ -15,6 +15,8 @@ func rooms() map[string]room {
 	}
 	return map[string]room{
 		"core":           {nil, "it is what all others speak in"},
+		"archive":        {[]string{"core", "files"}, "it reads and writes single files, and looks into stored trees; what becomes of what it reads is the engine's business"},
+		"files/assemble": {[]string{"core", "files"}, "it stores trees that come from elsewhere than a file system"},
 		"config":         leaf("it reads a file and knows of no server"),
 		"files":          leaf("it walks trees and knows of no application"),
 		"files/capture":  {[]string{"core", "files"}, "it stores trees and knows nothing of how they are put back; what both need belongs in files"},
@@ -26,7 +28,7 @@ func rooms() map[string]room {
 		"phpconf":        leaf("it reads PHP and knows of no application"),
 		"repository":     leaf("it stores what it is given"),
 		"profile":        {[]string{"core", "phpconf"}, "it says what an application consists of, and leaves it to the engine to fetch it; phpconf reads the applications' configuration for it"},
-		"engine":         {[]string{"core", "files", "files/capture", "files/exchange", "files/restore", "mysql", "phpconf", "profile", "repository"}, "it composes the leaves; configuration and output are the commands' business"},
+		"engine":         {[]string{"archive", "core", "files", "files/assemble", "files/capture", "files/exchange", "files/restore", "mysql", "phpconf", "profile", "repository"}, "it composes the leaves; configuration and output are the commands' business"},
 		"demo":           {[]string{"config", "core", "engine", "files", "files/capture", "files/restore", "mysql", "phpconf", "profile", "repository"}, "it is a customer of the engine as the commands are"},
 		"cli/ui":         {[]string{"core"}, "it knows how things look, not what they are"},
 		"cli":            {[]string{"*"}, "it wires the program together"},
@@ -48,7 +50,7 @@ func wiring() []struct {
 		{"internal/repository/kopia", []string{"internal/repository/kopia", "internal/cli"}, "the engine sees repository.Store; which one it is is decided in cli"},
 		{"internal/repository/memory", []string{"internal/repository", "internal/engine/enginetest"}, "it is for tests"},
 		{"internal/repository/faulty", []string{"internal/repository"}, "it is for tests"},
-		{"internal/mysql/localserver", []string{"internal/mysql", "internal/demo", "internal/cli"}, "backups use the application's own server; only the demo and drills start one"},
+		{"internal/mysql/localserver", []string{"internal/mysql", "internal/demo", "internal/cli"}, "backups use the application's own server; only the demo, drills and imports start one"},
 		{"internal/cli", []string{"internal/cli", "cmd/backstay"}, "nothing lies above the commands but main"},
 	}
 }

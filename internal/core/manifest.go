@@ -33,6 +33,7 @@ type Manifest struct {
 	Trees           []Tree            `json:"trees,omitempty"`
 	Owners          Owners            `json:"owners"`
 	Notes           []string          `json:"notes,omitempty"` // decisions worth knowing, such as a link that was followed
+	Origin          *Origin           `json:"origin,omitempty"` // the archive that it was imported from; nil: it was captured
 	Warnings        []Warning         `json:"warnings,omitempty"`
 }
 
@@ -41,6 +42,18 @@ type Module struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
 	Source  string `json:"source,omitempty"`
+}
+
+// Origin says which archive a backup was imported from. Time of the backup is
+// then when the archive was made, as well as that is known.
+type Origin struct {
+	Format   string    `json:"format"`              // "itop", "itflow", "sql", "backstay"
+	File     string    `json:"file"`                // its name, without folders
+	SHA256   string    `json:"sha256"`              // of the file, hex
+	Bytes    int64     `json:"bytes"`               // of the file
+	Imported time.Time `json:"imported"`            // when it was
+	TimeSays string    `json:"time_says,omitempty"` // what tells when it was made: "version.txt", "the dump", "the file"
+	Backup   string    `json:"backup,omitempty"`    // of a backstay archive: the id of the backup in it
 }
 
 // Consistency says how the backup came to show one instant.
@@ -242,6 +255,7 @@ type Backup struct {
 	Verified     *time.Time     `json:"verified"` // when it was last read back whole and found intact
 	Damaged      *time.Time     `json:"damaged"`  // when reading it back found damage; nil once it was found intact again
 	Drilled      *time.Time     `json:"drilled"`
+	Origin       *Origin        `json:"origin,omitempty"` // the archive that it was imported from
 }
 
 // ComponentSizes counts the components of a backup.
