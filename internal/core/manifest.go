@@ -32,7 +32,7 @@ type Manifest struct {
 	Database        *Database         `json:"database,omitempty"`
 	Trees           []Tree            `json:"trees,omitempty"`
 	Owners          Owners            `json:"owners"`
-	Notes           []string          `json:"notes,omitempty"` // decisions worth knowing, such as a link that was followed
+	Notes           []string          `json:"notes,omitempty"`  // decisions worth knowing, such as a link that was followed
 	Origin          *Origin           `json:"origin,omitempty"` // the archive that it was imported from; nil: it was captured
 	Warnings        []Warning         `json:"warnings,omitempty"`
 }
