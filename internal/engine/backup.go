@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/backstay/backstay/internal/core"
-	"github.com/backstay/backstay/internal/files"
 	"github.com/backstay/backstay/internal/files/capture"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/dump"
@@ -379,17 +377,7 @@ func (b *backup) addTree(c core.Component, got *capture.Result) []core.Entry {
 	b.manifest.Notes = append(b.manifest.Notes, got.Notes...)
 	maps.Copy(b.manifest.Owners.Users, got.Owners.Users)
 	maps.Copy(b.manifest.Owners.Groups, got.Owners.Groups)
-	e := got.Entry
-	e.Name = string(c)
-	entries := []core.Entry{e}
-	if got.Extra != nil {
-		entries = append(entries, plainFile(files.ExtraName(c), *got.Extra, b.manifest.Time))
-	}
-	return entries
-}
-
-func plainFile(name string, obj core.Object, at time.Time) core.Entry {
-	return core.Entry{Name: name, Type: core.TypeFile, Mode: 0o600, ModTime: at, Object: obj}
+	return ComponentEntries(c, got.Entry, got.Extra, b.manifest.Time)
 }
 
 // suspect warns of what a backup should not look like: a success that holds
@@ -414,7 +402,7 @@ func (b *backup) suspect() {
 		}
 		warn("empty", "database "+d.Name, "no table of it is in the backup; %s", why)
 	}
-	now := b.summary()
+	now := summary(b.manifest)
 	mine := slices.DeleteFunc(slices.Clone(b.existing), func(r repository.Record) bool { return r.App != b.target.App.Name })
 	for c, have := range now.Components {
 		if c == core.ComponentDatabase || have.Files > 0 {
@@ -437,26 +425,12 @@ func (b *backup) suspect() {
 	}
 }
 
-// commit writes the manifest and makes the backup exist.
-func (b *backup) commit(ctx context.Context, s repository.Session, entries []core.Entry) (_ repository.Record, err error) {
-	b.manifest.Finished = b.e.Clock.Now()
+// commit makes the backup exist.
+func (b *backup) commit(ctx context.Context, s repository.Session, entries []core.Entry) (repository.Record, error) {
 	b.suspect()
-	text, err := json.MarshalIndent(b.manifest, "", " ")
+	rec, err := b.e.Commit(ctx, s, b.manifest, entries, b.opt.Pin)
 	if err != nil {
-		return repository.Record{}, fmt.Errorf("write manifest: %w", err)
-	}
-	obj, err := writeObject(ctx, s, repository.ManifestName, append(text, '\n'))
-	if err != nil {
-		return repository.Record{}, fmt.Errorf("write manifest: %w", err)
-	}
-	entries = append(entries, plainFile(repository.ManifestName, obj, b.manifest.Time))
-	root, err := s.WriteDir(ctx, entries)
-	if err != nil {
-		return repository.Record{}, fmt.Errorf("write root folder: %w", err)
-	}
-	rec, err := s.Commit(ctx, root, b.summary())
-	if err != nil {
-		return repository.Record{}, fmt.Errorf("commit backup: %w", err)
+		return repository.Record{}, err
 	}
 	if err := b.e.setLast(rec.App, rec.ID); err != nil {
 		b.e.Log.Warn("it could not be noted which backup was the last", "err", err)
@@ -469,18 +443,6 @@ func (b *backup) commit(ctx context.Context, s repository.Session, entries []cor
 		}
 	}
 	return rec, nil
-}
-
-func writeObject(ctx context.Context, w core.TreeWriter, hint string, data []byte) (_ core.Object, err error) {
-	f, err := w.Create(ctx, hint)
-	if err != nil {
-		return core.Object{}, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if _, err := f.Write(data); err != nil {
-		return core.Object{}, err
-	}
-	return f.Finish()
 }
 
 func (b *backup) cachePath(c core.Component) string {
@@ -506,31 +468,4 @@ func (b *backup) loadCache(c core.Component) *capture.Cache {
 		return nil
 	}
 	return cache
-}
-
-// summary is the backup as lists show it.
-func (b *backup) summary() core.Backup {
-	m := b.manifest
-	s := core.Backup{
-		ID: m.ID, App: m.App, Profile: m.Profile, Host: m.Host, Time: m.Time.UTC(), Trigger: m.Trigger, Note: m.Note,
-		Consistency: m.Consistency, FreezeMS: m.Consistency.FreezeMS,
-		DurationMS: m.Finished.Sub(m.Started).Milliseconds(),
-		Components: map[core.Component]core.ComponentSize{}, Warnings: m.Warnings, Pinned: b.opt.Pin,
-	}
-	if s.Warnings == nil {
-		s.Warnings = []core.Warning{}
-	}
-	if d := m.Database; d != nil {
-		s.Components[core.ComponentDatabase] = core.ComponentSize{Tables: d.Tables, Rows: d.Rows, Bytes: d.Bytes, TablesReused: d.Reused}
-		s.LogicalBytes += d.Bytes
-	}
-	for _, t := range m.Trees {
-		size := s.Components[t.Component]
-		size.Files += t.Files
-		size.FilesReused += t.Reused
-		size.Bytes += t.Bytes
-		s.Components[t.Component] = size
-		s.LogicalBytes += t.Bytes
-	}
-	return s
 }

@@ -32,8 +32,8 @@ func (b *backup) former(ctx context.Context) (*dump.Former, error) {
 
 func (b *backup) readFormer(ctx context.Context) (*dump.Former, error) {
 	for _, r := range slices.Backward(b.existing) {
-		if _, has := r.Components[core.ComponentDatabase]; !has || r.App != b.target.App.Name {
-			continue
+		if _, has := r.Components[core.ComponentDatabase]; !has || r.App != b.target.App.Name || r.Origin != nil {
+			continue // what was imported was never captured from this server
 		}
 		o, err := b.e.OpenBackup(ctx, r)
 		if err == nil {
