@@ -1,0 +1,49 @@
+package archive
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/backstay/backstay/internal/core"
+)
+
+// Formats are the formats that a program knows, the most particular first. They
+// are put together by the caller and then only read.
+type Formats []Format
+
+// Names returns the names of the formats.
+func (fs Formats) Names() []string {
+	names := make([]string, len(fs))
+	for i, f := range fs {
+		names[i] = f.Name()
+	}
+	return names
+}
+
+// Get returns the format called name.
+func (fs Formats) Get(name string) (Format, error) {
+	for _, f := range fs {
+		if f.Name() == name {
+			return f, nil
+		}
+	}
+	return nil, &core.Error{
+		Code: core.CodeUsage, Op: "choose archive format", Message: fmt.Sprintf("there is no format %q", name),
+		Hint: "formats are " + strings.Join(fs.Names(), ", "),
+	}
+}
+
+// Recognize returns the first format that f looks like.
+func (fs Formats) Recognize(f *os.File) (Format, error) {
+	for _, format := range fs {
+		if format.Recognizes(f, filepath.Base(f.Name())) {
+			return format, nil
+		}
+	}
+	return nil, &core.Error{
+		Code: core.CodeUnsupported, Op: "read " + f.Name(), Message: "it looks like no archive that backstay reads",
+		Hint: "say what it is with --format " + strings.Join(fs.Names(), ", --format "),
+	}
+}
