@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/backstay/backstay/internal/cli/session"
 	"github.com/backstay/backstay/internal/core"
 )
 
@@ -19,8 +20,8 @@ func TestCommandsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &session{env: Environment{Stdin: strings.NewReader(""), Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}, Getenv: os.Getenv, Clock: core.SystemClock{}}}
-	root := s.rootCommand(io.Discard)
+	s := session.New(Environment{Stdin: strings.NewReader(""), Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}, Getenv: os.Getenv, Clock: core.SystemClock{}})
+	root := rootCommand(s, io.Discard)
 	commands := root.Commands()
 	if len(commands) < 15 {
 		t.Fatalf("only %d commands", len(commands))

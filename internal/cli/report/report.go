@@ -48,9 +48,6 @@ func table(t engine.TableDiff) string {
 	return text
 }
 
-// short is as much of an id as is shown.
-func short(id string) string { return id[:min(8, len(id))] }
-
 // Guarded says what a command did, and whether the application works after it.
 func Guarded(p *ui.Printer, r guard.Report) {
 	how := fmt.Sprintf("ended with exit code %d", r.Command.Exit)
@@ -58,9 +55,9 @@ func Guarded(p *ui.Printer, r guard.Report) {
 		how = "was ended by " + r.Command.Signal
 	}
 	p.Printf("%s: %s %s after %s\n", r.App, r.Command.Program, how, ui.Duration(time.Duration(r.Command.DurationMS)*time.Millisecond))
-	p.Printf("  before   backup %s of %s\n", short(r.Before.ID), p.Time(r.Before.Time))
+	p.Printf("  before   backup %s of %s\n", ui.ShortID(r.Before.ID), p.Time(r.Before.Time))
 	if r.After != nil {
-		p.Printf("  after    backup %s of %s\n", short(r.After.ID), p.Time(r.After.Time))
+		p.Printf("  after    backup %s of %s\n", ui.ShortID(r.After.ID), p.Time(r.After.Time))
 	}
 	changes(p, r.Changes)
 	p.Printf("  looked   at %s\n", strings.Join(r.Smoke.Checked, ", "))

@@ -154,3 +154,6 @@ func (t *Table) String() string {
 	}
 	return b.String()
 }
+
+// ShortID is as much of a backup's id as lists show.
+func ShortID(id string) string { return id[:min(8, len(id))] }

@@ -1,4 +1,4 @@
-package cli
+package recovery
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/backstay/backstay/internal/cli/report"
+	"github.com/backstay/backstay/internal/cli/session"
 	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
@@ -35,7 +36,7 @@ const (
 	keepOnFailure    = "keep"
 )
 
-func (s *session) guardCommand() *cobra.Command {
+func (s commands) guardCommand() *cobra.Command {
 	var f guardFlags
 	cmd := &cobra.Command{
 		Use: "guard APP -- COMMAND…", Short: "Run a command that may break an app, such as its update, between two backups", Args: cobra.ArbitraryArgs,
@@ -47,11 +48,11 @@ func (s *session) guardCommand() *cobra.Command {
 			if !slices.Contains([]string{"", askOnFailure, restoreOnFailure, keepOnFailure}, f.onFailure) {
 				return &core.Error{Code: core.CodeUsage, Op: "guard", Message: fmt.Sprintf("--on-failure %s is unknown", f.onFailure), Hint: "it is ask, restore or keep"}
 			}
-			s.ran = cmd.Name()
+			s.Begin(cmd.Name())
 			return s.guard(cmd.Context(), args[0], args[1:], f)
 		},
 	}
-	cmd.PreRunE = refuseEmptyFlags
+	cmd.PreRunE = session.RefuseEmptyFlags
 	cmd.Long = `Run a command that may break an app, such as its update, between two backups.
 
 The app is backed up, the command runs as the user of this process with its input and output as they
@@ -78,15 +79,15 @@ after the way back. No other backup or restore of the app runs meanwhile; leave 
 // guarded is a guard under way.
 type guarded struct {
 	*guard.Guard
-	s     *session
+	s     commands
 	cfg   *config.Config
 	flags guardFlags
 	err   error // of the way back
 	gone  error // why the repository cannot be opened any more; nil: it can
 }
 
-func (s *session) guard(ctx context.Context, name string, command []string, f guardFlags) (err error) {
-	cfg, err := s.loadConfig()
+func (s commands) guard(ctx context.Context, name string, command []string, f guardFlags) (err error) {
+	cfg, err := s.LoadConfig()
 	if err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func (s *session) guard(ctx context.Context, name string, command []string, f gu
 	if err != nil {
 		return err
 	}
-	target, err := s.target(app)
+	target, err := s.Target(app)
 	if err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func (s *session) guard(ctx context.Context, name string, command []string, f gu
 	defer func() { err = errors.Join(err, g.Release()) }()
 	// The repository is not kept open: the command may take hours.
 	var notes []string
-	err = s.withStore(ctx, cfg, func(e *engine.Engine) (err error) {
+	err = s.WithStore(ctx, cfg, func(e *engine.Engine) (err error) {
 		if err := g.Before(ctx, e); err != nil {
 			return err
 		}
@@ -117,16 +118,16 @@ func (s *session) guard(ctx context.Context, name string, command []string, f gu
 		return err
 	}
 	for _, n := range notes {
-		s.printer.Infof("%s: %s", name, n)
+		s.Printer.Infof("%s: %s", name, n)
 	}
 	defer guard.Shield()()
 	b := g.Report.Before
-	s.printer.Infof("%s: backup %s of %s is there to go back to; %s runs now", name, shortID(b.ID), s.printer.Time(b.Time), g.Report.Command.Program)
-	streams := guard.Streams{Stdin: s.env.Stdin, Stdout: s.env.Stdout, Stderr: s.env.Stderr}
-	if s.printer.JSON() {
-		streams.Stdout = s.env.Stderr
+	s.Printer.Infof("%s: backup %s of %s is there to go back to; %s runs now", name, ui.ShortID(b.ID), s.Printer.Time(b.Time), g.Report.Command.Program)
+	streams := guard.Streams{Stdin: s.Env.Stdin, Stdout: s.Env.Stdout, Stderr: s.Env.Stderr}
+	if s.Printer.JSON() {
+		streams.Stdout = s.Env.Stderr
 	}
-	if err := g.Run(ctx, streams, s.env.Clock); err != nil {
+	if err := g.Run(ctx, streams, s.Env.Clock); err != nil {
 		return err
 	}
 	g.Report.WayBack = g.wayBack()
@@ -139,7 +140,7 @@ func (s *session) guard(ctx context.Context, name string, command []string, f gu
 // afterwards does all that comes after the command.
 func (g *guarded) afterwards(ctx context.Context) error {
 	s, began, told := g.s, false, false
-	err := s.withStore(ctx, g.cfg, func(e *engine.Engine) error {
+	err := s.WithStore(ctx, g.cfg, func(e *engine.Engine) error {
 		began = true
 		if err := g.After(ctx, e); err != nil {
 			return err
@@ -153,12 +154,12 @@ func (g *guarded) afterwards(ctx context.Context) error {
 	})
 	if err != nil && told { // the repository could not be closed; what there is to say must be said all the same
 		w := core.Warning{Code: "repository", Object: g.cfg.Repository.URL, Message: err.Error()}
-		s.printer.Warn(w)
+		s.Printer.Warn(w)
 		g.Report.Warnings, err = append(g.Report.Warnings, w), nil
 	}
 	if err != nil && !began { // there is no repository any more
 		g.gone = err
-		e, eerr := s.newEngine(nil, g.cfg, core.NoProgress{})
+		e, eerr := s.NewEngine(nil, g.cfg, core.NoProgress{})
 		if eerr != nil {
 			return errors.Join(err, eerr)
 		}
@@ -185,9 +186,9 @@ func (g *guarded) wayBack() string {
 	for _, c := range g.Components() {
 		names = append(names, string(c))
 	}
-	line := "backstay restore " + g.Report.App + " " + shortID(g.Report.Before.ID) + " --only " + strings.Join(names, ",") + " --clean"
-	if g.s.configPath != "" {
-		line += " --config " + profile.ShellQuote(g.s.configPath)
+	line := "backstay restore " + g.Report.App + " " + ui.ShortID(g.Report.Before.ID) + " --only " + strings.Join(names, ",") + " --clean"
+	if g.s.ConfigPath != "" {
+		line += " --config " + profile.ShellQuote(g.s.ConfigPath)
 	}
 	return line
 }
@@ -210,11 +211,11 @@ func (g *guarded) decide(ctx context.Context, e *engine.Engine) {
 	if choice != restoreOnFailure {
 		b := g.Report.Before
 		question := fmt.Sprintf("the way back: all of app %s becomes what it was at %s (backup %s), its code too, and what came since is taken away and kept. Anything but its name leaves it as it is",
-			g.Report.App, s.printer.Time(b.Time), shortID(b.ID))
-		err := s.printer.Confirm(ctx, g.Report.App, question)
+			g.Report.App, s.Printer.Time(b.Time), ui.ShortID(b.ID))
+		err := s.Printer.Confirm(ctx, g.Report.App, question)
 		switch {
 		case core.CodeOf(err) == core.CodeUsage && choice == askOnFailure:
-			s.printer.Infof("nobody can be asked here, so %s stays as it is", g.Report.App)
+			s.Printer.Infof("nobody can be asked here, so %s stays as it is", g.Report.App)
 			return
 		case err != nil:
 			return
@@ -231,14 +232,14 @@ func (g *guarded) decide(ctx context.Context, e *engine.Engine) {
 
 // tell says what the command did, before anybody is asked.
 func (g *guarded) tell() {
-	if !g.s.printer.JSON() {
-		report.Guarded(g.s.printer, g.Report)
+	if !g.s.Printer.JSON() {
+		report.Guarded(g.s.Printer, g.Report)
 	}
 }
 
 // end prints the result and gives the exit code.
 func (g *guarded) end() error {
-	r, p := g.Report, g.s.printer
+	r, p := g.Report, g.s.Printer
 	if g.Failed() {
 		p.Failure(g.Failure(g.err, g.gone))
 	}
@@ -247,15 +248,15 @@ func (g *guarded) end() error {
 	}
 	switch {
 	case g.Failed():
-		return outcome(core.CodeFailed.ExitCode())
+		return session.Outcome(core.CodeFailed.ExitCode())
 	case len(r.Warnings) > 0:
-		return outcome(core.CodeWarnings.ExitCode())
+		return session.Outcome(core.CodeWarnings.ExitCode())
 	}
 	return nil
 }
 
 func (g *guarded) tellOutcome() {
-	r, p := g.Report, g.s.printer
+	r, p := g.Report, g.s.Printer
 	done := r.Restored
 	if done == nil {
 		return
@@ -265,10 +266,10 @@ func (g *guarded) tellOutcome() {
 		tables = fmt.Sprintf("%d tables with %s rows and ", done.Tables, ui.Count(done.Rows))
 	}
 	p.Printf("%s is what it was before %s: %s%s files, all compared with backup %s\n",
-		r.App, r.Command.Program, tables, ui.Count(done.Files), shortID(r.Before.ID))
+		r.App, r.Command.Program, tables, ui.Count(done.Files), ui.ShortID(r.Before.ID))
 	g.s.printSwitched(&done.Outcome)
 	if r.After != nil {
-		p.Printf("  what came since, from users too, is in backup %s\n", shortID(r.After.ID))
+		p.Printf("  what came since, from users too, is in backup %s\n", ui.ShortID(r.After.ID))
 	}
 	if done.KeptTill != nil {
 		p.Printf("  what was taken away is kept until %s (%s): backstay undo %s brings it back\n", p.Time(*done.KeptTill), ui.Size(done.KeptBytes), r.App)

@@ -1,4 +1,7 @@
-package cli
+// Package setup has the commands that prepare a machine for backups: init,
+// detect, doctor. It is for package cli. It promises that none of them
+// overwrites a configuration, a key or a repository.
+package setup
 
 import (
 	"cmp"
@@ -11,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/backstay/backstay/internal/cli/session"
 	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
@@ -19,10 +23,19 @@ import (
 	"github.com/backstay/backstay/internal/repository/kopia"
 )
 
-func (s *session) initCommand() *cobra.Command {
+// commands are the commands of this package in one session.
+type commands struct{ *session.Session }
+
+// Commands returns the commands.
+func Commands(s *session.Session) []*cobra.Command {
+	c := commands{s}
+	return []*cobra.Command{c.initCommand(), c.detectCommand(), c.doctorCommand()}
+}
+
+func (s commands) initCommand() *cobra.Command {
 	var url string
 	var detect bool
-	cmd := s.command("init [--repository URL] [--detect [DIR…]]", "Write a configuration and create the repository", cobra.ArbitraryArgs, func(ctx context.Context, args []string) error {
+	cmd := s.Command("init [--repository URL] [--detect [DIR…]]", "Write a configuration and create the repository", cobra.ArbitraryArgs, func(ctx context.Context, args []string) error {
 		if len(args) > 0 && !detect {
 			return &core.Error{Code: core.CodeUsage, Op: "init", Message: "folders are for --detect", Hint: "backstay init --detect DIR…"}
 		}
@@ -34,7 +47,7 @@ With a configuration already there it creates the repository that this names, wi
 password_file when that file exists, and with a new key when not. It never overwrites a
 configuration, a key or a repository.`
 	cmd.Flags().StringVar(&url, "repository", "", "where the repository is to be (default: file:// in the state folder)")
-	cmd.Flags().StringVar(&s.stateDir, "state-dir", "", "where locks and caches are to be kept (default: /var/lib/backstay for root)")
+	cmd.Flags().StringVar(&s.StateDir, "state-dir", "", "where locks and caches are to be kept (default: /var/lib/backstay for root)")
 	cmd.Flags().BoolVar(&detect, "detect", false, "look for iTop and ITFlow in the folders given, or in the usual web roots, and list them in the configuration")
 	return cmd
 }
@@ -49,17 +62,17 @@ type initialised struct {
 	Apps          []string `json:"apps"`
 }
 
-func (s *session) initialise(ctx context.Context, url string, detect bool, dirs []string) error {
-	path := s.configPath
+func (s commands) initialise(ctx context.Context, url string, detect bool, dirs []string) error {
+	path := s.ConfigPath
 	if path == "" {
-		path = s.env.Getenv(config.EnvConfig)
+		path = s.Env.Getenv(config.EnvConfig)
 	}
 	if path == "" {
-		found, err := config.Find("", s.env.Getenv)
+		found, err := config.Find("", s.Env.Getenv)
 		if err == nil {
 			path = found
 		} else {
-			path = config.DefaultPath(s.env.Getenv)
+			path = config.DefaultPath(s.Env.Getenv)
 		}
 	}
 	path, err := filepath.Abs(path)
@@ -91,15 +104,15 @@ func (s *session) initialise(ctx context.Context, url string, detect bool, dirs 
 	}
 	if err := s.createRepository(ctx, cfg, &done); err != nil {
 		if done.ConfigCreated {
-			s.printer.Infof("the configuration %s was written; correct it and run backstay init again", path)
+			s.Printer.Infof("the configuration %s was written; correct it and run backstay init again", path)
 		}
 		return err
 	}
-	return s.printer.Result(done, func() { s.printInitialised(done) })
+	return s.Printer.Result(done, func() { s.printInitialised(done) })
 }
 
-func (s *session) writeConfig(ctx context.Context, path, url string, detect bool, dirs []string) error {
-	state, err := filepath.Abs(cmp.Or(s.stateDir, config.DefaultStateDir()))
+func (s commands) writeConfig(ctx context.Context, path, url string, detect bool, dirs []string) error {
+	state, err := filepath.Abs(cmp.Or(s.StateDir, config.DefaultStateDir()))
 	if err != nil {
 		return err
 	}
@@ -130,7 +143,7 @@ func (s *session) writeConfig(ctx context.Context, path, url string, detect bool
 // createRepository makes the key where there is none, then the repository. A
 // key that was made for a repository that could not be created stays: it may
 // be used by the next try, and it protects nothing yet.
-func (s *session) createRepository(ctx context.Context, cfg *config.Config, done *initialised) error {
+func (s commands) createRepository(ctx context.Context, cfg *config.Config, done *initialised) error {
 	source := cfg.Repository.SecretSource
 	done.KeyFile = source.PasswordFile
 	if source.PasswordFile != "" {
@@ -154,15 +167,15 @@ func (s *session) createRepository(ctx context.Context, cfg *config.Config, done
 			Hint: "add password_file: /etc/backstay/repository.key under repository:, and run backstay init again to make it",
 		}
 	}
-	key, err := config.ResolveSecret(source, "the repository", s.lookupEnv)
+	key, err := config.ResolveSecret(source, "the repository", s.LookupEnv)
 	if err != nil {
 		return err
 	}
-	return kopia.Create(ctx, s.storeOptions(cfg, key))
+	return kopia.Create(ctx, s.StoreOptions(cfg, key))
 }
 
-func (s *session) printInitialised(d initialised) {
-	p := s.printer
+func (s commands) printInitialised(d initialised) {
+	p := s.Printer
 	if d.ConfigCreated {
 		p.Printf("wrote the configuration %s\n", d.Config)
 	}
@@ -183,16 +196,16 @@ func (s *session) printInitialised(d initialised) {
 }
 
 // find looks for installations and says where it could not look.
-func (s *session) find(ctx context.Context, dirs []string) ([]profile.Installation, error) {
-	found, warnings, err := registry().Detect(ctx, dirs)
+func (s commands) find(ctx context.Context, dirs []string) ([]profile.Installation, error) {
+	found, warnings, err := session.Profiles().Detect(ctx, dirs)
 	for _, w := range warnings {
-		s.printer.Warn(w)
+		s.Printer.Warn(w)
 	}
 	return found, err
 }
 
-func (s *session) detectCommand() *cobra.Command {
-	return s.command("detect [DIR…]", "Find iTop and ITFlow on this machine", cobra.ArbitraryArgs, func(ctx context.Context, args []string) error {
+func (s commands) detectCommand() *cobra.Command {
+	return s.Command("detect [DIR…]", "Find iTop and ITFlow on this machine", cobra.ArbitraryArgs, func(ctx context.Context, args []string) error {
 		found, err := s.find(ctx, args)
 		if err != nil {
 			return err
@@ -207,38 +220,38 @@ func (s *session) detectCommand() *cobra.Command {
 		for _, f := range found {
 			out = append(out, install{f.Profile, f.Root, f.Name, f.Version})
 		}
-		return s.printer.Result(map[string]any{"installations": out}, func() {
+		return s.Printer.Result(map[string]any{"installations": out}, func() {
 			if len(out) == 0 {
-				s.printer.Printf("found no installation\n")
+				s.Printer.Printf("found no installation\n")
 				return
 			}
 			t := ui.NewTable(ui.Column{Title: "PROFILE"}, ui.Column{Title: "VERSION"}, ui.Column{Title: "ROOT"})
 			for _, f := range out {
 				t.Row(f.Profile, f.Version, f.Root)
 			}
-			s.printer.Table(t)
-			s.printer.Infof("backstay init --detect writes a configuration for them")
+			s.Printer.Table(t)
+			s.Printer.Infof("backstay init --detect writes a configuration for them")
 		})
 	})
 }
 
-func (s *session) doctorCommand() *cobra.Command {
-	return s.command("doctor [APP]", "See whether apps can be backed up and restored", cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
-		cfg, err := s.loadConfig()
+func (s commands) doctorCommand() *cobra.Command {
+	return s.Command("doctor [APP]", "See whether apps can be backed up and restored", cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
+		cfg, err := s.LoadConfig()
 		if err != nil {
 			return err
 		}
-		chosen, err := apps(cfg, args)
+		chosen, err := session.Apps(cfg, args)
 		if err != nil {
 			return err
 		}
 		checks := s.doctorRepository(ctx, cfg)
-		e, err := s.newEngine(nil, cfg, core.NoProgress{})
+		e, err := s.NewEngine(nil, cfg, core.NoProgress{})
 		if err != nil {
 			return err
 		}
 		for _, app := range chosen {
-			t, err := s.target(app)
+			t, err := s.Target(app)
 			if err != nil {
 				checks = append(checks, doctor.Check{App: app.Name, Name: "configuration", Health: doctor.Broken, Message: err.Error(), Hint: core.HintOf(err)})
 				continue
@@ -254,8 +267,8 @@ func (s *session) doctorCommand() *cobra.Command {
 
 // doctorRepository opens the repository and writes nothing into it but what
 // opening takes.
-func (s *session) doctorRepository(ctx context.Context, cfg *config.Config) []doctor.Check {
-	store, err := s.openStore(ctx, cfg)
+func (s commands) doctorRepository(ctx context.Context, cfg *config.Config) []doctor.Check {
+	store, err := s.OpenStore(ctx, cfg)
 	if err != nil {
 		return []doctor.Check{{Name: "repository", Health: doctor.Broken, Message: err.Error(), Hint: core.HintOf(err)}}
 	}
@@ -293,7 +306,7 @@ func checkSpace(name, dir string) doctor.Check {
 	return c
 }
 
-func (s *session) printChecks(checks []doctor.Check) error {
+func (s commands) printChecks(checks []doctor.Check) error {
 	worst := core.Code("")
 	for _, c := range checks {
 		switch {
@@ -303,20 +316,20 @@ func (s *session) printChecks(checks []doctor.Check) error {
 			worst = core.CodeWarnings
 		}
 	}
-	err := s.printer.Result(map[string]any{"checks": checks}, func() {
+	err := s.Printer.Result(map[string]any{"checks": checks}, func() {
 		for _, c := range checks {
 			name := c.Name
 			if c.App != "" {
 				name = c.App + ": " + name
 			}
-			s.printer.Printf("%-8s %s: %s\n", string(c.Health), name, c.Message)
+			s.Printer.Printf("%-8s %s: %s\n", string(c.Health), name, c.Message)
 			if c.Hint != "" {
-				s.printer.Printf("%-8s   %s\n", "", c.Hint)
+				s.Printer.Printf("%-8s   %s\n", "", c.Hint)
 			}
 		}
 	})
 	if err == nil && worst != "" {
-		return outcome(worst.ExitCode())
+		return session.Outcome(worst.ExitCode())
 	}
 	return err
 }

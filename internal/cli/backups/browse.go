@@ -1,4 +1,4 @@
-package cli
+package backups
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/backstay/backstay/internal/cli/report"
+	"github.com/backstay/backstay/internal/cli/session"
 	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
@@ -19,9 +20,9 @@ import (
 	"github.com/backstay/backstay/internal/repository"
 )
 
-func (s *session) listCommand() *cobra.Command {
-	return s.command("list [APP]", "List backups, newest last", cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
-		return s.withEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
+func (s commands) listCommand() *cobra.Command {
+	return s.Command("list [APP]", "List backups, newest last", cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
+		return s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
 			app := ""
 			if len(args) > 0 {
 				app = args[0]
@@ -48,19 +49,19 @@ func (s *session) listCommand() *cobra.Command {
 			}{Backups: backups}
 			if lost != nil {
 				result.Damage = lost.Error()
-				s.printer.Warn(core.Warning{Message: lost.Error() + "; " + core.HintOf(lost)})
+				s.Printer.Warn(core.Warning{Message: lost.Error() + "; " + core.HintOf(lost)})
 			}
-			if err := s.printer.Result(result, func() { s.printList(backups) }); err != nil || lost == nil {
+			if err := s.Printer.Result(result, func() { s.printList(backups) }); err != nil || lost == nil {
 				return err
 			}
-			return outcome(core.CodeDamage.ExitCode())
+			return session.Outcome(core.CodeDamage.ExitCode())
 		})
 	})
 }
 
-func (s *session) printList(backups []core.Backup) {
+func (s commands) printList(backups []core.Backup) {
 	if len(backups) == 0 {
-		s.printer.Infof("there are no backups yet; backstay backup makes one")
+		s.Printer.Infof("there are no backups yet; backstay backup makes one")
 		return
 	}
 	t := ui.NewTable(ui.Column{Title: "ID"}, ui.Column{Title: "APP"}, ui.Column{Title: "TIME"}, ui.Column{Title: "COMPONENTS"},
@@ -86,16 +87,16 @@ func (s *session) printList(backups []core.Backup) {
 		}
 		verified := "-"
 		if b.Verified != nil {
-			verified = s.printer.Time(*b.Verified)
+			verified = s.Printer.Time(*b.Verified)
 		}
-		t.Row(shortID(b.ID), b.App, s.printer.Time(b.Time), strings.Join(components, ","), ui.Size(b.LogicalBytes), ui.Size(b.StoredBytes), verified, strings.Join(remarks, ", "))
+		t.Row(ui.ShortID(b.ID), b.App, s.Printer.Time(b.Time), strings.Join(components, ","), ui.Size(b.LogicalBytes), ui.Size(b.StoredBytes), verified, strings.Join(remarks, ", "))
 	}
-	s.printer.Table(t)
+	s.Printer.Table(t)
 }
 
 // withBackup finds a backup and opens it.
-func (s *session) withBackup(ctx context.Context, ref string, do func(e *engine.Engine, o *engine.Open) error) error {
-	return s.withEngine(ctx, func(e *engine.Engine, _ *config.Config) error {
+func (s commands) withBackup(ctx context.Context, ref string, do func(e *engine.Engine, o *engine.Open) error) error {
+	return s.WithEngine(ctx, func(e *engine.Engine, _ *config.Config) error {
 		o, err := openRef(ctx, e, ref)
 		if err != nil {
 			return err
@@ -112,25 +113,25 @@ func openRef(ctx context.Context, e *engine.Engine, ref string) (*engine.Open, e
 	return e.OpenBackup(ctx, rec)
 }
 
-func (s *session) showCommand() *cobra.Command {
-	return s.command("show BACKUP", "Show what a backup holds: versions, consistency, components, tables", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+func (s commands) showCommand() *cobra.Command {
+	return s.Command("show BACKUP", "Show what a backup holds: versions, consistency, components, tables", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
 		return s.withBackup(ctx, args[0], func(_ *engine.Engine, o *engine.Open) error {
 			result := struct {
 				Backup   core.Backup        `json:"backup"`
 				Manifest core.Manifest      `json:"manifest"`
 				Database core.DatabaseIndex `json:"database"`
 			}{o.Record.Backup, o.Manifest, o.Index}
-			if err := s.printer.Result(result, func() { s.printShow(o) }); err != nil || o.IndexDamage == nil {
+			if err := s.Printer.Result(result, func() { s.printShow(o) }); err != nil || o.IndexDamage == nil {
 				return err
 			}
-			s.printer.Warn(core.Warning{Object: "tables", Message: o.IndexDamage.Error()})
-			return outcome(core.CodeDamage.ExitCode())
+			s.Printer.Warn(core.Warning{Object: "tables", Message: o.IndexDamage.Error()})
+			return session.Outcome(core.CodeDamage.ExitCode())
 		})
 	})
 }
 
-func (s *session) printShow(o *engine.Open) {
-	m, p := o.Manifest, s.printer
+func (s commands) printShow(o *engine.Open) {
+	m, p := o.Manifest, s.Printer
 	line := func(name, format string, args ...any) {
 		p.Printf("%-13s "+format+"\n", append([]any{name}, args...)...)
 	}
@@ -191,8 +192,8 @@ type jsonEntry struct {
 	ModTime time.Time      `json:"mtime"`
 }
 
-func (s *session) lsCommand() *cobra.Command {
-	return s.command("ls BACKUP [PATH]", "List a folder of a backup", cobra.RangeArgs(1, 2), func(ctx context.Context, args []string) error {
+func (s commands) lsCommand() *cobra.Command {
+	return s.Command("ls BACKUP [PATH]", "List a folder of a backup", cobra.RangeArgs(1, 2), func(ctx context.Context, args []string) error {
 		return s.withBackup(ctx, args[0], func(_ *engine.Engine, o *engine.Open) error {
 			at := ""
 			if len(args) > 1 {
@@ -212,7 +213,7 @@ func (s *session) lsCommand() *cobra.Command {
 			for _, e := range entries {
 				out = append(out, jsonEntry{e.Name, e.Type, modeText(e), e.UID, e.GID, e.Object.Size, e.ModTime.UTC()})
 			}
-			return s.printer.Result(map[string]any{"entries": out}, func() {
+			return s.Printer.Result(map[string]any{"entries": out}, func() {
 				t := ui.NewTable(ui.Column{}, ui.Column{}, ui.Column{Right: true}, ui.Column{}, ui.Column{})
 				for _, e := range entries {
 					name := e.Name
@@ -220,9 +221,9 @@ func (s *session) lsCommand() *cobra.Command {
 						name += "/"
 					}
 					t.Row(modeText(e), fmt.Sprintf("%s:%s", owner(o.Manifest.Owners.Users, e.UID), owner(o.Manifest.Owners.Groups, e.GID)),
-						ui.Size(e.Object.Size), s.printer.Time(e.ModTime), name)
+						ui.Size(e.Object.Size), s.Printer.Time(e.ModTime), name)
 				}
-				s.printer.Table(t)
+				s.Printer.Table(t)
 			})
 		})
 	})
@@ -247,17 +248,17 @@ func modeText(e core.Entry) string {
 	return m.String()
 }
 
-func (s *session) catCommand() *cobra.Command {
-	return s.command("cat BACKUP PATH", "Print a file of a backup", cobra.ExactArgs(2), func(ctx context.Context, args []string) error {
+func (s commands) catCommand() *cobra.Command {
+	return s.Command("cat BACKUP PATH", "Print a file of a backup", cobra.ExactArgs(2), func(ctx context.Context, args []string) error {
 		return s.withBackup(ctx, args[0], func(_ *engine.Engine, o *engine.Open) error {
-			return o.Cat(ctx, args[1], s.env.Stdout)
+			return o.Cat(ctx, args[1], s.Env.Stdout)
 		})
 	})
 }
 
-func (s *session) diffCommand() *cobra.Command {
-	return s.command("diff BACKUP BACKUP", "Show what changed from one backup to another", cobra.ExactArgs(2), func(ctx context.Context, args []string) error {
-		return s.withEngine(ctx, func(e *engine.Engine, _ *config.Config) error {
+func (s commands) diffCommand() *cobra.Command {
+	return s.Command("diff BACKUP BACKUP", "Show what changed from one backup to another", cobra.ExactArgs(2), func(ctx context.Context, args []string) error {
+		return s.WithEngine(ctx, func(e *engine.Engine, _ *config.Config) error {
 			a, err := openRef(ctx, e, args[0])
 			if err != nil {
 				return err
@@ -274,22 +275,22 @@ func (s *session) diffCommand() *cobra.Command {
 			if changes == nil {
 				changes = []engine.Change{}
 			}
-			return s.printer.Result(map[string]any{"from": a.Manifest.ID, "to": b.Manifest.ID, "changes": changes}, func() {
+			return s.Printer.Result(map[string]any{"from": a.Manifest.ID, "to": b.Manifest.ID, "changes": changes}, func() {
 				if len(changes) == 0 {
-					s.printer.Printf("no differences\n")
+					s.Printer.Printf("no differences\n")
 				}
 				for _, c := range changes {
-					s.printer.Printf("%s\n", report.Change(c))
+					s.Printer.Printf("%s\n", report.Change(c))
 				}
 			})
 		})
 	})
 }
 
-func (s *session) verifyCommand() *cobra.Command {
+func (s commands) verifyCommand() *cobra.Command {
 	var all bool
-	cmd := s.command("verify [BACKUP|APP]", "Read back every object of a backup and compare every checksum", cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
-		return s.withEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
+	cmd := s.Command("verify [BACKUP|APP]", "Read back every object of a backup and compare every checksum", cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
+		return s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
 			ref := ""
 			if len(args) > 0 {
 				ref = args[0]
@@ -313,24 +314,24 @@ func (s *session) verifyCommand() *cobra.Command {
 					return err
 				}
 			}
-			err = s.printer.Result(map[string]any{"verified": results}, func() {
+			err = s.Printer.Result(map[string]any{"verified": results}, func() {
 				for _, v := range results {
 					state := "whole"
 					if n := len(v.Damaged); n > 0 {
 						state = fmt.Sprintf("DAMAGED: %d object(s)", n)
 					}
-					s.printer.Printf("%s %s: %s; %s objects, %s rows, %s read back\n", shortID(v.ID), v.App, state, ui.Count(v.Files), ui.Count(v.Rows), ui.Size(v.Bytes))
+					s.Printer.Printf("%s %s: %s; %s objects, %s rows, %s read back\n", ui.ShortID(v.ID), v.App, state, ui.Count(v.Files), ui.Count(v.Rows), ui.Size(v.Bytes))
 					for _, d := range v.Damaged {
 						what := d.Path
 						if d.Table != "" {
 							what = "table " + d.Table + ", " + d.Path
 						}
-						s.printer.Printf("  %s: %s\n", what, d.Message)
+						s.Printer.Printf("  %s: %s\n", what, d.Message)
 					}
 				}
 			})
 			if err == nil && damaged {
-				err = outcome(core.CodeDamage.ExitCode())
+				err = session.Outcome(core.CodeDamage.ExitCode())
 			}
 			return err
 		})
@@ -341,7 +342,7 @@ func (s *session) verifyCommand() *cobra.Command {
 
 // trust ends the distrust of a repository of which every backup is whole. A
 // backup that the repository has lost is damage too.
-func (s *session) trust(ctx context.Context, e *engine.Engine) (damaged bool, err error) {
+func (s commands) trust(ctx context.Context, e *engine.Engine) (damaged bool, err error) {
 	switch _, err := e.List(ctx, ""); {
 	case core.CodeOf(err) == core.CodeDamage:
 		return true, nil
@@ -351,10 +352,10 @@ func (s *session) trust(ctx context.Context, e *engine.Engine) (damaged bool, er
 	return false, e.Trust()
 }
 
-func (s *session) deleteCommand() *cobra.Command {
+func (s commands) deleteCommand() *cobra.Command {
 	var yes, reclaim bool
-	cmd := s.command("delete BACKUP…", "Delete backups", cobra.MinimumNArgs(1), func(ctx context.Context, args []string) error {
-		return s.withEngine(ctx, func(e *engine.Engine, _ *config.Config) error {
+	cmd := s.Command("delete BACKUP…", "Delete backups", cobra.MinimumNArgs(1), func(ctx context.Context, args []string) error {
+		return s.WithEngine(ctx, func(e *engine.Engine, _ *config.Config) error {
 			var ids []string
 			for _, ref := range args {
 				rec, err := e.Find(ctx, ref)
@@ -366,9 +367,9 @@ func (s *session) deleteCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				what := fmt.Sprintf("backup %s of app %s, %s, will be deleted for ever", rec.ID, rec.App, s.printer.Time(rec.Time))
+				what := fmt.Sprintf("backup %s of app %s, %s, will be deleted for ever", rec.ID, rec.App, s.Printer.Time(rec.Time))
 				if !yes {
-					if err := s.printer.Confirm(ctx, rec.App, what); err != nil {
+					if err := s.Printer.Confirm(ctx, rec.App, what); err != nil {
 						return err
 					}
 				}
@@ -382,11 +383,11 @@ func (s *session) deleteCommand() *cobra.Command {
 					return err
 				}
 			}
-			return s.printer.Result(map[string]any{"deleted": ids}, func() {
+			return s.Printer.Result(map[string]any{"deleted": ids}, func() {
 				for _, id := range ids {
-					s.printer.Printf("deleted %s\n", shortID(id))
+					s.Printer.Printf("deleted %s\n", ui.ShortID(id))
 				}
-				s.printer.Infof("the space comes back in the course of some days of daily maintenance (--reclaim), so that nothing is taken from a backup under way")
+				s.Printer.Infof("the space comes back in the course of some days of daily maintenance (--reclaim), so that nothing is taken from a backup under way")
 			})
 		})
 	})
@@ -395,13 +396,13 @@ func (s *session) deleteCommand() *cobra.Command {
 	return cmd
 }
 
-func (s *session) pinCommand(pin bool) *cobra.Command {
+func (s commands) pinCommand(pin bool) *cobra.Command {
 	use, short := "pin BACKUP", "Keep a backup whatever retention says"
 	if !pin {
 		use, short = "unpin BACKUP", "Let retention delete a backup again"
 	}
-	return s.command(use, short, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		return s.withEngine(ctx, func(e *engine.Engine, _ *config.Config) error {
+	return s.Command(use, short, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		return s.WithEngine(ctx, func(e *engine.Engine, _ *config.Config) error {
 			rec, err := e.Find(ctx, args[0])
 			if err != nil {
 				return err
@@ -409,17 +410,9 @@ func (s *session) pinCommand(pin bool) *cobra.Command {
 			if err := e.Pin(ctx, rec, pin); err != nil {
 				return err
 			}
-			return s.printer.Result(map[string]any{"id": rec.ID, "pinned": pin}, func() {
-				s.printer.Printf("%s %s\n", map[bool]string{true: "pinned", false: "unpinned"}[pin], shortID(rec.ID))
+			return s.Printer.Result(map[string]any{"id": rec.ID, "pinned": pin}, func() {
+				s.Printer.Printf("%s %s\n", map[bool]string{true: "pinned", false: "unpinned"}[pin], ui.ShortID(rec.ID))
 			})
-		})
-	})
-}
-
-func (s *session) versionCommand() *cobra.Command {
-	return s.command("version", "Print the version", cobra.NoArgs, func(context.Context, []string) error {
-		return s.printer.Result(map[string]any{"version": s.env.Version, "layout": core.ManifestSchema}, func() {
-			s.printer.Printf("backstay %s, backup layout %d\n", s.env.Version, core.ManifestSchema)
 		})
 	})
 }

@@ -1,4 +1,7 @@
-package cli
+// Package demonstration has the demo command, which shows a backup and a restore
+// on a throwaway application. It is for package cli. It promises to touch no
+// server, folder or configuration that is there already.
+package demonstration
 
 import (
 	"context"
@@ -10,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/backstay/backstay/internal/cli/session"
 	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
@@ -23,14 +27,15 @@ import (
 	"github.com/backstay/backstay/internal/repository/kopia"
 )
 
-func (s *session) demoCommand() *cobra.Command {
+// Command returns the demo command.
+func Command(s *session.Session) *cobra.Command {
 	var size int64
 	var keep string
-	cmd := s.command("demo", "Show it all on a throwaway helpdesk: backup, damage, restore, comparison", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+	cmd := s.Command("demo", "Show it all on a throwaway helpdesk: backup, damage, restore, comparison", cobra.NoArgs, func(ctx context.Context, _ []string) error {
 		if size < 1 || size > demoLimit {
 			return &core.Error{Code: core.CodeUsage, Op: "demo", Message: fmt.Sprintf("a helpdesk of %d MiB cannot be made", size), Hint: fmt.Sprintf("give --size from 1 to %d", demoLimit)}
 		}
-		return s.demo(ctx, size<<20, keep)
+		return demonstrate(ctx, s, size<<20, keep)
 	})
 	cmd.Long = `Show it all on a throwaway helpdesk: backup, damage, restore, comparison.
 
@@ -51,7 +56,7 @@ const keepAnywhere = "a new temporary folder"
 
 // demonstration is a demo under way.
 type demonstration struct {
-	s      *session
+	s      *session.Session
 	dir    string // everything but the database
 	server *localserver.Server
 	conn   *mysql.Conn
@@ -74,11 +79,11 @@ type demoReport struct {
 	DurationMS  int64             `json:"duration_ms"`
 }
 
-func (s *session) demo(ctx context.Context, size int64, keep string) (err error) {
+func demonstrate(ctx context.Context, s *session.Session, size int64, keep string) (err error) {
 	d := &demonstration{s: s}
-	start := s.env.Clock.Now()
+	start := s.Env.Clock.Now()
 	d.say("starting a private database server…")
-	if d.server, err = localserver.Start(ctx, localserver.Options{Name: "demo", Log: s.logger(), BufferPool: 256 << 20, LogFile: 128 << 20}); err != nil {
+	if d.server, err = localserver.Start(ctx, localserver.Options{Name: "demo", Log: s.Printer.Logger(), BufferPool: 256 << 20, LogFile: 128 << 20}); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.server.Close()) }()
@@ -93,7 +98,7 @@ func (s *session) demo(ctx context.Context, size int64, keep string) (err error)
 	if err := d.play(ctx); err != nil {
 		return err
 	}
-	d.report.DurationMS = s.env.Clock.Now().Sub(start).Milliseconds()
+	d.report.DurationMS = s.Env.Clock.Now().Sub(start).Milliseconds()
 	if err := d.finish(keep); err != nil {
 		return err
 	}
@@ -125,8 +130,8 @@ func demoDir(keep string, server *localserver.Server) (dir string, err error) {
 }
 
 func (d *demonstration) say(format string, args ...any) {
-	if !d.s.printer.JSON() {
-		d.s.printer.Printf(format+"\n", args...)
+	if !d.s.Printer.JSON() {
+		d.s.Printer.Printf(format+"\n", args...)
 	}
 }
 
@@ -150,7 +155,7 @@ func (d *demonstration) prepare(ctx context.Context, size int64) error {
 	}
 	d.say("making a helpdesk of about %s…", ui.Size(size))
 	root := filepath.Join(d.dir, "helpdesk")
-	progress := s.printer.Progress()
+	progress := s.Printer.Progress()
 	made, err := demo.Generate(ctx, d.conn, root, demo.Options{Size: size, Seed: 1, Progress: progress})
 	progress.Close(err == nil)
 	if err != nil {
@@ -172,17 +177,17 @@ func (d *demonstration) prepare(ctx context.Context, size int64) error {
 		return err
 	}
 	d.say("creating an encrypted repository…")
-	return kopia.Create(ctx, s.storeOptions(&d.cfg, d.key))
+	return kopia.Create(ctx, s.StoreOptions(&d.cfg, d.key))
 }
 
 func (d *demonstration) play(ctx context.Context) (err error) {
 	s := d.s
-	store, err := kopia.Open(ctx, s.storeOptions(&d.cfg, d.key))
+	store, err := kopia.Open(ctx, s.StoreOptions(&d.cfg, d.key))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close(context.WithoutCancel(ctx))) }()
-	if d.engine, err = s.newEngine(store, &d.cfg, core.NoProgress{}); err != nil {
+	if d.engine, err = s.NewEngine(store, &d.cfg, core.NoProgress{}); err != nil {
 		return err
 	}
 	d.say("first backup:")
@@ -225,7 +230,7 @@ func (d *demonstration) play(ctx context.Context) (err error) {
 }
 
 func (d *demonstration) backup(ctx context.Context) error {
-	progress := d.s.printer.Progress()
+	progress := d.s.Printer.Progress()
 	d.engine.Progress = progress
 	b, err := d.engine.Backup(ctx, d.target, engine.BackupOptions{Trigger: "demo"})
 	progress.Close(err == nil)
@@ -245,8 +250,8 @@ func (d *demonstration) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	start := d.s.env.Clock.Now()
-	progress := d.s.printer.Progress()
+	start := d.s.Env.Clock.Now()
+	progress := d.s.Printer.Progress()
 	d.engine.Progress = progress
 	r, err := restore.Make(ctx, d.engine, restore.Request{Target: d.target, Record: rec})
 	if err == nil {
@@ -258,13 +263,13 @@ func (d *demonstration) restore(ctx context.Context) error {
 	}
 	got := d.report.Restored
 	d.say("  %d tables with %s rows and %s files are back, in %s", got.Tables, ui.Count(got.Rows), ui.Count(got.Files),
-		ui.Duration(d.s.env.Clock.Now().Sub(start)))
+		ui.Duration(d.s.Env.Clock.Now().Sub(start)))
 	return nil
 }
 
 func (d *demonstration) finish(keep string) error {
 	r := d.report
-	if err := d.s.printer.Result(r, func() {
+	if err := d.s.Printer.Result(r, func() {
 		d.say("\ncompared with the helpdesk before the damage: %d tables, %s rows, %s files", r.Tables, ui.Count(int64(r.Rows)), ui.Count(int64(r.Files)))
 		if len(r.Differences) == 0 {
 			d.say("  no difference. Done in %s.", ui.Duration(time.Duration(r.DurationMS)*time.Millisecond))
@@ -294,7 +299,7 @@ func (d *demonstration) keep() error {
 	if err := config.WriteFile(cfgFile, text); err != nil {
 		return err
 	}
-	d.s.printer.Infof("kept in %s; explore it with: backstay --config %s list\nremove it with: rm -r %s", d.dir, cfgFile, d.dir)
+	d.s.Printer.Infof("kept in %s; explore it with: backstay --config %s list\nremove it with: rm -r %s", d.dir, cfgFile, d.dir)
 	return nil
 }
 

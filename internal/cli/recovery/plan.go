@@ -1,4 +1,4 @@
-package cli
+package recovery
 
 import (
 	"fmt"
@@ -16,9 +16,9 @@ import (
 // tablesShown is how many tables a printed plan lists: those that change most.
 const tablesShown = 12
 
-func (s *session) printPlan(r *restore.Restore, b core.Backup) {
-	p := s.printer
-	p.Printf("restore app %s from backup %s of %s:\n", r.Plan.App, shortID(b.ID), p.Time(b.Time))
+func (s commands) printPlan(r *restore.Restore, b core.Backup) {
+	p := s.Printer
+	p.Printf("restore app %s from backup %s of %s:\n", r.Plan.App, ui.ShortID(b.ID), p.Time(b.Time))
 	for i, st := range r.Plan.Steps {
 		p.Printf("  %-9s %s (%s) into %s\n", string(st.Component), st.What, ui.Size(st.Bytes), st.Into)
 		if st.Replaces != "" {
@@ -50,7 +50,7 @@ func (s *session) printPlan(r *restore.Restore, b core.Backup) {
 	}
 	passed := 0
 	for _, f := range r.Plan.Findings {
-		if !restore.Notable(f) && !s.verbose {
+		if !restore.Notable(f) && !s.Verbose {
 			passed++
 			continue
 		}
@@ -80,7 +80,7 @@ func spaceNeeded(space []exchange.Space) []string {
 }
 
 // printChanges says what a component changes in the live app.
-func (s *session) printChanges(plan restore.Plan, c core.Component) {
+func (s commands) printChanges(plan restore.Plan, c core.Component) {
 	if c == core.ComponentDatabase {
 		s.printTables(plan.Tables)
 		return
@@ -89,19 +89,19 @@ func (s *session) printChanges(plan restore.Plan, c core.Component) {
 		if f.Component != c {
 			continue
 		}
-		s.printer.Printf("            %s added, %s changed, %s removed, %s unchanged\n", ui.Count(f.Added.Files), ui.Count(f.Changed.Files), ui.Count(f.Removed.Files), ui.Count(f.Unchanged))
+		s.Printer.Printf("            %s added, %s changed, %s removed, %s unchanged\n", ui.Count(f.Added.Files), ui.Count(f.Changed.Files), ui.Count(f.Removed.Files), ui.Count(f.Unchanged))
 		for _, list := range []struct {
 			word string
 			list exchange.List
 		}{{"added", f.Added}, {"changed", f.Changed}, {"removed", f.Removed}, {"stays, not in the backup", f.Extra}} {
 			if len(list.list.Paths) > 0 {
-				s.printer.Printf("            %s: %s\n", list.word, core.Some(list.list.Paths, 3))
+				s.Printer.Printf("            %s: %s\n", list.word, core.Some(list.list.Paths, 3))
 			}
 		}
 	}
 }
 
-func (s *session) printFinding(f core.Finding) {
+func (s commands) printFinding(f core.Finding) {
 	word := map[core.FindingKind]string{
 		core.FindingFine: "note", core.FindingRewrite: "rewrite", core.FindingDecision: "needs your decision", core.FindingImpossible: "impossible",
 	}[f.Kind]
@@ -112,14 +112,14 @@ func (s *session) printFinding(f core.Finding) {
 	if f.Kind == core.FindingDecision {
 		text += " (--force " + f.Name + ")"
 	}
-	s.printer.Printf("  %s: %s\n", word, text)
+	s.Printer.Printf("  %s: %s\n", word, text)
 	if f.Hint != "" && f.Kind != core.FindingFine {
-		s.printer.Printf("    %s\n", f.Hint)
+		s.Printer.Printf("    %s\n", f.Hint)
 	}
 }
 
 // printTables lists the tables whose number of rows changes.
-func (s *session) printTables(tables []restore.TableChange) {
+func (s commands) printTables(tables []restore.TableChange) {
 	shown, more := 0, 0
 	rows := func(n *int64, exact bool) string {
 		switch {
@@ -140,19 +140,19 @@ func (s *session) printTables(tables []restore.TableChange) {
 		}
 		switch t.Fate {
 		case "kept":
-			s.printer.Printf("            table %s: %s rows, not in the backup, stays\n", t.Name, rows(t.Now, t.Exact))
+			s.Printer.Printf("            table %s: %s rows, not in the backup, stays\n", t.Name, rows(t.Now, t.Exact))
 		case "removed":
-			s.printer.Printf("            table %s: %s rows, not in the backup, is taken away\n", t.Name, rows(t.Now, t.Exact))
+			s.Printer.Printf("            table %s: %s rows, not in the backup, is taken away\n", t.Name, rows(t.Now, t.Exact))
 		default:
-			s.printer.Printf("            table %s: %s rows now, %s in the backup\n", t.Name, rows(t.Now, t.Exact), rows(t.Then, true))
+			s.Printer.Printf("            table %s: %s rows now, %s in the backup\n", t.Name, rows(t.Now, t.Exact), rows(t.Then, true))
 		}
 	}
 	if more > 0 {
-		s.printer.Printf("            and %d more tables (--json lists them)\n", more)
+		s.Printer.Printf("            and %d more tables (--json lists them)\n", more)
 	}
 }
 
-func (s *session) printRestored(r *restore.Restored) {
+func (s commands) printRestored(r *restore.Restored) {
 	var parts []string
 	if r.Tables > 0 {
 		parts = append(parts, fmt.Sprintf("%d tables with %s rows", r.Tables, ui.Count(r.Rows)))
@@ -160,13 +160,13 @@ func (s *session) printRestored(r *restore.Restored) {
 	if r.Files > 0 || r.Tables == 0 {
 		parts = append(parts, ui.Count(r.Files)+" files")
 	}
-	s.printer.Printf("restored %s: %s, %s; all compared with the backup\n", r.App, strings.Join(parts, " and "), ui.Size(r.Bytes))
+	s.Printer.Printf("restored %s: %s, %s; all compared with the backup\n", r.App, strings.Join(parts, " and "), ui.Size(r.Bytes))
 	if r.Safety != "" {
-		s.printer.Printf("  what was live before is backup %s\n", shortID(r.Safety))
+		s.Printer.Printf("  what was live before is backup %s\n", ui.ShortID(r.Safety))
 	}
 	s.printSwitched(&r.Outcome)
 	if r.KeptTill != nil {
-		s.printer.Printf("  the way back: backstay undo %s (kept until %s, %s)\n", r.App, s.printer.Time(*r.KeptTill), ui.Size(r.KeptBytes))
+		s.Printer.Printf("  the way back: backstay undo %s (kept until %s, %s)\n", r.App, s.Printer.Time(*r.KeptTill), ui.Size(r.KeptBytes))
 	}
 	s.printOutcome(&r.Outcome)
 }
@@ -178,37 +178,37 @@ const (
 )
 
 // printSwitched says how long the app was switched, and what was run.
-func (s *session) printSwitched(r *switchover.Outcome) {
+func (s commands) printSwitched(r *switchover.Outcome) {
 	if r.Run == "" || r.UnavailableMS == 0 && len(r.Steps) == 0 { // it had been switched before
 		return
 	}
-	s.printer.Printf("  switched in %s\n", ui.Duration(time.Duration(r.UnavailableMS)*time.Millisecond))
+	s.Printer.Printf("  switched in %s\n", ui.Duration(time.Duration(r.UnavailableMS)*time.Millisecond))
 	for _, st := range r.Steps {
 		how := "worked"
 		if st.Error != "" {
 			how = "failed"
 		}
-		s.printer.Printf("  %s: %s, in %s\n", st.Name, how, ui.Duration(time.Duration(st.DurationMS)*time.Millisecond))
+		s.Printer.Printf("  %s: %s, in %s\n", st.Name, how, ui.Duration(time.Duration(st.DurationMS)*time.Millisecond))
 		lines := strings.Split(strings.TrimSpace(st.Output), "\n")
 		for _, l := range lines[max(0, len(lines)-outputShown):] {
 			if l = strings.TrimSpace(l); len(l) > outputLineShown {
 				l = strings.ToValidUTF8(l[:outputLineShown], "") + " …"
 			}
 			if l != "" {
-				s.printer.Printf("    | %s\n", l)
+				s.Printer.Printf("    | %s\n", l)
 			}
 		}
 	}
 }
 
-func (s *session) printOutcome(r *switchover.Outcome) {
+func (s commands) printOutcome(r *switchover.Outcome) {
 	for _, n := range r.Notes {
-		s.printer.Printf("  note: %s\n", n)
+		s.Printer.Printf("  note: %s\n", n)
 	}
 	for _, w := range r.Warnings {
-		s.printer.Warn(w)
+		s.Printer.Warn(w)
 	}
 	for _, n := range r.Next {
-		s.printer.Printf("next: %s\n", n)
+		s.Printer.Printf("next: %s\n", n)
 	}
 }

@@ -1,4 +1,7 @@
-package cli
+// Package backups has the commands that make, list, read, verify and delete
+// backups. It is for package cli. It promises that one app, or one backup, that
+// fails does not keep the others from being worked on where several are named.
+package backups
 
 import (
 	"context"
@@ -8,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/backstay/backstay/internal/cli/session"
 	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
@@ -15,18 +19,33 @@ import (
 	"github.com/backstay/backstay/internal/engine/switchover"
 )
 
-func (s *session) backupCommand() *cobra.Command {
+// commands are the commands of this package in one session.
+type commands struct{ *session.Session }
+
+// Commands returns the commands.
+func Commands(s *session.Session) []*cobra.Command {
+	c := commands{s}
+	readers := []*cobra.Command{c.listCommand(), c.showCommand(), c.lsCommand(), c.catCommand(), c.diffCommand(), c.verifyCommand()}
+	for _, r := range readers { // they work on a machine without a configuration
+		s.RepositoryFlags(r.Flags())
+		r.Flags().StringVar(&s.StateDir, "state-dir", "", "where locks and caches are kept, on a machine without a configuration")
+		r.PreRunE = session.RefuseEmptyFlags
+	}
+	return append(readers, c.backupCommand(), c.deleteCommand(), c.pinCommand(true), c.pinCommand(false))
+}
+
+func (s commands) backupCommand() *cobra.Command {
 	var only []string
 	var dryRun, noWait, noReuse, pin, ignoreUnfinished bool
 	var note string
-	cmd := s.command("backup [APP…]", "Back up apps, all of them when none is named", cobra.ArbitraryArgs, func(ctx context.Context, args []string) error {
-		components, err := parseComponents(only)
+	cmd := s.Command("backup [APP…]", "Back up apps, all of them when none is named", cobra.ArbitraryArgs, func(ctx context.Context, args []string) error {
+		components, err := session.ParseComponents(only)
 		if err != nil {
 			return err
 		}
 		opt := engine.BackupOptions{Only: components, Wait: !noWait, Trigger: "manual", Note: note, Pin: pin, ReadAll: noReuse, IgnoreUnfinished: ignoreUnfinished}
-		return s.withEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
-			chosen, err := apps(cfg, args)
+		return s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
+			chosen, err := session.Apps(cfg, args)
 			if err != nil {
 				return err
 			}
@@ -36,7 +55,7 @@ func (s *session) backupCommand() *cobra.Command {
 			return s.backupAll(ctx, e, chosen, opt)
 		})
 	})
-	cmd.PreRunE = refuseEmptyFlags
+	cmd.PreRunE = session.RefuseEmptyFlags
 	f := cmd.Flags()
 	f.StringSliceVar(&only, "only", nil, "only these components: config, database, files, code")
 	f.BoolVar(&dryRun, "dry-run", false, "say what would be captured, and change nothing")
@@ -50,7 +69,7 @@ func (s *session) backupCommand() *cobra.Command {
 
 // backupAll backs up one app after the other. An app that fails does not keep
 // the others from being backed up.
-func (s *session) backupAll(ctx context.Context, e *engine.Engine, chosen []*config.App, opt engine.BackupOptions) error {
+func (s commands) backupAll(ctx context.Context, e *engine.Engine, chosen []*config.App, opt engine.BackupOptions) error {
 	var done []core.Backup
 	var failures []error
 	for _, app := range chosen {
@@ -62,7 +81,7 @@ func (s *session) backupAll(ctx context.Context, e *engine.Engine, chosen []*con
 				break
 			}
 			if len(chosen) > 1 {
-				s.printer.Failure(err)
+				s.Printer.Failure(err)
 			}
 			continue
 		}
@@ -77,20 +96,20 @@ func (s *session) backupAll(ctx context.Context, e *engine.Engine, chosen []*con
 	case len(failures) == 0 && !anyWarnings(done):
 		return nil
 	case len(failures) == 0:
-		return outcome(core.CodeWarnings.ExitCode())
+		return session.Outcome(core.CodeWarnings.ExitCode())
 	case len(done) > 0 && ctx.Err() == nil: // some apps are backed up, some are not
-		return outcome(core.CodeWarnings.ExitCode())
+		return session.Outcome(core.CodeWarnings.ExitCode())
 	case len(chosen) == 1 || ctx.Err() != nil:
 		return failures[len(failures)-1]
-	case s.printer.JSON():
+	case s.Printer.JSON():
 		return errors.Join(failures...)
 	default: // each has been reported already
-		return outcome(core.CodeOf(failures[0]).ExitCode())
+		return session.Outcome(core.CodeOf(failures[0]).ExitCode())
 	}
 }
 
-func (s *session) backupOne(ctx context.Context, e *engine.Engine, app *config.App, opt engine.BackupOptions) (core.Backup, error) {
-	t, err := s.target(app)
+func (s commands) backupOne(ctx context.Context, e *engine.Engine, app *config.App, opt engine.BackupOptions) (core.Backup, error) {
+	t, err := s.Target(app)
 	if err != nil {
 		return core.Backup{}, err
 	}
@@ -103,13 +122,13 @@ func (s *session) backupOne(ctx context.Context, e *engine.Engine, app *config.A
 
 // dropExpired makes room of what a restore kept for longer than was asked for.
 // That it does not work takes nothing from the backup that was made.
-func (s *session) dropExpired(ctx context.Context, e *engine.Engine, t engine.Target) {
+func (s commands) dropExpired(ctx context.Context, e *engine.Engine, t engine.Target) {
 	dropped, err := switchover.DropExpired(ctx, e, t)
 	switch {
 	case err != nil:
-		s.logger().Warn("what the last restore replaced could not be removed, though its time is over", "app", t.App.Name, "err", err, "hint", "backstay undo "+t.App.Name+" --drop")
+		s.Printer.Logger().Warn("what the last restore replaced could not be removed, though its time is over", "app", t.App.Name, "err", err, "hint", "backstay undo "+t.App.Name+" --drop")
 	case dropped:
-		s.logger().Info("what the last restore replaced is removed: its time is over", "app", t.App.Name)
+		s.Printer.Logger().Info("what the last restore replaced is removed: its time is over", "app", t.App.Name)
 	}
 }
 
@@ -128,7 +147,7 @@ type jsonFailure struct {
 	Hint    string    `json:"hint"`
 }
 
-func (s *session) printBackups(done []core.Backup, failures []error) error {
+func (s commands) printBackups(done []core.Backup, failures []error) error {
 	result := struct {
 		Backups []core.Backup `json:"backups"`
 		Errors  []jsonFailure `json:"errors,omitempty"`
@@ -136,24 +155,24 @@ func (s *session) printBackups(done []core.Backup, failures []error) error {
 	for _, err := range failures {
 		result.Errors = append(result.Errors, jsonFailure{core.CodeOf(err), err.Error(), core.HintOf(err)})
 	}
-	return s.printer.Result(result, func() {
+	return s.Printer.Result(result, func() {
 		for _, b := range done {
-			s.printer.Printf("%s: backup %s of %s, %s in all, %s stored, in %s\n", b.App, shortID(b.ID), s.printer.Time(b.Time),
+			s.Printer.Printf("%s: backup %s of %s, %s in all, %s stored, in %s\n", b.App, ui.ShortID(b.ID), s.Printer.Time(b.Time),
 				ui.Size(b.LogicalBytes), ui.Size(b.StoredBytes), ui.Duration(time.Duration(b.DurationMS)*time.Millisecond))
 			for _, c := range core.Components() {
 				if size, ok := b.Components[c]; ok {
-					s.printer.Printf("  %-9s %s\n", string(c), describeSize(c, size))
+					s.Printer.Printf("  %-9s %s\n", string(c), describeSize(c, size))
 				}
 			}
 			if b.Consistency.Method != "" && b.Consistency.Method != "none" {
-				s.printer.Printf("  one instant by %s, %d connection(s), writes waited %s\n", b.Consistency.Method, b.Consistency.Connections,
+				s.Printer.Printf("  one instant by %s, %d connection(s), writes waited %s\n", b.Consistency.Method, b.Consistency.Connections,
 					ui.Duration(time.Duration(b.FreezeMS)*time.Millisecond))
 				if b.Consistency.Connections == 1 && b.Consistency.Why != "" {
-					s.printer.Printf("  one connection only: %s\n", b.Consistency.Why)
+					s.Printer.Printf("  one connection only: %s\n", b.Consistency.Why)
 				}
 			}
 			for _, w := range b.Warnings {
-				s.printer.Warn(w)
+				s.Printer.Warn(w)
 			}
 		}
 	})
@@ -174,10 +193,10 @@ func describeSize(c core.Component, size core.ComponentSize) string {
 	return text
 }
 
-func (s *session) previewBackups(ctx context.Context, e *engine.Engine, chosen []*config.App, opt engine.BackupOptions) error {
+func (s commands) previewBackups(ctx context.Context, e *engine.Engine, chosen []*config.App, opt engine.BackupOptions) error {
 	previews := []engine.Preview{}
 	for _, app := range chosen {
-		t, err := s.target(app)
+		t, err := s.Target(app)
 		if err != nil {
 			return err
 		}
@@ -187,14 +206,14 @@ func (s *session) previewBackups(ctx context.Context, e *engine.Engine, chosen [
 		}
 		previews = append(previews, *p)
 	}
-	return s.printer.Result(map[string]any{"previews": previews}, func() {
+	return s.Printer.Result(map[string]any{"previews": previews}, func() {
 		for _, p := range previews {
-			s.printer.Printf("%s would capture:\n", p.App)
+			s.Printer.Printf("%s would capture:\n", p.App)
 			for _, line := range p.Takes {
-				s.printer.Printf("  %s\n", line)
+				s.Printer.Printf("  %s\n", line)
 			}
 			for _, w := range p.Warnings {
-				s.printer.Warn(w)
+				s.Printer.Warn(w)
 			}
 		}
 	})

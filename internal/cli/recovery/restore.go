@@ -1,21 +1,32 @@
-package cli
+// Package recovery has the commands that bring an app back - restore, undo - and
+// guard, which may have to. It is for package cli. It promises that nothing live
+// is changed before its plan was printed and agreed to.
+package recovery
 
 import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/backstay/backstay/internal/cli/session"
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/engine/restore"
 	"github.com/backstay/backstay/internal/profile"
 )
+
+// commands are the commands of this package in one session.
+type commands struct{ *session.Session }
+
+// Commands returns the commands.
+func Commands(s *session.Session) []*cobra.Command {
+	c := commands{s}
+	return []*cobra.Command{c.restoreCommand(), c.undoCommand(), c.guardCommand()}
+}
 
 // restoreFlags are the flags of restore.
 type restoreFlags struct {
@@ -35,9 +46,9 @@ type restoreFlags struct {
 	databasePasswordFile string
 }
 
-func (s *session) restoreCommand() *cobra.Command {
+func (s commands) restoreCommand() *cobra.Command {
 	var f restoreFlags
-	cmd := s.command("restore APP BACKUP|latest", "Restore an app, or a part of it, from a backup", cobra.RangeArgs(1, 2), func(ctx context.Context, args []string) error {
+	cmd := s.Command("restore APP BACKUP|latest", "Restore an app, or a part of it, from a backup", cobra.RangeArgs(1, 2), func(ctx context.Context, args []string) error {
 		switch {
 		case f.resume && len(args) == 1:
 			return s.resumeRestore(ctx, args[0], f)
@@ -46,7 +57,7 @@ func (s *session) restoreCommand() *cobra.Command {
 		}
 		return s.restore(ctx, args[0], args[1], f)
 	})
-	cmd.PreRunE = refuseEmptyFlags
+	cmd.PreRunE = session.RefuseEmptyFlags
 	cmd.Long = `Restore an app, or a part of it, from a backup.
 
 The plan is printed first, and nothing is changed before you agree to it. A live app is not touched
@@ -79,15 +90,15 @@ A copy beside the live app, which leads to itself, and sends and charges nothing
 	fl.StringVar(&f.as, "as", "", "make a copy of the whole app under this name, in --root and --to-database")
 	fl.StringVar(&f.url, "url", "", "the address at which the app, or its copy, will answer, where its configuration is to say another one")
 	fl.BoolVar(&f.noConfig, "no-config", false, "on a machine without a configuration: do not write one")
-	s.repositoryFlags(fl)
+	s.RepositoryFlags(fl)
 	s.placeFlags(fl, &f)
 	return cmd
 }
 
 // placeFlags say where an app lies, on a machine without a configuration or
 // against what the configuration says.
-func (s *session) placeFlags(fl *pflag.FlagSet, f *restoreFlags) {
-	fl.StringVar(&s.stateDir, "state-dir", "", "where locks and journals are kept, on a machine without a configuration")
+func (s commands) placeFlags(fl *pflag.FlagSet, f *restoreFlags) {
+	fl.StringVar(&s.StateDir, "state-dir", "", "where locks and journals are kept, on a machine without a configuration")
 	fl.StringVar(&f.root, "root", "", "the app's folder")
 	fl.StringVar(&f.environment, "environment", "", "iTop's environment")
 	fl.StringVar(&f.database.Host, "database-host", "", "database server to restore into")
@@ -98,26 +109,8 @@ func (s *session) placeFlags(fl *pflag.FlagSet, f *restoreFlags) {
 	fl.StringVar(&f.database.Name, "database-name", "", "name of the database")
 }
 
-// refuseEmptyFlags keeps `--to-dir "$UNSET"` from meaning the live app.
-func refuseEmptyFlags(cmd *cobra.Command, _ []string) error {
-	var empty error
-	cmd.Flags().Visit(func(f *pflag.Flag) {
-		value := strings.TrimSpace(f.Value.String())
-		if value == "" || value == "[]" {
-			empty = &core.Error{
-				Code: core.CodeUsage, Op: cmd.Name(), Message: "--" + f.Name + " is empty",
-				Hint: "give it a value, or leave it out; was a variable of your script not set?",
-			}
-		}
-		if list, ok := f.Value.(pflag.SliceValue); ok && slices.Contains(list.GetSlice(), "") {
-			empty = &core.Error{Code: core.CodeUsage, Op: cmd.Name(), Message: "--" + f.Name + " is empty", Hint: "give it a value, or leave it out"}
-		}
-	})
-	return empty
-}
-
-func (s *session) restore(ctx context.Context, app, ref string, f restoreFlags) error {
-	only, err := parseComponents(f.only)
+func (s commands) restore(ctx context.Context, app, ref string, f restoreFlags) error {
+	only, err := session.ParseComponents(f.only)
 	if err != nil {
 		return err
 	}
@@ -132,7 +125,7 @@ func (s *session) restore(ctx context.Context, app, ref string, f restoreFlags) 
 	if ref == "latest" {
 		ref = app + "@latest"
 	}
-	return s.withEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
+	return s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
 		rec, err := e.Find(ctx, ref)
 		if err != nil {
 			return err
@@ -163,20 +156,20 @@ func (s *session) restore(ctx context.Context, app, ref string, f restoreFlags) 
 			})
 		}
 		if f.dryRun {
-			err := s.printer.Result(map[string]any{"plan": r.Plan}, func() { s.printPlan(r, rec.Backup) })
+			err := s.Printer.Result(map[string]any{"plan": r.Plan}, func() { s.printPlan(r, rec.Backup) })
 			if refused := r.Refused(); err == nil && refused != nil {
-				return outcome(core.CodeOf(refused).ExitCode())
+				return session.Outcome(core.CodeOf(refused).ExitCode())
 			}
 			return err
 		}
-		if !s.printer.JSON() {
+		if !s.Printer.JSON() {
 			s.printPlan(r, rec.Backup)
 		}
 		if err := r.Refused(); err != nil {
 			return err
 		}
 		if !f.yes {
-			if err := s.printer.Confirm(ctx, app, confirmation(r.Plan, app)); err != nil {
+			if err := s.Printer.Confirm(ctx, app, confirmation(r.Plan, app)); err != nil {
 				return err
 			}
 		}
@@ -201,7 +194,7 @@ func (s *session) restore(ctx context.Context, app, ref string, f restoreFlags) 
 
 // restoreTargets says what is restored: the live app, and the copy to be made
 // of it when --as asks for one, to which the flags then belong.
-func (s *session) restoreTargets(cfg *config.Config, name, profileName string, f restoreFlags) (engine.Target, *restore.Copy, error) {
+func (s commands) restoreTargets(cfg *config.Config, name, profileName string, f restoreFlags) (engine.Target, *restore.Copy, error) {
 	if f.as == "" {
 		t, err := s.restoreTarget(cfg, name, profileName, f)
 		return t, nil, err
@@ -217,12 +210,12 @@ func (s *session) restoreTargets(cfg *config.Config, name, profileName string, f
 }
 
 // reportRestored prints how a restore, or its undoing, ended.
-func (s *session) reportRestored(done any, warnings []core.Warning, print func()) error {
-	if err := s.printer.Result(done, print); err != nil {
+func (s commands) reportRestored(done any, warnings []core.Warning, print func()) error {
+	if err := s.Printer.Result(done, print); err != nil {
 		return err
 	}
 	if len(warnings) > 0 {
-		return outcome(core.CodeWarnings.ExitCode())
+		return session.Outcome(core.CodeWarnings.ExitCode())
 	}
 	return nil
 }
@@ -244,14 +237,14 @@ func confirmation(p restore.Plan, app string) string {
 
 // restoreTarget takes the app from the configuration; flags win over it. On a
 // bare machine the flags are all there is.
-func (s *session) restoreTarget(cfg *config.Config, name, profileName string, f restoreFlags) (engine.Target, error) {
+func (s commands) restoreTarget(cfg *config.Config, name, profileName string, f restoreFlags) (engine.Target, error) {
 	t := engine.Target{Profile: profileName, App: profile.App{Name: name}}
-	if s.repositoryURL == "" && len(cfg.Apps) > 0 {
+	if s.RepositoryURL == "" && len(cfg.Apps) > 0 {
 		app, err := cfg.App(name)
 		if err != nil {
 			return t, err
 		}
-		if t, err = s.target(app); err != nil {
+		if t, err = s.Target(app); err != nil {
 			return t, err
 		}
 	}
@@ -259,7 +252,7 @@ func (s *session) restoreTarget(cfg *config.Config, name, profileName string, f 
 		return t, &core.Error{Code: core.CodeUsage, Op: "restore", Message: fmt.Sprintf("%q cannot be the name of an app", name)}
 	}
 	d := &t.App.Database
-	password, err := config.ResolveSecret(config.SecretSource{PasswordFile: f.databasePasswordFile}, "the database", s.lookupEnv)
+	password, err := config.ResolveSecret(config.SecretSource{PasswordFile: f.databasePasswordFile}, "the database", s.LookupEnv)
 	if err != nil {
 		return t, err
 	}

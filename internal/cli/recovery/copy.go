@@ -1,4 +1,4 @@
-package cli
+package recovery
 
 import (
 	"cmp"
@@ -43,7 +43,7 @@ func checkCopyFlags(cfg *config.Config, app string, f restoreFlags) error {
 }
 
 // entry is what to put below apps: to back the copy up too.
-func (s *session) entry(cfg *config.Config, app string, r *restore.Restore, f restoreFlags) (string, error) {
+func (s commands) entry(cfg *config.Config, app string, r *restore.Restore, f restoreFlags) (string, error) {
 	a := config.App{Profile: r.Profile(), Environment: f.environment, Consistency: config.Online}
 	live, err := cfg.App(app)
 	if err == nil {
@@ -123,8 +123,8 @@ func describeFiles(a *config.App, trees []core.Tree, root string) {
 	}
 }
 
-func (s *session) printCopied(r *restore.Restored, app string) {
-	p, c := s.printer, r.Copy
+func (s commands) printCopied(r *restore.Restored, app string) {
+	p, c := s.Printer, r.Copy
 	var parts []string
 	if r.Tables > 0 {
 		parts = append(parts, fmt.Sprintf("%d tables with %s rows in database %s", r.Tables, ui.Count(r.Rows), c.Database))

@@ -1,4 +1,4 @@
-package cli
+package recovery
 
 import (
 	"context"
@@ -9,49 +9,23 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/pflag"
-
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine/restore"
 )
 
-// repositoryFlags name a repository on a machine without a configuration, or
-// another one than the configuration's.
-func (s *session) repositoryFlags(fl *pflag.FlagSet) {
-	fl.StringVar(&s.repositoryURL, "repository", "", "the repository's URL, on a machine without a configuration")
-	fl.StringVar(&s.passwordFile, "password-file", "", "file that holds the repository's key")
-}
-
-// checkRepositoryFlags makes the paths of the key and the state folder
-// absolute: they may become part of a configuration or a journal.
-func (s *session) checkRepositoryFlags() (err error) {
-	switch {
-	case s.repositoryURL != "" && s.passwordFile == "":
-		return &core.Error{Code: core.CodeUsage, Op: s.ran, Message: "--repository needs the key too", Hint: "give --password-file FILE"}
-	case s.repositoryURL == "" && s.passwordFile != "":
-		return &core.Error{Code: core.CodeUsage, Op: s.ran, Message: "--password-file is the key of the repository that --repository names", Hint: "give --repository URL too; with a configuration its password_file is used"}
-	case s.passwordFile != "":
-		s.passwordFile, err = filepath.Abs(s.passwordFile)
-	}
-	if s.stateDir != "" && err == nil {
-		s.stateDir, err = filepath.Abs(s.stateDir)
-	}
-	return err
-}
-
 // configPlace is where a configuration will be looked up. It is "" when there
 // is one already, or when it cannot be told.
-func (s *session) configPlace() string {
-	path := s.configPath
+func (s commands) configPlace() string {
+	path := s.ConfigPath
 	if path == "" {
-		path = s.env.Getenv(config.EnvConfig)
+		path = s.Env.Getenv(config.EnvConfig)
 	}
 	if path == "" {
-		if _, err := config.Find("", s.env.Getenv); err == nil {
+		if _, err := config.Find("", s.Env.Getenv); err == nil {
 			return ""
 		}
-		path = config.DefaultPath(s.env.Getenv)
+		path = config.DefaultPath(s.Env.Getenv)
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		return ""
@@ -64,17 +38,17 @@ func (s *session) configPlace() string {
 }
 
 // restoresBare says whether a whole app is restored by flags alone.
-func (s *session) restoresBare(f restoreFlags) bool {
-	return s.repositoryURL != "" && !f.noConfig && f.as == "" && f.toDir == "" && f.toDatabase == "" && len(f.only)+len(f.tables)+len(f.paths) == 0
+func (s commands) restoresBare(f restoreFlags) bool {
+	return s.RepositoryURL != "" && !f.noConfig && f.as == "" && f.toDir == "" && f.toDatabase == "" && len(f.only)+len(f.tables)+len(f.paths) == 0
 }
 
 // describesBare says whether such an app should be added to a configuration
 // that is there and does not have it.
-func (s *session) describesBare(f restoreFlags) bool {
+func (s commands) describesBare(f restoreFlags) bool {
 	if !s.restoresBare(f) {
 		return false
 	}
-	path, err := config.Find(s.configPath, s.env.Getenv)
+	path, err := config.Find(s.ConfigPath, s.Env.Getenv)
 	if err != nil {
 		return false
 	}
@@ -86,7 +60,7 @@ func (s *session) describesBare(f restoreFlags) bool {
 }
 
 // printBareEntry prints what to add to the configuration that is there.
-func (s *session) printBareEntry(ctx context.Context, r *restore.Restore, f restoreFlags) {
+func (s commands) printBareEntry(ctx context.Context, r *restore.Restore, f restoreFlags) {
 	app, err := s.bareApp(ctx, r, f)
 	if err != nil {
 		return
@@ -95,7 +69,7 @@ func (s *session) printBareEntry(ctx context.Context, r *restore.Restore, f rest
 	if err != nil {
 		return
 	}
-	path, err := config.Find(s.configPath, s.env.Getenv)
+	path, err := config.Find(s.ConfigPath, s.Env.Getenv)
 	if err != nil {
 		return
 	}
@@ -103,16 +77,16 @@ func (s *session) printBareEntry(ctx context.Context, r *restore.Restore, f rest
 }
 
 // printEntry prints an entry of a configuration, to be pasted.
-func (s *session) printEntry(what, entry string) {
-	s.printer.Printf("%s:\n", what)
+func (s commands) printEntry(what, entry string) {
+	s.Printer.Printf("%s:\n", what)
 	for line := range strings.Lines(entry) {
-		s.printer.Printf("%s\n", strings.TrimSuffix(line, "\n"))
+		s.Printer.Printf("%s\n", strings.TrimSuffix(line, "\n"))
 	}
 }
 
 // writesConfig says where a restore on a bare machine will write the
 // configuration, "" when it will not.
-func (s *session) writesConfig(f restoreFlags) string {
+func (s commands) writesConfig(f restoreFlags) string {
 	if !s.restoresBare(f) {
 		return ""
 	}
@@ -122,7 +96,7 @@ func (s *session) writesConfig(f restoreFlags) string {
 // writeBareConfig writes the configuration of a machine on which an app was
 // just restored, from the flags that it was restored with. It never overwrites
 // one. What cannot be written is a warning: the app is restored.
-func (s *session) writeBareConfig(ctx context.Context, cfg *config.Config, r *restore.Restore, done *restore.Restored, f restoreFlags, path string) {
+func (s commands) writeBareConfig(ctx context.Context, cfg *config.Config, r *restore.Restore, done *restore.Restored, f restoreFlags, path string) {
 	err := func() error {
 		app, err := s.bareApp(ctx, r, f)
 		if err != nil {
@@ -154,7 +128,7 @@ func (s *session) writeBareConfig(ctx context.Context, cfg *config.Config, r *re
 
 // bareApp describes the restored app. Its database is in it only where its
 // profile would not find it by itself.
-func (s *session) bareApp(ctx context.Context, r *restore.Restore, f restoreFlags) (config.App, error) {
+func (s commands) bareApp(ctx context.Context, r *restore.Restore, f restoreFlags) (config.App, error) {
 	a := config.App{Name: r.Plan.App, Profile: r.Profile(), Root: f.root, Environment: f.environment, Consistency: config.Online}
 	describeFiles(&a, r.Trees(), f.root)
 	if r.FindsDatabase(ctx) {
