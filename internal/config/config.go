@@ -20,6 +20,8 @@ type Config struct {
 	Repository Repository
 	StateDir   string // absolute; locks, caches and the run history
 	Apps       []App  // in the order of the file, with `defaults` merged in
+	Archives   Archives
+	Scratch    Database // a server on which imports may make databases; no name, prefix or connections
 	// Defaults is the `defaults` section by itself; its Name and Profile are
 	// empty. Apps already hold it.
 	Defaults App
@@ -66,6 +68,7 @@ func (c *Config) PasswordEnv() []string {
 		}
 	}
 	add(c.Repository.SecretSource)
+	add(c.Scratch.SecretSource)
 	add(c.Defaults.Database.SecretSource)
 	for _, a := range c.Apps {
 		add(a.Database.SecretSource)
@@ -102,6 +105,7 @@ type App struct {
 	Hooks       Hooks
 	URL         string  // where the application answers; "": what the profile finds
 	Restore     Restore // filled in by Load: DefaultRestore where the file says nothing
+	Export      Export
 	// Later holds the keys that this version reads and does not act on:
 	// schedule, retention, check, notify. Load warns of each.
 	Later map[string]any

@@ -60,6 +60,8 @@ func topFields(c *Config, defaults, apps **entry) []field {
 	return []field{
 		repository.describe("where the backups live"),
 		pathField("state_dir", &c.StateDir, false).describe("folder for locks, caches and the run history"),
+		sectionField("archives", archivesFields(&c.Archives), nil).describe("what an archive that is imported may unpack to"),
+		sectionField("scratch", scratchFields(&c.Scratch), checkScratch(&c.Scratch)).describe("a server on which imports may make databases of their own, for machines on which none can be started"),
 		field{
 			key: "defaults", schema: objectSchema(appFields(&App{}, false)), read: keep(defaults),
 		}.describe("what holds for every app that does not say otherwise"),
@@ -126,6 +128,7 @@ func appFields(app *App, whole bool) []field {
 			listField("after_restore", &app.Hooks.AfterRestore, false, notEmpty).describe("run at the end of a restore"),
 		}, nil).describe("command lines for /bin/sh"),
 		sectionField("restore", restoreFields(&app.Restore), nil).describe("how a restore goes about it"),
+		sectionField("export", exportFields(&app.Export), nil).describe("how archives are written and called"),
 	)
 	for _, key := range laterKeys() {
 		fields = append(fields, field{key: key, schema: map[string]any{}, read: func(r *reader, at position, n ast.Node) {

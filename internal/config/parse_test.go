@@ -193,7 +193,7 @@ func TestParseErrors(t *testing.T) {
 		{"only comments", "# nothing\n", `f:1:1: the section "repository" is missing`, "add it, or let `backstay init` write a configuration"},
 		{"not a mapping", "- a\n", "f:1:1: the configuration must hold keys and values, not a list\nf:1:1: the section \"repository\" is missing", "line 1: write the keys on lines of their own: key: value\nline 1: add it, or let `backstay init` write a configuration"},
 		{"unknown key", repositoryYAML + "app: []\n", `f:4:1: the configuration has no key "app"`, `did you mean "apps"?`},
-		{"unknown key, nothing near", repositoryYAML + "colour: red\n", `f:4:1: the configuration has no key "colour"`, "keys here are repository, state_dir, defaults, apps"},
+		{"unknown key, nothing near", repositoryYAML + "colour: red\n", `f:4:1: the configuration has no key "colour"`, "keys here are repository, state_dir, archives, scratch, defaults, apps"},
 		{"unknown key in a section", app("database: {pasword: x}"), `f:8:16: "database" has no key "pasword"`, `did you mean "password"?`},
 		{"unknown key in a list", app("files:", "  - path: /a", "    excludes: [b]"), `f:10:9: "files" has no key "excludes"`, `did you mean "exclude"?`},
 		{"key of an app in capitals", app("Exclude: [a]"), `f:8:5: "apps" has no key "Exclude"`, `did you mean "exclude"?`},
