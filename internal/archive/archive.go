@@ -115,7 +115,16 @@ type Info struct {
 type Flaw struct {
 	Where   string `json:"where"`   // an entry's name, or "the archive"
 	Message string `json:"message"` // in a sentence without a full stop
+	// Name is what --force takes where somebody who knows better may agree to
+	// the flaw; "": nobody may.
+	Name string `json:"name,omitempty"`
 }
+
+// Names of flaws that somebody may agree to.
+const (
+	FlawNoEnd        = "no-end-marker" // the dump says nowhere that it ends; it may be cut between two statements
+	FlawEmptyUploads = "empty-uploads" // ITFlow's archive has no uploaded file at all
+)
 
 // Entry is one file, folder or link of the application.
 type Entry struct {

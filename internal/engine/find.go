@@ -87,6 +87,9 @@ const (
 	TriggerFailedCommand = "guard-failed"   // of what a guarded command left that failed
 )
 
+// TriggerImport is that of backups that were made of an archive.
+const TriggerImport = "import"
+
 // aside says whether a backup is of such a state.
 func aside(r repository.Record) bool {
 	return r.Trigger == TriggerBeforeRestore || r.Trigger == TriggerFailedCommand

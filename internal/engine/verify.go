@@ -83,6 +83,27 @@ func (v *verifier) conclude(ctx context.Context) (*Verified, error) {
 	return &v.result, nil
 }
 
+// Inspect is Verify, but records nothing: for a backup that is deleted when it
+// is damaged.
+func (e *Engine) Inspect(ctx context.Context, rec repository.Record) ([]Damage, error) {
+	v := newVerifier(e, rec, func(string) bool { return true })
+	o, err := e.OpenBackup(ctx, rec)
+	if err == nil {
+		err = o.IndexDamage
+	}
+	if core.CodeOf(err) == core.CodeDamage {
+		return []Damage{{Path: repository.ManifestName, Message: err.Error()}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := v.run(ctx, o); err != nil {
+		return nil, err
+	}
+	v.compareCounts(o)
+	return v.result.Damaged, nil
+}
+
 // ReadBack reads back the objects of a backup that want names and returns
 // what is damaged.
 func (e *Engine) ReadBack(ctx context.Context, o *Open, want func(path string) bool) ([]Damage, error) {

@@ -1,0 +1,324 @@
+// Package importing makes backups of portable archives: of what an
+// application's own backup, mysqldump or an export wrote. It is for the
+// commands, and later the console. It promises that nothing of an archive is
+// loaded anywhere or stored before all of it was read, authenticated as far as
+// its format allows, and found whole; that what becomes of it is a backup like
+// any other, with checksums of its own; and that nothing in an archive reaches
+// anything but a scratch database that ends with the import.
+package importing
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/backstay/backstay/internal/archive"
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/sqlread"
+	"github.com/backstay/backstay/internal/profile"
+	"github.com/backstay/backstay/internal/repository"
+)
+
+// Request says what to import and how.
+type Request struct {
+	Target  engine.Target // the app that the backup will be of; it need not be there
+	File    string
+	Formats archive.Formats // those known
+	Format  string          // the name of one of them; "": recognised
+	// Passwords are tried before what the app's configuration says.
+	Passwords []core.Secret
+	Limits    archive.Limits
+	// Server is a configured server on which a scratch schema may be made where
+	// no private server can be started; nil: the app's own.
+	Server *mysql.Config
+	Force  []string // names of flaws that somebody agreed to
+	Note   string
+	Pin    bool
+	Again  bool // imports a file that was imported already
+	DryRun bool // only looks whether the archive is whole
+	Wait   bool // while another import of the app goes on
+}
+
+// Imported is what became of an archive.
+type Imported struct {
+	App    string             `json:"app"`
+	File   string             `json:"file"`
+	Bytes  int64              `json:"bytes"`
+	SHA256 string             `json:"sha256"`
+	Info   archive.Info       `json:"archive"`
+	Dump   *sqlread.Report    `json:"dump,omitempty"` // nil: it has none, or was not looked at
+	Flaws  []archive.Flaw     `json:"flaws"`
+	Server string             `json:"scratch_server,omitempty"` // on which the dump was loaded
+	Backup *core.Backup       `json:"backup"`                   // nil: none was made
+	Record *repository.Record `json:"-"`                        // of Backup
+	Known  bool               `json:"known"`                    // it was imported before, as Backup
+}
+
+// importer is one import under way.
+type importer struct {
+	e       *engine.Engine
+	req     Request
+	profile profile.Profile
+	live    *core.Application // the live app; nil where there is none that can be understood
+	file    *source
+	archive archive.Archive
+	out     *Imported
+	config  profile.Configured // what the configuration in the archive says
+	// scratchDir holds what must be unpacked to be read, and a private server.
+	scratchDir string
+}
+
+// Import makes a backup of an archive. Where the archive is not whole the
+// error has core.CodeDamage and the result says what is missing.
+func Import(ctx context.Context, e *engine.Engine, req Request) (_ *Imported, err error) {
+	i, err := newImporter(e, req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, i.close()) }()
+	if !req.DryRun {
+		lock, lerr := e.LockApp(ctx, req.Target.App.Name+".import", "import", req.Wait)
+		if lerr != nil {
+			return nil, lerr
+		}
+		defer func() { err = errors.Join(err, lock.Release()) }()
+	}
+	if err := i.open(ctx); err != nil {
+		return nil, err
+	}
+	if known, err := i.known(ctx); err != nil || known != nil && !req.Again && !req.DryRun {
+		if known != nil {
+			i.out.Backup, i.out.Record, i.out.Known = &known.Backup, known, true
+		}
+		return i.out, err
+	}
+	if err := i.examine(ctx); err != nil {
+		return i.out, err
+	}
+	if req.DryRun {
+		return i.out, nil
+	}
+	rec, err := i.store(ctx)
+	if err != nil {
+		return i.out, i.file.explain(err)
+	}
+	i.out.Backup, i.out.Record = &rec.Backup, &rec
+	return i.out, nil
+}
+
+func newImporter(e *engine.Engine, req Request) (*importer, error) {
+	if !core.ValidAppName(req.Target.App.Name) {
+		return nil, &core.Error{Code: core.CodeUsage, Op: "import", Message: fmt.Sprintf("%q cannot be the name of an app", req.Target.App.Name)}
+	}
+	p, err := e.Profiles.Get(req.Target.Profile)
+	if err != nil {
+		return nil, err
+	}
+	i := &importer{e: e, req: req, profile: p, out: &Imported{App: req.Target.App.Name, Flaws: []archive.Flaw{}}}
+	i.scratchDir = filepath.Join(e.StateDir, "scratch")
+	if err := os.MkdirAll(i.scratchDir, 0o700); err != nil {
+		return nil, &core.Error{Code: core.CodeDisk, Op: "make a scratch folder", Err: err, Hint: "set state_dir in backstay.yaml to a folder that you may write to"}
+	}
+	i.file, err = openSource(req.File)
+	if err != nil {
+		return nil, err
+	}
+	i.out.File, i.out.Bytes = i.file.Name(), i.file.size()
+	return i, nil
+}
+
+func (i *importer) close() error {
+	var err error
+	if i.archive != nil {
+		err = i.archive.Close()
+	}
+	return errors.Join(err, i.file.Close())
+}
+
+// open recognises the archive and looks at its structure.
+func (i *importer) open(ctx context.Context) (err error) {
+	i.e.Progress.Stage("look at "+i.file.base(), 3*i.file.size())
+	if i.live, err = i.profile.Discover(ctx, i.req.Target.App); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		i.e.Log.Debug("the live app is not looked at", "app", i.req.Target.App.Name, "err", err)
+		i.live = nil
+	}
+	var format archive.Format
+	if i.req.Format != "" {
+		format, err = i.req.Formats.Get(i.req.Format)
+	} else {
+		format, err = i.req.Formats.Recognize(i.file.File)
+	}
+	if err != nil {
+		return err
+	}
+	if err := i.fits(format.Name()); err != nil {
+		return err
+	}
+	i.archive, err = format.Open(ctx, i.file.File, archive.OpenOptions{
+		Passwords: i.passwords(ctx), Environment: i.req.Target.App.Environment, Limits: i.req.Limits, ScratchDir: i.scratchDir,
+		Progress: engine.QuietStage(i.e.Progress),
+	})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", i.file.Name(), err)
+	}
+	i.out.Info = i.archive.Info()
+	i.out.SHA256, err = i.file.sum(ctx, i.e.Progress)
+	return err
+}
+
+// fits says whether an archive of this format can be of an app of this profile.
+func (i *importer) fits(format string) error {
+	own := ""
+	if a, ok := i.profile.(profile.Archiver); ok {
+		own = a.ArchiveFormat()
+	}
+	if format == own || format == "sql" || format == "backstay" {
+		return nil
+	}
+	return &core.Error{
+		Code: core.CodeUsage, Op: "import " + i.file.Name(), Message: fmt.Sprintf("it is an archive of %s, and app %s has the profile %s", format, i.req.Target.App.Name, i.profile.Name()),
+		Hint: "name an app of that profile; one that is not installed yet needs only its entry in backstay.yaml",
+	}
+}
+
+// passwords are those given, and then that of the app's own archives.
+func (i *importer) passwords(ctx context.Context) []core.Secret {
+	all := slices.Clone(i.req.Passwords)
+	keeper, ok := i.profile.(profile.ArchiveKeeper)
+	if !ok || i.live == nil {
+		return all
+	}
+	password, err := keeper.ArchivePassword(ctx, i.req.Target.App)
+	if err != nil {
+		i.e.Log.Debug("the password of the app's own archives is not known", "err", err)
+	} else if !password.Empty() {
+		all = append(all, password)
+	}
+	return all
+}
+
+// known returns the backup that this very file became before.
+func (i *importer) known(ctx context.Context) (*repository.Record, error) {
+	all, err := i.e.List(ctx, i.out.App)
+	if err != nil && core.CodeOf(err) != core.CodeDamage {
+		return nil, err
+	}
+	for _, r := range slices.Backward(all) {
+		if r.Origin != nil && r.Origin.SHA256 == i.out.SHA256 && r.Damaged == nil {
+			return &r, nil
+		}
+	}
+	return nil, nil
+}
+
+// examine reads the whole archive and fails unless it is whole.
+func (i *importer) examine(ctx context.Context) error {
+	flaws, err := i.archive.Check(ctx)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", i.file.Name(), err)
+	}
+	i.out.Info = i.archive.Info()
+	i.out.Flaws = append(i.out.Flaws, flaws...)
+	// What an archive's container holds is only looked at when that is whole:
+	// the rest would be consequences.
+	if len(flaws) == 0 {
+		if err := i.examineDump(ctx); err != nil {
+			return err
+		}
+	}
+	open := slices.DeleteFunc(slices.Clone(i.out.Flaws), func(f archive.Flaw) bool {
+		return f.Name != "" && slices.Contains(i.req.Force, f.Name)
+	})
+	if len(open) == 0 {
+		return nil
+	}
+	return i.notWhole(open)
+}
+
+func (i *importer) notWhole(flaws []archive.Flaw) error {
+	message := flaws[0].Where + ": " + flaws[0].Message
+	if n := len(flaws) - 1; n > 0 {
+		message += fmt.Sprintf(" (and %d more)", n)
+	}
+	hint := "nothing of it was loaded or stored; make a new archive where this one was made, or take an older one"
+	if i.out.Dump != nil {
+		hint += "; backstay import " + i.out.App + " FILE --salvage DATABASE loads what there is into a database of its own"
+	}
+	if !slices.ContainsFunc(flaws, func(f archive.Flaw) bool { return f.Name == "" }) {
+		hint = "nothing of it was loaded or stored; if you know that it is right, agree with --force " + flaws[0].Name
+	}
+	return &core.Error{Code: core.CodeDamage, Op: "import " + i.file.Name(), Message: "the archive is not whole: " + message, Hint: hint}
+}
+
+// examineDump reads the SQL dump to its end.
+func (i *importer) examineDump(ctx context.Context) (err error) {
+	dump, err := i.archive.OpenDump(ctx)
+	if err != nil || dump == nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dump.Close()) }()
+	report, err := sqlread.Check(ctx, dump, sqlread.Options{})
+	if err != nil {
+		return fmt.Errorf("read the dump in %s: %w", i.file.Name(), err)
+	}
+	i.out.Dump = report
+	for _, p := range report.Problems {
+		where := "the dump"
+		if p.Line > 0 {
+			where = fmt.Sprintf("line %d of the dump", p.Line)
+		}
+		i.out.Flaws = append(i.out.Flaws, archive.Flaw{Where: where, Message: p.Message})
+	}
+	if len(report.Problems) > 0 {
+		return nil
+	}
+	switch {
+	case report.Whole == sqlread.WholeUnknown:
+		i.out.Flaws = append(i.out.Flaws, archive.Flaw{
+			Where: "the dump", Name: archive.FlawNoEnd,
+			Message: "nothing in it says where it ends, so it cannot be told whether it was cut between two statements; " + counted(report),
+		})
+	case len(report.Tables) == 0:
+		i.out.Flaws = append(i.out.Flaws, archive.Flaw{Where: "the dump", Message: "it has no table"})
+	}
+	return nil
+}
+
+func counted(r *sqlread.Report) string {
+	last := ""
+	if n := len(r.Tables); n > 0 {
+		last = ", the last of them " + r.Tables[n-1].Name
+	}
+	return fmt.Sprintf("it has %d tables with %d rows%s", len(r.Tables), r.Rows, last)
+}
+
+// databaseName is what the app's database is called.
+func (i *importer) databaseName() string {
+	name := ""
+	if i.live != nil && i.live.Database != nil {
+		name = i.live.Database.Name
+	}
+	return cmp.Or(name, i.req.Target.App.Database.Name, i.config.Database, i.out.Dump.Database, strings.ReplaceAll(i.out.App, "-", "_"))
+}
+
+// prefix is what the names of the app's tables begin with: as the archive's
+// own configuration says, or the live app's.
+func (i *importer) prefix() string {
+	if i.config.Database != "" || i.config.Prefix != "" {
+		return i.config.Prefix
+	}
+	if i.live != nil && i.live.Database != nil {
+		return i.live.Database.Prefix
+	}
+	return i.req.Target.App.Database.Prefix
+}
