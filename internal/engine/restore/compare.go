@@ -248,7 +248,7 @@ func (r *Restore) listBackup(ctx context.Context, dir string) ([]string, error) 
 func (r *Restore) askServer(ctx context.Context, cfg mysql.Config, dry bool) (*preflight.Report, error) {
 	return preflight.Ask(ctx, cfg, preflight.Input{
 		Database: *r.open.Manifest.Database, Index: r.open.Index, Tables: r.db.tables, Read: r.reader(), Plan: r.db.carry,
-		Target: r.db.server, Connections: r.req.Target.Connections, Clean: r.req.Clean, Keep: r.req.Keep > 0, Warnings: r.open.Manifest.Warnings, Copy: r.req.ToDatabase != "", DryRun: dry,
+		Target: r.db.server, Connections: r.req.Target.Connections, Clean: r.req.Clean, Keep: r.req.Keep > 0, Warnings: r.open.Manifest.Warnings, Copy: r.req.ToDatabase != "", Imported: r.open.Manifest.Origin != nil, DryRun: dry,
 	})
 }
 

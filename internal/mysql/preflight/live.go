@@ -200,7 +200,7 @@ func (a *asker) findUnreadable(ctx context.Context) error {
 
 // findDefiners looks whether the objects can keep the accounts that they run as.
 func (a *asker) findDefiners(ctx context.Context) error {
-	missing, given, unknown := map[string][]string{}, map[string][]string{}, map[string][]string{}
+	missing, given, unknown, foreign := map[string][]string{}, map[string][]string{}, map[string][]string{}, map[string][]string{}
 	orphans := a.r.Server.MariaDB() || a.r.Server.VersionNumber < 80200 || a.global("ALLOW_NONEXISTENT_DEFINER") || a.grants == nil
 	for _, o := range a.objects {
 		o = a.in.Plan.Object(o)
@@ -216,10 +216,12 @@ func (a *asker) findDefiners(ctx context.Context) error {
 		switch {
 		case !a.target.AnyDefiner, !there && a.target.Accounts != nil && !orphans:
 			given[o.Definer] = append(given[o.Definer], label)
+		case o.Kind == "view" && invoker(a.texts[o.File]):
+		case a.in.Imported && (there || a.target.Accounts == nil):
+			foreign[o.Definer] = append(foreign[o.Definer], label)
 		case there:
 		case a.target.Accounts == nil:
 			unknown[o.Definer] = append(unknown[o.Definer], label)
-		case o.Kind == "view" && invoker(a.texts[o.File]):
 		default:
 			missing[o.Definer] = append(missing[o.Definer], label)
 		}
@@ -230,22 +232,30 @@ func (a *asker) findDefiners(ctx context.Context) error {
 	for _, who := range slices.Sorted(maps.Keys(unknown)) {
 		a.fine("missing-definer", core.Some(unknown[who], shown), "they run as %s; whether the server has that account is not known", who)
 	}
-	if len(missing) == 0 {
+	if len(missing) == 0 && len(foreign) == 0 {
 		return nil
 	}
 	now, err := a.liveDefiners(ctx)
 	if err != nil {
 		return err
 	}
-	for _, who := range slices.Sorted(maps.Keys(missing)) {
-		var same, other []string
-		for _, label := range missing[who] {
+	split := func(labels []string, who string) (same, other []string) {
+		for _, label := range labels {
 			if now[label] == who {
 				same = append(same, label)
 			} else {
 				other = append(other, label)
 			}
 		}
+		return same, other
+	}
+	for _, who := range slices.Sorted(maps.Keys(foreign)) {
+		if _, other := split(foreign[who], who); len(other) > 0 {
+			a.find(core.FindingDecision, "foreign-definer", core.Some(other, shown), "look at their text (backstay cat), or restore without them: --table T; agree if you trust where the archive came from", "the archive says that they run as %s, who may be allowed more than account %s", who, a.account)
+		}
+	}
+	for _, who := range slices.Sorted(maps.Keys(missing)) {
+		same, other := split(missing[who], who)
 		if len(same) > 0 {
 			a.fine("missing-definer", core.Some(same, shown), "they run as %s, which the server does not have: they do not work now, and will not afterwards", who)
 		}

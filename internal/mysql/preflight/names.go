@@ -51,6 +51,7 @@ func Meanings() []Meaning {
 		{"definer", kinds(rewrite), "The account may not make views, triggers, routines or events that run as another one; they will run as it."},
 		{"definer-lost", kinds(decision), "Live triggers, routines or events that the switch replaces run as another account, and this one cannot make them so again: neither undo nor a switch that is taken back could."},
 		{"missing-definer", kinds(fine, decision), "Decision: they run as an account that the server does not have, and do not work until it does. Fine: those that are there now do so too, or the account may not see which accounts there are."},
+		{"foreign-definer", kinds(decision), "The backup was imported, and objects in it run as another account that the server has, as none that is there now does: whoever wrote the archive would have them run with its rights."},
 		{"unreadable-object", kinds(impossible), "Routines are to be replaced whose text the account may not read, so that they could not be brought back."},
 		{"referenced-from-elsewhere", kinds(fine, decision), "A foreign key in another database leads to a table that is replaced. Decision: the account may not alter that one, so that it would follow the old table."},
 		{"sessions", kinds(fine), "How many other sessions are in the database now."},

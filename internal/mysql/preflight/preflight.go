@@ -43,6 +43,9 @@ type Input struct {
 	// Copy says that the database is restored beside the live one, with its
 	// events disabled.
 	Copy bool
+	// Imported says that the backup was made of an archive, which somebody else
+	// may have written.
+	Imported bool
 	// DryRun makes no probe objects. What was therefore not proven is a finding.
 	DryRun bool
 }
