@@ -12,8 +12,8 @@ import (
 // Case is a format to test, and what it promises beyond the seam.
 type Case struct {
 	Format archive.Format
-	Write  archive.WriteOptions // Clock and Progress are the suite's
-	Open   archive.OpenOptions  // Limits, ScratchDir and Progress are the suite's
+	Write  archive.WriteOptions // Clock is the suite's
+	Open   archive.OpenOptions  // Limits and ScratchDir are the suite's
 	// Profile is the profile of the backup that is written: "itop", "itflow",
 	// "generic"; "": generic.
 	Profile string
@@ -40,8 +40,10 @@ type Case struct {
 	// where the format has the application's own files; nil: the format cannot
 	// express one of them. Nil for a format that has no entries.
 	Forge func(t testing.TB, entries ...Forged) []byte
-	// Accepts names the forgeries (see Forgeries) that the format reads as they
-	// are: Check finds no flaw. All others must be refused: by Open, or by Check with an error or a flaw.
+	// Accepts names the forgeries (Forgeries, and those of bytes around an
+	// archive: "appended byte", …) that the format reads as they are: Check finds
+	// no flaw. All others must be refused: by Open, or by Check with an error or
+	// a flaw.
 	Accepts []string
 	// Hostile are further archives, of this format alone.
 	Hostile []Hostile
@@ -85,7 +87,21 @@ func Run(t *testing.T, c Case) {
 	tests := []struct {
 		name string
 		run  func(*testing.T, Case)
-	}{}
+	}{
+		{"round trip", testRoundTrip},
+		{"read in part", testPartly},
+		{"no archive", testRecognizes},
+		{"cut short", testTruncated},
+		{"flipped bits", testFlipped},
+		{"bytes around it", testAround},
+		{"forged entries", testForged},
+		{"hostile", testHostile},
+		{"file fails", testReadFails},
+		{"repository fails", testRepositoryFails},
+		{"disk full", testDiskFull},
+		{"cancelled", testCancelled},
+		{"memory", testMemory},
+	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, c) })
 	}
