@@ -203,7 +203,7 @@ func (s *settings) text(ctx context.Context, name, yaml string) (string, error) 
 
 // variables are those of config.php that backstay reads.
 func variables() []string {
-	return []string{"dbhost", "dbusername", "dbpassword", "database", "config_base_url", "config_https_only", "repo_branch", "config_backup_path"}
+	return []string{"dbhost", "dbusername", "dbpassword", "database", "config_base_url", "config_https_only", "repo_branch", "config_backup_path", "config_backup_key"}
 }
 
 // optional is text for what a backup can do without: a warning when it cannot

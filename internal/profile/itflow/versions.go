@@ -193,6 +193,9 @@ func (Profile) Versions(ctx context.Context, q profile.Querier, found *core.Appl
 	if q == nil || found.Database == nil {
 		return nil
 	}
+	if found.Versions == nil {
+		found.Versions = map[string]string{}
+	}
 	rows, err := q.Query(ctx, "SELECT config_current_database_version FROM "+profile.QuoteName(found.Database.Prefix+"settings")+" WHERE company_id = 1")
 	if err != nil {
 		if ctx.Err() != nil {

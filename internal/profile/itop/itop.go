@@ -147,7 +147,7 @@ func check(app profile.App, environment string) error {
 		return err
 	}
 	op := "look for iTop in " + app.Root
-	if strings.ContainsAny(environment, "/\\\x00") || environment == "." || environment == ".." {
+	if !isEnvironment(environment) {
 		return &core.Error{
 			Code: core.CodeConfig, Op: op, Message: fmt.Sprintf("%q is no name of an environment", environment),
 			Hint: "correct environment: of app " + app.Name + " in backstay.yaml; iTop's own is production",
@@ -172,6 +172,11 @@ func check(app profile.App, environment string) error {
 		}
 	}
 	return nil
+}
+
+// isEnvironment says whether it can be the name of an environment's folder.
+func isEnvironment(name string) bool {
+	return !strings.ContainsAny(name, "/\\\x00") && name != "." && name != ".."
 }
 
 func unlessMissing(err error) error {

@@ -55,6 +55,9 @@ func (Profile) Versions(ctx context.Context, q profile.Querier, found *core.Appl
 	if q == nil || found.Database == nil {
 		return nil
 	}
+	if found.Versions == nil {
+		found.Versions = map[string]string{}
+	}
 	install := profile.QuoteName(found.Database.Prefix + "priv_module_install")
 	rows, err := ask(ctx, q, found, "SELECT id, version FROM "+install+" WHERE name = 'iTop' AND parent_id = 0 ORDER BY id DESC LIMIT 1")
 	if err != nil || rows == nil {
