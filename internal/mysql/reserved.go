@@ -61,3 +61,19 @@ func BesideRun(live, name string) string {
 	}
 	return run
 }
+
+// ImportName returns what the scratch database of an import's run is called.
+func ImportName(run string) string { return reservedPrefix + run + importSuffix }
+
+// ImportRun returns the run whose scratch database is called so, "" for any
+// other name.
+func ImportRun(name string) string {
+	text, ok := strings.CutPrefix(name, reservedPrefix)
+	run, ends := strings.CutSuffix(text, importSuffix)
+	if !ok || !ends || !ValidRun(run) {
+		return ""
+	}
+	return run
+}
+
+const importSuffix = "_import"

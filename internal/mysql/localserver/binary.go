@@ -57,17 +57,59 @@ func findBinary(ctx context.Context, path string) (binary, error) {
 }
 
 func searchBinary() string {
+	if found := searchBinaries(); len(found) > 0 {
+		return found[0]
+	}
+	return ""
+}
+
+// searchBinaries lists the server programs in PATH and in binaryFolders, the
+// one that is taken when nobody says first.
+func searchBinaries() []string {
+	var found []string
 	for _, name := range []string{"mariadbd", "mysqld"} {
 		if path, err := exec.LookPath(name); err == nil {
-			return path
+			found = append(found, path)
 		}
 		for _, dir := range binaryFolders {
 			if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-				return path
+				found = append(found, path)
 			}
 		}
 	}
-	return ""
+	return found
+}
+
+// Program is an installed server program.
+type Program struct {
+	Path    string // absolute, links resolved
+	Vendor  string // "mariadb" or "mysql"
+	Version string // the line that --version prints
+}
+
+// Installed lists the server programs of this machine that run, each once, the
+// one first that Start takes when nobody says. None is no error.
+func Installed(ctx context.Context) ([]Program, error) {
+	var programs []Program
+	seen := map[string]bool{}
+	for _, path := range searchBinaries() {
+		b, err := findBinary(ctx, path)
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		if err != nil || seen[b.path] {
+			continue // a program that does not run is none
+		}
+		seen[b.path] = true
+		programs = append(programs, Program{Path: b.path, Vendor: b.vendor, Version: b.version})
+	}
+	return programs, nil
+}
+
+// Examine tells what the server program at path is.
+func Examine(ctx context.Context, path string) (Program, error) {
+	b, err := findBinary(ctx, path)
+	return Program{Path: b.path, Vendor: b.vendor, Version: b.version}, err
 }
 
 func missing(message string, err error) error {

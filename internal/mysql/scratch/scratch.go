@@ -18,12 +18,14 @@ import (
 
 // Options say what kind of database to make.
 type Options struct {
-	Dir string // existing folder for a private server's files; "": the system's temporary folder
+	Dir  string // existing folder for a private server's files; "": the system's temporary folder
+	Name string // of the database on a private server, as a backup of it will say; "": "import"
 	// Vendor and Version are those of the server that the dump was made of, as
 	// the dump tells; "" where it does not.
 	Vendor  string
 	Version string
-	// Collations are those that the dump is known to need; nil: not known.
+	// Collations are those that the dump is known to need of a private server;
+	// nil: not known.
 	Collations []string
 	Binary     string // of a private server: this program; "": the installed one that fits best
 	Log        *slog.Logger
