@@ -8,8 +8,9 @@ package sqlwrite
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"io"
+	"runtime"
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
@@ -37,6 +38,8 @@ type Input struct {
 	Index    core.DatabaseIndex
 	Database core.Database // its name, defaults and server
 	Source   Source
+	// Warnings are the backup's: a view that was broken when it was made is left out.
+	Warnings []core.Warning
 }
 
 // Options of a writing.
@@ -44,7 +47,7 @@ type Options struct {
 	Dialect Dialect
 	// Workers convert chunks at the same time; 0: one for each processor, at most 4.
 	Workers int
-	// Progress hears the bytes of the chunks; nil: none.
+	// Progress hears tables and the bytes of their chunks, and no stage; nil: none.
 	Progress core.Progress
 	Version  string    // backstay's, for the header
 	Time     time.Time // the instant that the backup shows, for the header and the trailer
@@ -52,14 +55,47 @@ type Options struct {
 
 // Write writes the database as SQL text. The same input and options, but for
 // Workers and Progress, give the same bytes at each call. On error what was
-// written has no trailer, so that no reader takes it for whole. Stored rows that are not as they were
-// written are an error with core.CodeDamage.
+// written has no trailer, so that no reader takes it for whole. Stored rows
+// that are not as they were written are an error with core.CodeDamage. Memory
+// is below 100 MiB whatever the size of a table or a row.
 func Write(ctx context.Context, w io.Writer, in Input, opt Options) ([]core.Warning, error) {
-	return nil, errors.New("write the database as SQL: not built yet")
+	opt, err := opt.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	d, err := compose(ctx, in, opt)
+	if err != nil {
+		return nil, err
+	}
+	p := pipeline{w: w, source: in.Source, opt: opt}
+	return d.warnings, p.run(ctx, d.items)
 }
 
 // Size returns how many bytes Write writes. It reads all rows, and costs less
-// than writing them.
+// than writing them; damage may go unseen.
 func Size(ctx context.Context, in Input, opt Options) (int64, error) {
-	return 0, errors.New("write the database as SQL: not built yet")
+	opt, err := opt.withDefaults()
+	if err != nil {
+		return 0, err
+	}
+	d, err := compose(ctx, in, opt)
+	if err != nil {
+		return 0, err
+	}
+	return measureAll(ctx, in.Source, opt, d.items)
+}
+
+func (o Options) withDefaults() (Options, error) {
+	switch o.Dialect {
+	case DialectMySQL, DialectITop, DialectITFlow:
+	default:
+		return o, fmt.Errorf("write database as SQL: there is no dialect %q", o.Dialect)
+	}
+	if o.Workers <= 0 {
+		o.Workers = min(runtime.NumCPU(), 4)
+	}
+	if o.Progress == nil {
+		o.Progress = core.NoProgress{}
+	}
+	return o, nil
 }
