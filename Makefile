@@ -20,6 +20,7 @@ TEST_TIMEOUT ?= 10m
 TEST_FLAGS ?=
 MATRIX_PACKAGES ?= ./internal/mysql/...
 BENCH ?= .
+FUZZ_PACKAGES ?=
 BENCH_FLAGS ?=
 DEMO_FLAGS ?=
 
@@ -38,6 +39,10 @@ test: setup ## run all tests, on private database servers
 .PHONY: test-matrix
 test-matrix: setup ## run the database tests on MariaDB 10.11 and 11 and MySQL 9, and print a table
 	scripts/servers.sh | go run ./test/matrix -p $(TEST_JOBS) $(MATRIX_PACKAGES)
+
+.PHONY: fuzz
+fuzz: ## fuzz what reads archives, dumps and configuration, FUZZ_TIME=10s each
+	scripts/fuzz.sh $(FUZZ_PACKAGES)
 
 .PHONY: lint
 lint: ## check format, vet, staticcheck, modules and generated files
