@@ -57,6 +57,12 @@ type Exported struct {
 // Export writes a backup as an archive. On an error there is no file of that
 // name that was not there before.
 func Export(ctx context.Context, e *engine.Engine, req Request) (*Exported, error) {
+	if req.Check && len(req.Options.Recipients) > 0 {
+		return nil, &core.Error{
+			Code: core.CodeUsage, Op: "read the archive back", Message: "it is sealed for recipients whose keys are not here",
+			Hint: "leave out --check, and check it with backstay import --dry-run where the key is",
+		}
+	}
 	open, err := e.OpenBackup(ctx, req.Record)
 	if err != nil {
 		return nil, err
@@ -168,11 +174,6 @@ func readBack(ctx context.Context, req Request, f *os.File) (err error) {
 	}
 	if !req.Options.Password.Empty() {
 		opt.Passwords = []core.Secret{req.Options.Password}
-	} else if len(req.Options.Recipients) > 0 {
-		return &core.Error{
-			Code: core.CodeUsage, Op: "read the archive back", Message: "it is sealed for recipients whose keys are not here",
-			Hint: "leave out --check, and check it with backstay import --dry-run where the key is",
-		}
 	}
 	a, err := req.Format.Open(ctx, f, opt)
 	if err != nil {

@@ -229,20 +229,22 @@ func (i *importer) examine(ctx context.Context) error {
 	}
 	i.out.Info = i.archive.Info()
 	i.out.Flaws = append(i.out.Flaws, flaws...)
-	// What an archive's container holds is only looked at when that is whole:
-	// the rest would be consequences.
-	if len(flaws) == 0 {
+	// The dump is only looked at in a container that is whole: what else is
+	// wrong would be consequences.
+	if !slices.ContainsFunc(flaws, func(f archive.Flaw) bool { return f.Name == "" }) {
 		if err := i.examineDump(ctx); err != nil {
 			return err
 		}
 	}
-	open := slices.DeleteFunc(slices.Clone(i.out.Flaws), func(f archive.Flaw) bool {
-		return f.Name != "" && slices.Contains(i.req.Force, f.Name)
-	})
+	open := slices.DeleteFunc(slices.Clone(i.out.Flaws), i.agreed)
 	if len(open) == 0 {
 		return nil
 	}
 	return i.notWhole(open)
+}
+
+func (i *importer) agreed(f archive.Flaw) bool {
+	return f.Name != "" && slices.Contains(i.req.Force, f.Name)
 }
 
 func (i *importer) notWhole(flaws []archive.Flaw) error {
