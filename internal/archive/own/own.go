@@ -13,7 +13,6 @@ import (
 	"os"
 	"strings"
 
-	"filippo.io/age"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/backstay/backstay/internal/archive"
@@ -50,10 +49,7 @@ func ExtensionFor(opt archive.WriteOptions) string {
 	return extension
 }
 
-const (
-	ageMagic  = "age-encryption.org/v1\n"
-	zstdMagic = "\x28\xb5\x2f\xfd"
-)
+const zstdMagic = "\x28\xb5\x2f\xfd"
 
 // Recognizes says yes to what begins as a backstay archive does, and to any
 // file that age sealed: no other format is.
@@ -91,5 +87,3 @@ func (Format) Open(ctx context.Context, f *os.File, opt archive.OpenOptions) (ar
 func (f Format) Write(ctx context.Context, w io.Writer, content archive.Content, opt archive.WriteOptions) ([]core.Warning, error) {
 	return nil, f.write(ctx, w, content, opt)
 }
-
-var _ age.Identity // the seal, in seal.go
