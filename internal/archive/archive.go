@@ -39,7 +39,7 @@ type Format interface {
 	Open(ctx context.Context, f *os.File, opt OpenOptions) (Archive, error)
 	// Write writes content as an archive. w is written to once, from begin to
 	// end. Memory does not depend on the size of the content. What the format
-	// cannot carry is a warning.
+	// cannot carry is a warning; see NeverCarried.
 	Write(ctx context.Context, w io.Writer, content Content, opt WriteOptions) ([]core.Warning, error)
 }
 
@@ -119,6 +119,11 @@ type Flaw struct {
 	// the flaw; "": nobody may.
 	Name string `json:"name,omitempty"`
 }
+
+// NeverCarried is the code of a warning of Write about what the format carries
+// of no backup, such as owners of files. Other warnings are about what this
+// backup has and its archive has not.
+const NeverCarried = "never-carried"
 
 // Names of flaws that somebody may agree to.
 const (

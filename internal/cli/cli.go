@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/backstay/backstay/internal/cli/archives"
 	"github.com/backstay/backstay/internal/cli/backups"
 	"github.com/backstay/backstay/internal/cli/demonstration"
 	"github.com/backstay/backstay/internal/cli/recovery"
@@ -69,6 +70,8 @@ func cancelled(ctx context.Context, command string, err error) error {
 	if hint == "" {
 		hint = map[string]string{
 			"backup":  "the backup under way was not made; backups that were finished before it stay",
+			"export":  "there is no archive of that name; nothing of what was written is left",
+			"import":  "no backup was made of the archive under way; those made before it stay",
 			"guard":   "the command was not run, and nothing was changed",
 			"restore": "a restore that had begun may have changed a part of the app; run it again to bring back all of it",
 			"verify":  "nothing was changed; run it again to verify",
@@ -128,6 +131,7 @@ func rootCommand(s *session.Session, out io.Writer) *cobra.Command {
 	root.AddCommand(setup.Commands(s)...)
 	root.AddCommand(backups.Commands(s)...)
 	root.AddCommand(recovery.Commands(s)...)
+	root.AddCommand(archives.Commands(s)...)
 	root.AddCommand(demonstration.Command(s))
 	root.SetOut(out) // before the completion command is made, which keeps it
 	root.InitDefaultCompletionCmd()

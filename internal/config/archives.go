@@ -22,7 +22,7 @@ type Archives struct {
 // nothing is said.
 type Export struct {
 	FileNameFormat string // with __HOST__, __DB__, __SUBNAME__ and strftime's letters
-	Dir            string // absolute; where archives go that are given a name only
+	Dir            string // absolute; where archives go that are given no place
 	Format         string // one of ArchiveFormats
 	Level          int    // of compression, 1 to 9
 }
@@ -46,7 +46,7 @@ func exportFields(e *Export) []field {
 	name := textField("file_name_format", &e.FileNameFormat, CheckFileNameFormat)
 	return []field{
 		name.describe("how archives are called, without ending: __HOST__, __DB__, __SUBNAME__ and strftime's letters; " + DefaultFileNameFormat + " when not given"),
-		pathField("dir", &e.Dir, false).describe("folder for archives that are given no folder"),
+		pathField("dir", &e.Dir, false).describe("folder for archives when export names no file or folder"),
 		oneOf("format", &e.Format, "formats", ArchiveFormats()...).describe("the format where neither --format nor the file's name says one; that of the app's profile when not given"),
 		numberField("level", &e.Level, 1, 9).describe("compression, 1 (fast) to 9 (small)"),
 	}

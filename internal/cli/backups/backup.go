@@ -27,7 +27,7 @@ func Commands(s *session.Session) []*cobra.Command {
 	c := commands{s}
 	readers := []*cobra.Command{c.listCommand(), c.showCommand(), c.lsCommand(), c.catCommand(), c.diffCommand(), c.verifyCommand()}
 	for _, r := range readers { // they work on a machine without a configuration
-		s.RepositoryFlags(r.Flags())
+		s.RepositoryFlags(r.Flags(), session.KeyFlag)
 		r.Flags().StringVar(&s.StateDir, "state-dir", "", "where locks and caches are kept, on a machine without a configuration")
 		r.PreRunE = session.RefuseEmptyFlags
 	}
@@ -141,19 +141,13 @@ func anyWarnings(backups []core.Backup) bool {
 	return false
 }
 
-type jsonFailure struct {
-	Code    core.Code `json:"code"`
-	Message string    `json:"message"`
-	Hint    string    `json:"hint"`
-}
-
 func (s commands) printBackups(done []core.Backup, failures []error) error {
 	result := struct {
 		Backups []core.Backup `json:"backups"`
-		Errors  []jsonFailure `json:"errors,omitempty"`
+		Errors  []*ui.Failure `json:"errors,omitempty"`
 	}{Backups: done}
 	for _, err := range failures {
-		result.Errors = append(result.Errors, jsonFailure{core.CodeOf(err), err.Error(), core.HintOf(err)})
+		result.Errors = append(result.Errors, ui.FailureOf(err))
 	}
 	return s.Printer.Result(result, func() {
 		for _, b := range done {
@@ -161,7 +155,7 @@ func (s commands) printBackups(done []core.Backup, failures []error) error {
 				ui.Size(b.LogicalBytes), ui.Size(b.StoredBytes), ui.Duration(time.Duration(b.DurationMS)*time.Millisecond))
 			for _, c := range core.Components() {
 				if size, ok := b.Components[c]; ok {
-					s.Printer.Printf("  %-9s %s\n", string(c), describeSize(c, size))
+					s.Printer.Printf("  %-9s %s\n", string(c), ui.Describe(c, size))
 				}
 			}
 			if b.Consistency.Method != "" && b.Consistency.Method != "none" {
@@ -176,21 +170,6 @@ func (s commands) printBackups(done []core.Backup, failures []error) error {
 			}
 		}
 	})
-}
-
-func describeSize(c core.Component, size core.ComponentSize) string {
-	if c == core.ComponentDatabase {
-		text := fmt.Sprintf("%d tables, %s rows, %s", size.Tables, ui.Count(size.Rows), ui.Size(size.Bytes))
-		if size.TablesReused > 0 {
-			text += fmt.Sprintf(" (%d tables unchanged, not read again)", size.TablesReused)
-		}
-		return text
-	}
-	text := fmt.Sprintf("%s files, %s", ui.Count(size.Files), ui.Size(size.Bytes))
-	if size.FilesReused > 0 {
-		text += fmt.Sprintf(" (%s unchanged, not read again)", ui.Count(size.FilesReused))
-	}
-	return text
 }
 
 func (s commands) previewBackups(ctx context.Context, e *engine.Engine, chosen []*config.App, opt engine.BackupOptions) error {

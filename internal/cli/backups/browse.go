@@ -79,6 +79,9 @@ func (s commands) printList(backups []core.Backup) {
 		if n := len(b.Warnings); n > 0 {
 			remarks = append(remarks, fmt.Sprintf("%d warning(s)", n))
 		}
+		if o := b.Origin; o != nil {
+			remarks = append(remarks, "imported from "+o.File+" ("+o.Format+")")
+		}
 		if b.Note != "" {
 			remarks = append(remarks, b.Note)
 		}
@@ -139,6 +142,13 @@ func (s commands) printShow(o *engine.Open) {
 	line("app", "%s (%s) on %s", m.App, m.Profile, m.Host)
 	line("time", "%s", p.Time(m.Time))
 	line("taken", "in %s, %s", ui.Duration(m.Finished.Sub(m.Started)), m.Trigger)
+	if o := m.Origin; o != nil {
+		line("imported", "%s from %s (%s, %s)", p.Time(o.Imported), o.File, o.Format, ui.Size(o.Bytes))
+		line("", "SHA-256 %s", o.SHA256)
+		if o.TimeSays != "" {
+			line("", "its time is from %s", o.TimeSays)
+		}
+	}
 	if m.Note != "" {
 		line("note", "%s", m.Note)
 	}
@@ -158,7 +168,7 @@ func (s commands) printShow(o *engine.Open) {
 	}
 	for _, c := range core.Components() {
 		if size, ok := o.Record.Components[c]; ok {
-			line(string(c), "%s", describeSize(c, size))
+			line(string(c), "%s", ui.Describe(c, size))
 		}
 	}
 	for _, n := range m.Notes {

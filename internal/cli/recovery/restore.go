@@ -38,6 +38,9 @@ type restoreFlags struct {
 	clean, noSafetyBackup, resume bool
 	backupConnection              bool
 
+	fromArchive, archiveFormat string
+	archivePasswordFiles       []string
+
 	as, url  string
 	noConfig bool
 
@@ -50,6 +53,12 @@ func (s commands) restoreCommand() *cobra.Command {
 	var f restoreFlags
 	cmd := s.Command("restore APP BACKUP|latest", "Restore an app, or a part of it, from a backup", cobra.RangeArgs(1, 2), func(ctx context.Context, args []string) error {
 		switch {
+		case f.fromArchive != "" && (len(args) == 2 || f.resume):
+			return &core.Error{Code: core.CodeUsage, Op: "restore", Message: "--from-archive takes the place of the backup", Hint: "backstay restore " + args[0] + " --from-archive FILE"}
+		case f.fromArchive != "":
+			return s.restore(ctx, args[0], "", f)
+		case f.archiveFormat != "" || len(f.archivePasswordFiles) > 0:
+			return &core.Error{Code: core.CodeUsage, Op: "restore", Message: "--archive-format and --archive-password-file are about an archive", Hint: "give --from-archive FILE too"}
 		case f.resume && len(args) == 1:
 			return s.resumeRestore(ctx, args[0], f)
 		case f.resume || len(args) == 1:
@@ -70,6 +79,10 @@ On a bare machine, without a configuration:
 
   backstay restore helpdesk latest --repository file:///mnt/backups --password-file key --root /var/www/itop
 
+An archive that iTop, ITFlow, mysqldump or backstay wrote is made a backup first, and then restored:
+
+  backstay restore helpdesk --from-archive itop-2026-11-23.tar.gz
+
 A copy beside the live app, which leads to itself, and sends and charges nothing:
 
   backstay restore helpdesk latest --as helpdesk-test --root /var/www/itop-test --to-database itop_test`
@@ -87,10 +100,13 @@ A copy beside the live app, which leads to itself, and sends and charges nothing
 	fl.BoolVar(&f.backupConnection, "backup-connection", false, "restore the configuration with the backup's connection to the database, not this app's")
 	fl.BoolVar(&f.resume, "resume", false, "finish a restore of APP that was cut short")
 	fl.BoolVar(&f.noWait, "no-wait", false, "fail when another operation works on the app, instead of waiting")
+	fl.StringVar(&f.fromArchive, "from-archive", "", "import this archive and restore that backup")
+	fl.StringVar(&f.archiveFormat, "archive-format", "", "what the archive is: itop, itflow, sql or backstay (default: recognised)")
+	fl.StringArrayVar(&f.archivePasswordFiles, "archive-password-file", nil, "file that holds the archive's password (may be repeated)")
 	fl.StringVar(&f.as, "as", "", "make a copy of the whole app under this name, in --root and --to-database")
 	fl.StringVar(&f.url, "url", "", "the address at which the app, or its copy, will answer, where its configuration is to say another one")
 	fl.BoolVar(&f.noConfig, "no-config", false, "on a machine without a configuration: do not write one")
-	s.RepositoryFlags(fl)
+	s.RepositoryFlags(fl, session.KeyFlag)
 	s.placeFlags(fl, &f)
 	return cmd
 }
@@ -126,11 +142,11 @@ func (s commands) restore(ctx context.Context, app, ref string, f restoreFlags) 
 		ref = app + "@latest"
 	}
 	return s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
-		rec, err := e.Find(ctx, ref)
-		if err != nil {
+		if err := checkCopyFlags(cfg, app, f); err != nil {
 			return err
 		}
-		if err := checkCopyFlags(cfg, app, f); err != nil {
+		rec, err := s.backupToRestore(ctx, e, cfg, app, ref, f)
+		if err != nil {
 			return err
 		}
 		t, asked, err := s.restoreTargets(cfg, app, rec.Profile, f)

@@ -23,11 +23,18 @@ import (
 	"github.com/backstay/backstay/internal/repository/kopia"
 )
 
+// Names of the flag for the repository's key. OtherKeyFlag is for commands on
+// which --password-file is another password.
+const (
+	KeyFlag      = "password-file"
+	OtherKeyFlag = "repository-password-file"
+)
+
 // RepositoryFlags name a repository on a machine without a configuration, or
-// another one than the configuration's.
-func (s *Session) RepositoryFlags(fl *pflag.FlagSet) {
+// another one than the configuration's. keyFlag is KeyFlag or OtherKeyFlag.
+func (s *Session) RepositoryFlags(fl *pflag.FlagSet, keyFlag string) {
 	fl.StringVar(&s.RepositoryURL, "repository", "", "the repository's URL, on a machine without a configuration")
-	fl.StringVar(&s.PasswordFile, "password-file", "", "file that holds the repository's key")
+	fl.StringVar(&s.PasswordFile, keyFlag, "", "file that holds the repository's key")
 }
 
 // checkRepositoryFlags makes the paths of the key and the state folder
@@ -35,9 +42,9 @@ func (s *Session) RepositoryFlags(fl *pflag.FlagSet) {
 func (s *Session) checkRepositoryFlags() (err error) {
 	switch {
 	case s.RepositoryURL != "" && s.PasswordFile == "":
-		return &core.Error{Code: core.CodeUsage, Op: s.ran, Message: "--repository needs the key too", Hint: "give --password-file FILE"}
+		return &core.Error{Code: core.CodeUsage, Op: s.ran, Message: "--repository needs the key too", Hint: "give --" + s.keyFlag + " FILE"}
 	case s.RepositoryURL == "" && s.PasswordFile != "":
-		return &core.Error{Code: core.CodeUsage, Op: s.ran, Message: "--password-file is the key of the repository that --repository names", Hint: "give --repository URL too; with a configuration its password_file is used"}
+		return &core.Error{Code: core.CodeUsage, Op: s.ran, Message: "--" + s.keyFlag + " is the key of the repository that --repository names", Hint: "give --repository URL too; with a configuration its password_file is used"}
 	case s.PasswordFile != "":
 		s.PasswordFile, err = filepath.Abs(s.PasswordFile)
 	}
@@ -149,7 +156,7 @@ func (s *Session) OpenStore(ctx context.Context, cfg *config.Config) (repository
 // keyHint says what to do when the file of the repository's key is not there.
 func (s *Session) keyHint() string {
 	if s.RepositoryURL != "" {
-		return "give the file that holds the repository's key with --password-file"
+		return "give the file that holds the repository's key with --" + s.keyFlag
 	}
 	return "put the key back from the copy that is kept elsewhere, or correct password_file; where there is no repository yet, backstay init makes both"
 }

@@ -43,6 +43,7 @@ type Session struct {
 
 	json, quiet, noProgress bool
 	ran                     string   // the command that began; errors from then on are not about usage
+	keyFlag                 string   // of the command that began
 	passwordEnv             []string // the variables that hold passwords of the configuration
 }
 
@@ -69,7 +70,7 @@ func (s *Session) Prepare(json bool) {
 }
 
 // Begin says that a command begins: errors from now on are not about usage.
-func (s *Session) Begin(command string) { s.ran = command }
+func (s *Session) Begin(command string) { s.ran, s.keyFlag = command, KeyFlag }
 
 // Ran names the command that began, "" when none did.
 func (s *Session) Ran() string { return s.ran }
@@ -82,7 +83,9 @@ func (s *Session) Command(use, short string, args cobra.PositionalArgs, run func
 			if slices.ContainsFunc(args, func(a string) bool { return strings.TrimSpace(a) == "" }) {
 				return UsageError(errors.New("an argument is empty; was a variable of your script not set?"))
 			}
-			s.Begin(cmd.Name())
+			if s.Begin(cmd.Name()); cmd.Flags().Lookup(OtherKeyFlag) != nil {
+				s.keyFlag = OtherKeyFlag
+			}
 			return run(cmd.Context(), args)
 		},
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/mattn/go-runewidth"
+
+	"github.com/backstay/backstay/internal/core"
 )
 
 // Size writes a number of bytes in decimal units: "999 B", "1.5 GB", "153 MB".
@@ -157,3 +159,19 @@ func (t *Table) String() string {
 
 // ShortID is as much of a backup's id as lists show.
 func ShortID(id string) string { return id[:min(8, len(id))] }
+
+// Describe says in one line how large a component of a backup is.
+func Describe(c core.Component, size core.ComponentSize) string {
+	if c == core.ComponentDatabase {
+		text := fmt.Sprintf("%d tables, %s rows, %s", size.Tables, Count(size.Rows), Size(size.Bytes))
+		if size.TablesReused > 0 {
+			text += fmt.Sprintf(" (%d tables unchanged, not read again)", size.TablesReused)
+		}
+		return text
+	}
+	text := fmt.Sprintf("%s files, %s", Count(size.Files), Size(size.Bytes))
+	if size.FilesReused > 0 {
+		text += fmt.Sprintf(" (%s unchanged, not read again)", Count(size.FilesReused))
+	}
+	return text
+}

@@ -130,7 +130,7 @@ func (p *Printer) Error(err error) {
 		return
 	}
 	if p.options.JSON {
-		p.out(errorObject(err, core.HintOf(err)))
+		p.out(errorObject(err))
 		return
 	}
 	p.Failure(err)
@@ -147,12 +147,20 @@ func (p *Printer) Failure(err error) {
 	p.note(text)
 }
 
-func errorObject(err error, hint string) string {
-	object, marshalErr := Object(map[string]any{"error": struct {
-		Code    core.Code `json:"code"`
-		Message string    `json:"message"`
-		Hint    string    `json:"hint"`
-	}{core.CodeOf(err), err.Error(), hint}})
+// Failure is an error in JSON.
+type Failure struct {
+	Code    core.Code `json:"code"`
+	Message string    `json:"message"`
+	Hint    string    `json:"hint"`
+}
+
+// FailureOf returns err as it stands in JSON.
+func FailureOf(err error) *Failure {
+	return &Failure{core.CodeOf(err), err.Error(), core.HintOf(err)}
+}
+
+func errorObject(err error) string {
+	object, marshalErr := Object(map[string]any{"error": FailureOf(err)})
 	if marshalErr != nil {
 		// Three strings can always be written.
 		panic(marshalErr)
