@@ -209,6 +209,11 @@ func (s *tree) plant(t testing.TB, nodes []node, more ...core.Entry) core.Entry 
 			switch {
 			case n.typ == core.TypeDir:
 				e.Object = build(n.path, at)
+				for _, below := range nodes {
+					if below.typ == core.TypeFile && strings.HasPrefix(below.path, n.path+"/") {
+						e.Files++
+					}
+				}
 			case n.typ == core.TypeSymlink:
 				e.Object = s.file([]byte(n.link))
 			case n.made != nil:
