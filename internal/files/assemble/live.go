@@ -20,8 +20,7 @@ import (
 // what lies there on this machine. It is used by one goroutine, and all that it
 // looks at may change meanwhile: then what it says may be of before or after.
 type Live struct {
-	scope  files.Scope // of the root: where links are followed
-	levels []level     // the folders on the way to the last path that are there; the first is the root
+	levels []level // the folders on the way to the last path that are there; the first is the root
 	users  map[uint32]string
 	groups map[uint32]string
 }

@@ -79,7 +79,7 @@ func (Profile) Versions(ctx context.Context, q profile.Querier, found *core.Appl
 		return err
 	}
 	for _, r := range rows {
-		found.Modules = append(found.Modules, core.Module{Name: profile.Text(r, 0), Version: profile.Text(r, 1)})
+		addModule(found, profile.Text(r, 0), profile.Text(r, 1), "")
 	}
 	extensions := profile.QuoteName(found.Database.Prefix + "priv_extension_install")
 	rows, err = ask(ctx, q, found, "SELECT code, version, source FROM "+extensions+" WHERE installed = (SELECT MAX(installed) FROM "+extensions+") ORDER BY code")
@@ -87,9 +87,27 @@ func (Profile) Versions(ctx context.Context, q profile.Querier, found *core.Appl
 		return err
 	}
 	for _, r := range rows {
-		found.Modules = append(found.Modules, core.Module{Name: profile.Text(r, 0), Version: profile.Text(r, 1), Source: "extension:" + profile.Text(r, 2)})
+		addModule(found, profile.Text(r, 0), profile.Text(r, 1), "extension:"+profile.Text(r, 2))
 	}
 	return nil
+}
+
+// mostModules is how many modules go into a manifest; an iTop has some hundred.
+const mostModules = 10_000
+
+// addModule leaves out what no module is called: the database may have come in
+// an archive.
+func addModule(found *core.Application, name, version, source string) {
+	if !profile.ValidVersion(name) || len(found.Modules) >= mostModules {
+		return
+	}
+	if !profile.ValidVersion(version) {
+		version = ""
+	}
+	if source != "" && !profile.ValidVersion(source) {
+		source = "extension:"
+	}
+	found.Modules = append(found.Modules, core.Module{Name: name, Version: version, Source: source})
 }
 
 // ask queries; a refusal becomes a warning and nil rows, unless the work itself

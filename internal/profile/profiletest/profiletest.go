@@ -99,6 +99,7 @@ func Run(t *testing.T, s Subject) {
 	t.Run("database says nothing", s.silentDatabase)
 	t.Run("read-only", s.readOnly)
 	t.Run("after restore", s.afterRestore)
+	t.Run("archives", s.archives)
 	runRestorer(t, s)
 }
 
