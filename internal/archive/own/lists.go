@@ -30,18 +30,9 @@ func entryLine(p string, e core.Entry, link string) []byte {
 // entriesEnd is the last line of ENTRIES.
 func entriesEnd(n int) []byte { return fmt.Appendf(nil, "# end: %d entries\n", n) }
 
-// seconds is a time as GNU find prints it with %T@.
-func seconds(t time.Time) string {
-	s, ns, sign := t.Unix(), int64(t.Nanosecond()), ""
-	if s < 0 {
-		sign = "-"
-		s = -s
-		if ns > 0 {
-			s, ns = s-1, 1e9-ns
-		}
-	}
-	return fmt.Sprintf("%s%d.%09d0", sign, s, ns)
-}
+// seconds is a time as GNU find prints it with %T@: before 1970 too, the part
+// after the point counts forward.
+func seconds(t time.Time) string { return fmt.Sprintf("%d.%09d0", t.Unix(), t.Nanosecond()) }
 
 // sumLine is a file's line in SHA256SUMS.
 func sumLine(p string, sum [sha256.Size]byte) []byte {
