@@ -105,6 +105,7 @@ func (d *dump) body(o object) (text, delimiter, why string) {
 		}
 		if quote != 0 {
 			// To the client this ends the text that it takes for quoted; to the server it is a comment.
+			d.warn("comments", o.Kind+" "+o.Name, "its text, which is in "+o.Charset+", gets a comment at its end, without which the mysql client would misread it; what it does stays the same")
 			text += " -- " + string(rune(quote)) + "\n"
 		}
 	}
@@ -124,7 +125,7 @@ func clientReads(text string, backslash bool) (quote byte, ok bool) {
 			i += n
 		case c == '\\' && quote == 0:
 			return 0, false
-		case c == '\\' && backslash:
+		case c == '\\' && backslash && quote != '`':
 			i += 2
 		case quote != 0:
 			if c == quote {
@@ -243,7 +244,9 @@ func onOneLine(text string) string {
 	return out.String()
 }
 
-func (d *dump) notCarried(what, why string) { d.warn("not-carried", what, "it is not in the export: "+why) }
+func (d *dump) notCarried(what, why string) {
+	d.warn("not-carried", what, "it is not in the export: "+why)
+}
 
 func (d *dump) warn(code, what, message string) {
 	d.warnings = append(d.warnings, core.Warning{Code: code, Object: what, Message: message})
