@@ -100,7 +100,7 @@ func TestThreeChangedBytesAreFound(t *testing.T) {
 	for name, data := range small(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tampered(t, data, 3000, func(i int, data []byte) func() {
+			tampered(t, data, 1000, func(i int, data []byte) func() {
 				r := rand.New(rand.NewPCG(1, uint64(i)))
 				before := bytes.Clone(data)
 				for bytes.Equal(before, data) {
