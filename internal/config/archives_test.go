@@ -1,6 +1,8 @@
 package config
 
 import (
+	"io/fs"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -101,5 +103,32 @@ func TestFileNameLetters(t *testing.T) {
 	}
 	if strings.ContainsAny(FileNameLetters, "DcxrRTEO") {
 		t.Error("a letter that stands for slashes or colons is accepted")
+	}
+}
+
+func TestArchiveSecret(t *testing.T) {
+	dir := t.TempDir()
+	const keys = "# created: 2026-11-23T00:00:00Z\n# public key: age1x\nAGE-SECRET-KEY-1X\n"
+	for name, tt := range map[string]struct {
+		text, want, wrong string
+		mode              fs.FileMode
+	}{
+		"password": {"corr3ct horse\n", "corr3ct horse", "", 0o600},
+		"keys":     {keys, strings.TrimSuffix(keys, "\n"), "", 0o600},
+		"two":      {"one\ntwo\n", "", "holds more than one line", 0o600},
+		"empty":    {"\n", "", "is empty", 0o600},
+		"open":     {keys, "", "can be read by every user", 0o644},
+	} {
+		path := write(t, filepath.Join(dir, name), tt.text, tt.mode)
+		got, err := ReadArchiveSecret(path)
+		switch {
+		case tt.wrong == "" && (err != nil || got.Reveal() != tt.want):
+			t.Errorf("%s: %q, %v", name, got.Reveal(), err)
+		case tt.wrong != "" && (core.CodeOf(err) != core.CodeConfig || !strings.HasPrefix(err.Error(), "read the password of the archive: ") || !strings.Contains(err.Error(), tt.wrong)):
+			t.Errorf("%s: %v, want %q", name, err, tt.wrong)
+		}
+	}
+	if _, err := ReadArchiveSecret(filepath.Join(dir, "missing")); core.CodeOf(err) != core.CodeConfig || core.HintOf(err) == "" {
+		t.Errorf("missing: %v", err)
 	}
 }

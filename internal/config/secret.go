@@ -28,16 +28,8 @@ func ResolveSecret(s SecretSource, what string, lookup func(string) (string, boo
 	case !s.Password.Empty():
 		return s.Password, nil
 	case s.PasswordFile != "":
-		secret, err := readSecretFile(s.PasswordFile)
-		if err != nil {
-			var e *core.Error
-			if errors.As(err, &e) {
-				e.Op = op
-				return core.Secret{}, e
-			}
-			return core.Secret{}, &core.Error{Code: core.CodeConfig, Op: op, Err: err, Hint: accessHint(err)}
-		}
-		return secret, nil
+		secret, err := readSecretFile(s.PasswordFile, oneLine)
+		return secret, secretError(op, err)
 	case s.PasswordEnv != "":
 		value, ok := lookup(s.PasswordEnv)
 		if !ok || value == "" {
@@ -52,7 +44,30 @@ func ResolveSecret(s SecretSource, what string, lookup func(string) (string, boo
 	}
 }
 
-func readSecretFile(path string) (core.Secret, error) {
+// ReadArchiveSecret reads the file of what opens an archive: a password on one
+// line, or keys of age, on as many lines as age-keygen writes. It refuses what
+// ResolveSecret refuses.
+func ReadArchiveSecret(path string) (core.Secret, error) {
+	secret, err := readSecretFile(path, func(data []byte) bool { return oneLine(data) || bytes.Contains(data, []byte("AGE-SECRET-KEY-")) })
+	return secret, secretError("read the password of the archive", err)
+}
+
+func secretError(op string, err error) error {
+	var e *core.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &e):
+		e.Op = op
+		return e
+	}
+	return &core.Error{Code: core.CodeConfig, Op: op, Err: err, Hint: accessHint(err)}
+}
+
+func oneLine(data []byte) bool { return !bytes.ContainsAny(data, "\n\r\x00") }
+
+// readSecretFile reads a file that holds a secret of the right shape.
+func readSecretFile(path string, shape func([]byte) bool) (core.Secret, error) {
 	data, info, err := readRegular(path, maxSecretBytes)
 	if err != nil {
 		return core.Secret{}, err
@@ -72,7 +87,7 @@ func readSecretFile(path string) (core.Secret, error) {
 		return core.Secret{}, wrong("is empty")
 	case len(data) > maxSecretBytes:
 		return core.Secret{}, wrong("is too long for a password")
-	case bytes.ContainsAny(data, "\n\r\x00"):
+	case !shape(data):
 		return core.Secret{}, wrong("holds more than one line")
 	}
 	return core.NewSecret(string(data)), nil

@@ -37,7 +37,7 @@ func Formats() archive.Formats {
 func secrets(files []string) ([]core.Secret, error) {
 	var all []core.Secret
 	for _, file := range files {
-		secret, err := config.ResolveSecret(config.SecretSource{PasswordFile: file}, "the archive", nil)
+		secret, err := config.ReadArchiveSecret(file)
 		if err != nil {
 			return nil, err
 		}
