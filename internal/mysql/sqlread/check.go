@@ -68,7 +68,7 @@ type Report struct {
 	Definers []string `json:"definers"`
 	Rows     int64    `json:"rows"`
 	Bytes    int64    `json:"bytes"`
-	// Problems are in the order of the dump, at most 100. A dump without
+	// Problems are in the order of the dump, at most 100 with the number of the rest. A dump without
 	// problems that is not Whole "no" may be loaded.
 	Problems []Problem `json:"problems"`
 	Notes    []string  `json:"notes"` // what was left out, and other things worth knowing
@@ -77,5 +77,9 @@ type Report struct {
 // Check reads a dump to its end and reports. An error is of reading r or of
 // ctx; whatever is wrong with the dump is in the report.
 func Check(ctx context.Context, r io.Reader, opt Options) (*Report, error) {
-	return nil, errUnfinished
+	c := newChecker(ctx, r, opt)
+	if err := c.run(); err != nil {
+		return nil, err
+	}
+	return c.finish(), nil
 }

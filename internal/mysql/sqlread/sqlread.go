@@ -16,11 +16,6 @@
 // statement of KindSet: Reader reads by those settings.
 package sqlread
 
-import (
-	"errors"
-	"io"
-)
-
 // Options say how to read. The zero value reads with the defaults.
 type Options struct {
 	// MariaDB and ServerVersion (101106 for 10.11.6, 80036 for 8.0.36) are of
@@ -100,7 +95,7 @@ type Statement struct {
 	// both are "" where it says nothing.
 	DefinerUser string
 	DefinerHost string
-	// Definer is the DEFINER clause as it stands in Text, for its replacement: "DEFINER=`a`@`b`".
+	// Definer is the DEFINER clause as it stands in Text: "DEFINER=`a`@`b`". WithDefiner puts another one in its place.
 	Definer string
 
 	// Qualifiers are, of a view, routine, trigger, event or table, the names
@@ -116,44 +111,23 @@ type Statement struct {
 	// It is known for views, and for tables where the dump's comments say so.
 	StandIn bool
 	Note    string // of KindSkip
+	// Reaches are what a routine or an event does that reaches beyond the
+	// database when it is run: "LOAD_FILE", "SET GLOBAL". Tables, views and triggers that
+	// have such are refused.
+	Reaches []string
 
 	Line   int64 // where it begins, from 1
 	Offset int64 // where it begins, in bytes from 0
+
+	definerAt int // in Text
+	qualified map[string]bool
 }
 
-// Reader reads a dump. It is used by one goroutine.
-type Reader struct {
-	scanner
-	failed error // comes again at every call
+// WithDefiner returns Text with another DEFINER clause, or without one for "".
+// It is Text where Definer is "".
+func (s *Statement) WithDefiner(clause string) string {
+	if s.Definer == "" {
+		return s.Text
+	}
+	return s.Text[:s.definerAt] + clause + s.Text[s.definerAt+len(s.Definer):]
 }
-
-// New returns a reader of the dump r, from its first byte on.
-func New(r io.Reader, opt Options) *Reader {
-	return &Reader{scanner: newScanner(r, opt)}
-}
-
-// Next returns the next statement, and io.EOF after the last one when the text
-// ends there. Rows of the statement before that were not fetched are checked
-// and left out. The statement stays valid.
-//
-// An error has a core.Code. After one with core.CodeUnsupported, which is about
-// a statement that is refused, the next call goes on behind that statement; any other comes again.
-func (r *Reader) Next() (*Statement, error) {
-	return nil, errUnfinished
-}
-
-// NextRow returns the next row of the KindInsert statement that Next returned,
-// with its parentheses, and io.EOF after the last. The row is valid until the
-// next call. Errors are as those of Next; rows before one are whole.
-func (r *Reader) NextRow() ([]byte, error) {
-	return nil, errUnfinished
-}
-
-// Offset returns how many bytes of the dump have been read as statements, for progress.
-func (r *Reader) Offset() int64 { return 0 }
-
-var errUnfinished = errors.New("read SQL dump: not built yet")
-
-type scanner struct{}
-
-func newScanner(io.Reader, Options) scanner { return scanner{} }

@@ -1,0 +1,311 @@
+package sqlread
+
+import (
+	"errors"
+	"io"
+	"strings"
+)
+
+// What stood last in a row, as far as it decides what may come next.
+const (
+	lastOpen     = iota // ( or , or a sign: a value comes
+	lastValue           // a value or )
+	lastFunction        // the name of a function or of a type that takes parentheses
+	lastWord            // AS, USING and the like
+	lastNamed           // USING, COLLATE, SET: a name comes that is not looked at
+)
+
+const maxRowDepth = 32
+
+// rowByte says what a byte in a row begins.
+var rowByte = func() (t [256]uint8) {
+	for c := range t {
+		switch {
+		case c >= '0' && c <= '9':
+			t[c] = rowDigit
+		case wordByte[c]:
+			t[c] = rowWord
+		case isSpace(byte(c)):
+			t[c] = rowSpace
+		}
+	}
+	for c, k := range map[byte]uint8{'\'': rowQuote, '"': rowQuote, '(': rowOpen, ')': rowClose, ',': rowComma, '-': rowSign, '+': rowSign, '.': rowDot, '/': rowSlash, '#': rowSlash, '\\': rowEscape} {
+		t[c] = k
+	}
+	return t
+}()
+
+const (
+	rowOther = iota
+	rowDigit
+	rowWord
+	rowSpace
+	rowQuote
+	rowOpen
+	rowClose
+	rowComma
+	rowSign
+	rowDot
+	rowSlash
+	rowEscape
+)
+
+// rowWords are what may stand in a row besides literals: constants, functions
+// that make a value of literals and nothing else, and the types and words that they take.
+var rowWords = func() map[string]uint8 {
+	words := map[string]uint8{}
+	add := func(what uint8, list string) {
+		for _, w := range strings.Fields(list) {
+			words[w] = what
+		}
+	}
+	add(lastValue, "NULL TRUE FALSE UNKNOWN")
+	add(lastFunction, `DEFAULT CURRENT_TIMESTAMP CURRENT_DATE CURRENT_TIME UTC_TIMESTAMP UTC_DATE UTC_TIME LOCALTIME LOCALTIMESTAMP NOW CURDATE CURTIME
+		CONVERT CAST UNHEX HEX FROM_BASE64 TO_BASE64 CHAR CONCAT POINT LINESTRING POLYGON MULTIPOINT MULTILINESTRING MULTIPOLYGON GEOMETRYCOLLECTION GEOMCOLLECTION
+		ST_GEOMFROMTEXT ST_GEOMETRYFROMTEXT ST_GEOMFROMWKB ST_GEOMETRYFROMWKB ST_POINTFROMTEXT ST_POINTFROMWKB ST_LINEFROMTEXT ST_LINEFROMWKB ST_LINESTRINGFROMTEXT ST_LINESTRINGFROMWKB
+		ST_POLYFROMTEXT ST_POLYFROMWKB ST_POLYGONFROMTEXT ST_POLYGONFROMWKB ST_MPOINTFROMTEXT ST_MPOINTFROMWKB ST_MLINEFROMTEXT ST_MLINEFROMWKB ST_MPOLYFROMTEXT ST_MPOLYFROMWKB
+		ST_GEOMCOLLFROMTEXT ST_GEOMCOLLFROMWKB ST_GEOMFROMGEOJSON ST_SRID GEOMFROMTEXT GEOMETRYFROMTEXT GEOMFROMWKB GEOMETRYFROMWKB POINTFROMTEXT LINEFROMTEXT POLYFROMTEXT POLYGONFROMTEXT
+		MPOINTFROMTEXT MLINEFROMTEXT MPOLYFROMTEXT GEOMCOLLFROMTEXT JSON_ARRAY JSON_OBJECT JSON_QUOTE JSON_UNQUOTE JSON_COMPACT JSON_EXTRACT UUID_TO_BIN BIN_TO_UUID
+		INET_ATON INET6_ATON INET_NTOA INET6_NTOA VEC_FROMTEXT STRING_TO_VECTOR TO_VECTOR FROM_UNIXTIME TIMESTAMP DATE TIME DATETIME BINARY VARBINARY VARCHAR DECIMAL FLOAT DOUBLE YEAR NCHAR INTEGER INT SIGNED UNSIGNED`)
+	add(lastWord, "AS JSON REAL N X B CHARACTER")
+	add(lastNamed, "USING COLLATE SET CHARSET")
+	return words
+}()
+
+// passRow moves behind the next row; keep is where it begins, unless it is
+// discarded. io.EOF: the statement has ended.
+func (r *Reader) passRow(discard bool) error {
+	r.discard = true
+	defer func() { r.discard = false }()
+	err := r.gap()
+	if err == nil && !r.firstRow {
+		switch {
+		case r.at(0) == ',':
+			r.pos++
+			err = r.gap()
+		case !r.versioned && r.has(r.mode.delimiter):
+			r.pos += len(r.mode.delimiter)
+			r.inRows = false
+			return io.EOF
+		case r.pos == r.end && r.done != nil:
+			err = r.cut("an INSERT")
+		default:
+			err = &refusal{message: "an INSERT with more than rows of values", hint: "dump with plain INSERT … VALUES statements"}
+		}
+	}
+	if err == nil && r.at(0) != '(' {
+		err = refuse("an INSERT without a row of values")
+		if r.pos == r.end {
+			err = r.cut("an INSERT")
+		}
+	}
+	line := r.begun
+	if err == nil {
+		r.firstRow = false
+		r.keep = r.pos
+		line = r.lineAt(r.pos)
+		r.discard = discard
+		r.bound(r.opt.MaxRow, "a row", "raise the limit of rows")
+		from := r.limitFrom
+		err = r.row()
+		if err == nil && r.Offset()-from > r.opt.MaxRow {
+			r.done = errTooLong
+			err = r.limitErr
+		}
+		r.unbound()
+	}
+	if err == nil {
+		return nil
+	}
+	r.inRows = false
+	err = located(err, line, "")
+	var refused *refusal
+	if errors.As(err, &refused) {
+		return r.fail(err)
+	}
+	if r.fail(err); r.failed == nil {
+		r.skip()
+	}
+	return err
+}
+
+// gap passes spaces and comments between rows, and the end of a versioned
+// comment that the rows stand in.
+func (r *Reader) gap() error {
+	for {
+		r.spaces()
+		if r.pos == r.end {
+			return nil
+		}
+		switch c := r.buf[r.pos]; {
+		case c == '*' && r.versioned && r.at(1) == '/':
+			r.pos += 2
+			r.versioned = false
+		case c == '#' || c == '-' && r.dash() || c == '/' && r.at(1) == '*':
+			if err := r.rowComment(); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+func (r *Reader) rowComment() error {
+	if r.buf[r.pos] != '/' {
+		return r.toLineEnd()
+	}
+	if r.at(2) == '!' || r.at(2) == 'M' && r.at(3) == '!' {
+		return refuse("a versioned comment among the values of an INSERT")
+	}
+	r.pos += 2
+	return r.toCommentEnd(false)
+}
+
+// row moves behind a row and refuses what is no value.
+func (r *Reader) row() error {
+	depth, last := 0, uint8(lastOpen)
+	for {
+		buf, p := r.buf[:r.end], r.pos
+		for p < len(buf) && rowByte[buf[p]] == rowSpace {
+			p++
+		}
+		r.pos = p
+		if p == len(buf) {
+			if !r.more() {
+				return r.cut("an INSERT")
+			}
+			continue
+		}
+		c := buf[p]
+		switch rowByte[c] {
+		case rowQuote:
+			if c == '"' && r.mode.ansiQuotes {
+				return refuse("a name where a value is to be")
+			}
+			r.pos++
+			if err := r.quoted(c, "a text"); err != nil {
+				return err
+			}
+			last = lastValue
+		case rowComma:
+			r.pos++
+			last = lastOpen
+		case rowDigit:
+			if err := r.number(); err != nil {
+				return err
+			}
+			last = lastValue
+		case rowWord:
+			var err error
+			if last, err = r.rowWord(last); err != nil {
+				return err
+			}
+		case rowOpen:
+			if last != lastOpen && last != lastFunction {
+				return refuse("a function that dumps do not call")
+			}
+			if depth++; depth > maxRowDepth {
+				return refuse("more parentheses within each other than any row has")
+			}
+			r.pos++
+			last = lastOpen
+		case rowClose:
+			r.pos++
+			if depth--; depth == 0 {
+				return nil
+			}
+			last = lastValue
+		case rowSign:
+			if c == '-' && r.dash() {
+				if err := r.toLineEnd(); err != nil {
+					return err
+				}
+				continue
+			}
+			r.pos++
+			last = lastOpen
+		case rowDot:
+			if last == lastWord || last == lastFunction || last == lastNamed {
+				return refuse("a name where a value is to be")
+			}
+			r.pos++
+		case rowSlash:
+			if c == '/' && r.at(1) != '*' {
+				return refuse("a calculation where a value is to be")
+			}
+			if err := r.rowComment(); err != nil {
+				return err
+			}
+		case rowEscape:
+			if r.at(1) != 'N' {
+				return &refusal{message: "a command of the mysql client among the values of an INSERT"}
+			}
+			r.pos += 2
+			last = lastValue
+		default:
+			if c == 0 {
+				return damaged("there are zero bytes where a value is to be")
+			}
+			return refuse("something that is no value among the values of an INSERT (" + printable(c) + ")")
+		}
+	}
+}
+
+// number passes a number, also a long one in hexadecimal digits.
+func (r *Reader) number() error {
+	for {
+		w := r.buf[r.pos:r.end]
+		for i, c := range w {
+			if !wordByte[c] {
+				r.pos += i
+				if c == '(' {
+					return refuse("a function that dumps do not call")
+				}
+				return nil
+			}
+		}
+		r.pos = r.end
+		if !r.more() {
+			return r.cut("an INSERT")
+		}
+	}
+}
+
+// rowWord passes a word that may stand in a row.
+func (r *Reader) rowWord(last uint8) (uint8, error) {
+	r.need(maxName + 1)
+	w := r.buf[r.pos:r.end]
+	n := 0
+	for n < len(w) && wordByte[w[n]] {
+		if n++; n > maxName {
+			return 0, refuse("a name where a value is to be")
+		}
+	}
+	if r.pos+n == r.end && n <= maxName {
+		return 0, r.cut("an INSERT")
+	}
+	word, next := w[:n], w[n]
+	if n == 4 && word[0] == 'N' && string(word) == "NULL" {
+		r.pos += n
+		return lastValue, nil
+	}
+	var what uint8
+	switch upper := strings.ToUpper(string(word)); {
+	case last == lastNamed && next != '(' && next != '.':
+		what = lastWord
+		if upper == "SET" {
+			what = lastNamed
+		}
+	case word[0] == '_' && next != '(' && next != '.':
+		what = lastWord // an introducer: _utf8mb4'…'
+	default:
+		known, ok := rowWords[upper]
+		if !ok {
+			return 0, refuse("something that is no value among the values of an INSERT (" + printableWord(string(word)) + ")")
+		}
+		what = known
+	}
+	r.pos += n
+	return what, nil
+}
