@@ -88,7 +88,7 @@ func (w *walker) item(ctx context.Context, place, stored, path string, e core.En
 	case core.TypeFile:
 		item.Size = e.Object.Size
 	case core.TypeSymlink:
-		target, err := w.content.readLink(ctx, e)
+		target, err := w.content.ReadLink(ctx, e)
 		if err != nil {
 			return fmt.Errorf("read link %s/%s: %w", w.component, stored, err)
 		}
@@ -121,7 +121,8 @@ func (w *walker) item(ctx context.Context, place, stored, path string, e core.En
 	return nil
 }
 
-func (c Content) readLink(ctx context.Context, e core.Entry) (_ string, err error) {
+// ReadLink returns the target of a stored symbolic link.
+func (c Content) ReadLink(ctx context.Context, e core.Entry) (_ string, err error) {
 	f, err := c.Tree.Open(ctx, e.Object.ID)
 	if err != nil {
 		return "", err

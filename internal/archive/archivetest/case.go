@@ -25,6 +25,10 @@ type Case struct {
 	// the component code and of place "system" are asked for too. The root
 	// folder of a place (Path "") is not. The bytes of files must be the same.
 	Expect func(e archive.Entry) (archive.Entry, bool)
+	// Follows says that what a symbolic link points to, file or folder, stands in
+	// its place. Expect is then asked for that under the link's path, and not for
+	// the link.
+	Follows bool
 	// Warns are the codes of the warnings that Write gives for the sample.
 	Warns []string
 

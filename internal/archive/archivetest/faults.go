@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"testing"
 
 	"github.com/backstay/backstay/internal/archive"
@@ -272,6 +273,7 @@ func largeDump(ctx context.Context, w io.Writer, size int) error {
 
 // meter looks at the heap every few megabytes of progress.
 type meter struct {
+	mu         sync.Mutex
 	base, peak uint64
 	since      int64
 }
@@ -284,6 +286,12 @@ func (m *meter) begin() {
 }
 
 func (m *meter) look() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lookLocked()
+}
+
+func (m *meter) lookLocked() {
 	var s runtime.MemStats
 	runtime.ReadMemStats(&s)
 	if s.HeapAlloc > m.base {
@@ -294,11 +302,13 @@ func (m *meter) look() {
 func (m *meter) Stage(string, int64) {}
 func (m *meter) Item(string)         {}
 
-// Add implements core.Progress, for formats that work in one goroutine.
+// Add implements core.Progress.
 func (m *meter) Add(n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.since += n; m.since > 4<<20 {
 		m.since = 0
-		m.look()
+		m.lookLocked()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,46 +18,53 @@ import (
 // expected is what reading an archive of content must give.
 func expected(t *testing.T, c Case, content archive.Content) ([]archive.Entry, map[string][sha256.Size]byte) {
 	t.Helper()
-	var entries []archive.Entry
-	bodies := map[string][sha256.Size]byte{}
+	var items []archive.Item
 	for _, component := range []core.Component{core.ComponentCode, core.ComponentConfig, core.ComponentFiles} {
 		err := content.Walk(t.Context(), component, func(item archive.Item) error {
-			if item.Path == "" {
-				return nil
-			}
-			e, carried := c.Expect(item.Entry)
-			if !carried {
-				return nil
-			}
-			entries = append(entries, e)
-			if e.Type == core.TypeFile {
-				bodies[key(e)] = sumOf(t, content, item, e)
+			if item.Path != "" {
+				items = append(items, item)
 			}
 			return nil
 		})
 		if err != nil {
 			t.Fatal(err)
+		}
+	}
+	var entries []archive.Entry
+	bodies := map[string][sha256.Size]byte{}
+	expect := func(e archive.Entry, object core.Object) {
+		e, carried := c.Expect(e)
+		if !carried {
+			return
+		}
+		entries = append(entries, e)
+		if e.Type == core.TypeFile {
+			bodies[key(e)] = sumOf(t, content, object, e)
+		}
+	}
+	for _, item := range items {
+		if item.Type != core.TypeSymlink || !c.Follows {
+			expect(item.Entry, item.Stored.Object)
+			continue
+		}
+		target := path.Join(path.Dir(item.Path), item.Link)
+		for _, i := range items {
+			below, inside := strings.CutPrefix(i.Path+"/", target+"/")
+			if !inside || i.Component != item.Component || i.Place != item.Place {
+				continue
+			}
+			e := i.Entry
+			e.Path = path.Join(item.Path, below)
+			expect(e, i.Stored.Object)
 		}
 	}
 	return entries, bodies
 }
 
-// sumOf returns the checksum of the bytes that stand for an item. Of a link
-// that is to become a file those are what it points to in its own folder.
-func sumOf(t *testing.T, content archive.Content, item archive.Item, e archive.Entry) [sha256.Size]byte {
+// sumOf returns the checksum of an object's bytes, which must be as many as the
+// entry says.
+func sumOf(t *testing.T, content archive.Content, object core.Object, e archive.Entry) [sha256.Size]byte {
 	t.Helper()
-	object := item.Stored.Object
-	if item.Type == core.TypeSymlink {
-		err := content.Walk(t.Context(), item.Component, func(i archive.Item) error {
-			if i.Place == item.Place && i.Path == path.Join(path.Dir(item.Path), item.Link) {
-				object = i.Stored.Object
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	f, err := content.Tree.Open(t.Context(), object.ID)
 	if err != nil {
 		t.Fatal(err)
