@@ -186,6 +186,9 @@ func TestCorpus(t *testing.T) {
 		in, _ := stored(t, from)
 		var aside []string
 		for _, dialect := range []sqlwrite.Dialect{sqlwrite.DialectMySQL, sqlwrite.DialectITop, sqlwrite.DialectITFlow} {
+			if dialect == sqlwrite.DialectITop && len(in.Index.Objects) == 0 {
+				continue // the text is DialectMySQL's
+			}
 			t.Run(string(dialect), func(t *testing.T) {
 				text, warnings := written(t, in, dialect)
 				to := mysqltest.Config(t, mysqltest.Database(t))
