@@ -2,7 +2,6 @@ package own
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -123,9 +122,6 @@ func (a *opened) Check(ctx context.Context) ([]archive.Flaw, error) {
 	a.flawed = len(flaws) > 0
 	return flaws, err
 }
-
-// errEnough ends a walk early.
-var errEnough = errors.New("enough")
 
 // Files implements archive.Archive. Of names that archive.CheckPath refuses and
 // Linux takes (a backslash) only Copy has the entries.

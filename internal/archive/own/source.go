@@ -56,7 +56,6 @@ func (s *source) failed() error {
 type unpacked struct {
 	source *source
 	zstd   *zstd.Decoder
-	r      io.Reader // metered
 	meter  *archive.Meter
 	limit  error // of the meter
 	offset int64 // bytes read

@@ -217,7 +217,7 @@ func (w *writer) put(ctx context.Context, i item) error {
 		return w.header(i)
 	}
 	w.progress.Item(i.path)
-	var body io.ReadCloser = io.NopCloser(strings.NewReader(w.readme()))
+	body := io.NopCloser(strings.NewReader(w.readme()))
 	limit := int64(-1)
 	switch i.path {
 	case readmeName:
