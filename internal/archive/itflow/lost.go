@@ -28,6 +28,12 @@ func (l *lost) add(why string, item archive.Item) {
 	l.count[why]++
 }
 
+// all notes what is lost of everything in a folder.
+func (l *lost) all(why, dir string) {
+	l.reasons = append(l.reasons, why)
+	l.count[why], l.example[why] = 1, dir
+}
+
 // attributes counts what is lost of an entry that is carried.
 func (l *lost) attributes(item archive.Item) {
 	if len(item.Extra.Xattrs) > 0 {

@@ -77,6 +77,9 @@ func (x *exporter) write() error {
 			Code: notCarried, Object: uploadsDir, Message: "it holds no file, so the archive is one of the database alone: an empty uploads.zip would make ITFlow delete all uploads",
 		})
 	}
+	if uploads {
+		x.lost.all("owners are not carried: what ITFlow restores belongs to the account that runs its restore", uploadsDir)
+	}
 	for _, c := range []core.Component{core.ComponentConfig, core.ComponentCode} {
 		if err := x.leaveOut(c); err != nil {
 			return err
