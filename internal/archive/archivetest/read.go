@@ -121,7 +121,7 @@ func readChecked(ctx context.Context, a archive.Archive) (*result, error) {
 	r := &result{Bodies: map[string][sha256.Size]byte{}, Info: a.Info()}
 	err := a.Files(ctx, func(e archive.Entry, body io.Reader) error {
 		if _, err := archive.CheckPath(e.Path); err != nil || strings.HasSuffix(e.Path, "/") {
-			return fmt.Errorf("Files gives the path %q", e.Path)
+			return fmt.Errorf("the path %q is given", e.Path)
 		}
 		r.Entries = append(r.Entries, e)
 		if (body != nil) != (e.Type == core.TypeFile) {

@@ -34,7 +34,7 @@ const (
 func (l loss) text() (code, one string) {
 	switch l {
 	case lossCode:
-		return "not-carried", "the code of the application is not part of iTop's archive (%s)"
+		return archive.NeverCarried, "the code of the application is not part of iTop's archive (%s)"
 	case lossConfig:
 		return "not-carried", "iTop's archive has one configuration file; others are left out (%s)"
 	case lossSystem:
@@ -52,7 +52,7 @@ func (l loss) text() (code, one string) {
 	case lossAttributes:
 		return "not-carried", "extended attributes and access control lists are left out (%s)"
 	case lossOwner:
-		return "not-carried", "owners and permissions other than to execute are not carried: files belong to whom runs the restore (%s)"
+		return archive.NeverCarried, "owners and permissions other than to execute are not carried: files belong to whom runs the restore (%s)"
 	case lossQuirk:
 		return "itop-quirk", "iTop's own restore loses files of these names wherever they lie, though they are in the archive; backstay's import has them (%s)"
 	case lossLarge:
