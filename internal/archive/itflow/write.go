@@ -130,17 +130,24 @@ func (w progressWriter) Write(p []byte) (int, error) {
 
 var errFound = errors.New("found")
 
-// hasUploads says whether there is anything for uploads.zip.
+// hasUploads says whether there is anything for uploads.zip. If not, it has
+// counted what there is elsewhere.
 func (x *exporter) hasUploads() (bool, error) {
+	elsewhere := newLost()
 	err := x.content.Walk(x.ctx, core.ComponentFiles, func(item archive.Item) error {
-		if name, why := uploadName(item); why == "" && name != "" && item.Type == core.TypeFile {
+		name, why := uploadName(item)
+		if item.Type == core.TypeFile && name != "" {
 			return errFound
+		}
+		if item.Type != core.TypeDir && why != "" {
+			elsewhere.add(why, item)
 		}
 		return nil
 	})
 	if errors.Is(err, errFound) {
 		return true, nil
 	}
+	x.lost = elsewhere
 	return false, err
 }
 

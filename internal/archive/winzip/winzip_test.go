@@ -275,3 +275,44 @@ func TestPHPEncrypts(t *testing.T) {
 		}
 	}
 }
+
+// TestParallelCompression has streams end around the ends of blocks.
+func TestParallelCompression(t *testing.T) {
+	text := strings.Repeat("a text that knows of what came long before it; ", 80_000)
+	for _, n := range []int{0, 1, blockSize - 1, blockSize, blockSize + 1, 2 * blockSize, 3*blockSize + 17} {
+		body := text[:n]
+		for _, level := range []int{0, 1, 9} {
+			data := mustWrite(t, func(w *Writer) error {
+				h := Header{Name: "a", Method: Deflate, Level: level, Modified: made}
+				first := stream(w, h, body)
+				h.Name = "b"
+				return errors.Join(first, stream(w, h, body))
+			})
+			all, err := readZip(t.Context(), data, "")
+			if err != nil || len(all) != 2 || all[0].Body != body || all[1].Body != body {
+				t.Errorf("%d bytes, level %d: %v", n, level, err)
+			}
+		}
+	}
+}
+
+func BenchmarkStream(b *testing.B) {
+	line := []byte("INSERT INTO `tickets` (`ticket_id`, `ticket_subject`) VALUES ('12345', 'A printer that does not print, again');\n")
+	block := bytes.Repeat(line, 1<<20/len(line))
+	b.SetBytes(int64(64 * len(block)))
+	for b.Loop() {
+		w := NewWriter(io.Discard)
+		e, err := w.Create(Header{Name: "a", Method: Deflate, Password: core.NewSecret(secret)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for range 64 {
+			if _, err := e.Write(block); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := errors.Join(e.Close(), w.Close()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

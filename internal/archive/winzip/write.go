@@ -49,12 +49,12 @@ type Writer struct {
 	dirSize int64
 	open    *EntryWriter
 	err     error
-	levels  map[int]*flate.Writer
+	levels  map[int]*parallel
 }
 
 // NewWriter returns a writer to w.
 func NewWriter(w io.Writer) *Writer {
-	z := &Writer{w: w, levels: map[int]*flate.Writer{}}
+	z := &Writer{w: w, levels: map[int]*parallel{}}
 	z.deflate, z.err = flate.NewWriter(&z.dir, flate.BestSpeed)
 	return z
 }
@@ -277,9 +277,7 @@ func (z *Writer) Create(h Header) (*EntryWriter, error) {
 	}
 	w.w = packed
 	if h.Method == Deflate {
-		if w.deflate, err = z.deflater(h.Level, packed); err != nil {
-			return nil, err
-		}
+		w.deflate = z.deflater(h.Level, packed)
 		w.w = w.deflate
 	}
 	z.open = w
@@ -287,25 +285,22 @@ func (z *Writer) Create(h Header) (*EntryWriter, error) {
 }
 
 // deflater returns a compressor. They are large, so they are kept.
-func (z *Writer) deflater(n int, to io.Writer) (*flate.Writer, error) {
-	if d := z.levels[n]; d != nil {
-		d.Reset(to)
-		return d, nil
+func (z *Writer) deflater(level int, to io.Writer) *parallel {
+	if d := z.levels[level]; d != nil {
+		d.reset(to)
+		return d
 	}
-	d, err := flate.NewWriter(to, level(n))
-	if err != nil {
-		return nil, fmt.Errorf("write zip entry: %w", err)
-	}
-	z.levels[n] = d
-	return d, nil
+	d := newParallel(to, level)
+	z.levels[level] = d
+	return d
 }
 
 // EntryWriter takes the plain bytes of one entry.
 type EntryWriter struct {
 	z       *Writer
 	e       written
-	sealer  *sealer       // nil: not encrypted
-	deflate *flate.Writer // nil: not compressed
+	sealer  *sealer   // nil: not encrypted
+	deflate *parallel // nil: not compressed
 	w       io.Writer
 }
 
