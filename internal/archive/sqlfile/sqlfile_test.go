@@ -22,7 +22,7 @@ func TestConformance(t *testing.T) {
 	} {
 		t.Run(extension, func(t *testing.T) {
 			archivetest.Run(t, archivetest.Case{
-				Format: New(extension), Dialect: archive.DialectMySQL, Warns: []string{"not_carried"}, Accepts: accepted,
+				Format: New(extension), Dialect: archive.DialectMySQL, Warns: []string{archive.NeverCarried}, Accepts: accepted,
 				Expect: func(archive.Entry) (archive.Entry, bool) { return archive.Entry{}, false },
 			})
 		})

@@ -255,11 +255,15 @@ func (s commands) exportToFile(ctx context.Context, e *engine.Engine, x *export,
 	return s.tellMissing(x, done)
 }
 
+// commentsChanged is the code of a warning that a routine's comments are not as
+// they were, which changes nothing of what it does.
+const commentsChanged = "comments"
+
 // tellMissing says what the archive does not carry, and what it gives away.
 func (s commands) tellMissing(x *export, done *exporting.Exported) error {
 	lost := false
 	for _, w := range done.Warnings {
-		if w.Code == archive.NeverCarried {
+		if w.Code == archive.NeverCarried || w.Code == commentsChanged {
 			s.Printer.Infof("note: %s", w)
 			continue
 		}
