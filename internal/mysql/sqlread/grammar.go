@@ -83,7 +83,7 @@ func (g *grammar) name() (string, error) {
 		return "", refuse("a name that no server takes")
 	}
 	g.i++
-	return name, nil
+	return g.r.decode(name), nil
 }
 
 // target moves over the name of what the statement is about and leaves out

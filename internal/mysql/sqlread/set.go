@@ -286,3 +286,39 @@ func (r *Reader) setMode(mode string) error {
 	r.sqlMode, r.mode.ansiQuotes, r.mode.noBackslash = mode, ansi, plain
 	return nil
 }
+
+// readsNames says whether names come out in UTF-8.
+func (r *Reader) readsNames() bool {
+	return strings.HasPrefix(r.mode.charset, "utf8") || r.mode.charset == "latin1" || r.mode.charset == "binary"
+}
+
+// upperLatin1 are the characters of MySQL's latin1 from 0x80 on, which are
+// those of Windows. https://dev.mysql.com/doc/refman/8.4/en/charset-we-sets.html
+const upperLatin1 = "€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008dŽ\u008f\u0090‘’“”•–—˜™š›œ\u009džŸ"
+
+// decode returns a name in UTF-8 where it stands in latin1, as mysqldump
+// writes views and routines in the character sets in which they were made.
+func (r *Reader) decode(name string) string {
+	if r.mode.charset != "latin1" || ascii(name) {
+		return name
+	}
+	upper := []rune(upperLatin1)
+	var b strings.Builder
+	for _, c := range []byte(name) {
+		if c >= 0x80 && c < 0xA0 {
+			b.WriteRune(upper[c-0x80])
+		} else {
+			b.WriteRune(rune(c))
+		}
+	}
+	return b.String()
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
