@@ -94,14 +94,15 @@ func CheckFileNameFormat(s string) (wrong, hint string) {
 			continue
 		}
 		if i++; i == len(s) || !strings.ContainsRune(FileNameLetters, rune(s[i])) {
-			return fmt.Sprintf("has a %% that no letter of a date follows: %q", shown(s)), "such as %Y-%m-%d_%H_%M; a percent sign is written %%"
+			return fmt.Sprintf("has a %% that no letter of a date follows: %q", shown(s)), "such as %Y-%m-%d_%H_%M"
 		}
 	}
 	return "", ""
 }
 
-// FileNameLetters may follow a % in a format of file names, as in strftime.
-const FileNameLetters = "aAbBCdeFgGhHIjklmMpPsSuUVwWyYzZ%"
+// FileNameLetters may follow a % in a format of file names: strftime's, as far
+// as iTop knows them and they bring no slash.
+const FileNameLetters = "aAbBdeFgGhHIjklmMpPrRsSTuVwyYzZ"
 
 var size = regexp.MustCompile(`^([0-9]{1,18})\s?(|B|[kK]B|[MGT]B|[KMGT]iB)$`)
 

@@ -9,10 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
-	"github.com/ncruces/go-strftime"
-
+	"github.com/backstay/backstay/internal/archive"
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/profile"
@@ -47,37 +45,25 @@ func (x *export) naming(ctx context.Context) profile.Naming {
 }
 
 // fileName fills in a format of names, for a backup of that time.
-func fileName(n profile.Naming, at time.Time, kind string) string {
+func fileName(n profile.Naming, at time.Time, kind string) (string, error) {
+	at = at.Local()
 	if zone, err := time.LoadLocation(n.TimeZone); err == nil && n.TimeZone != "" {
 		at = at.In(zone)
-	} else {
-		at = at.Local()
 	}
-	name := strings.NewReplacer(
-		profile.NamingHost, literal(n.Host), profile.NamingDB, literal(n.Database), profile.NamingSubname, literal(n.Subname),
-		profile.NamingKind, kind, profile.NamingRandom, random(),
-	).Replace(n.Format)
-	name = strftime.Format(name, at)
-	name = strings.Map(func(r rune) rune {
-		if r == '/' || r == '\\' || unicode.IsControl(r) {
-			return '-' // of a socket's path, or of %D
-		}
-		return r
-	}, name)
-	if strings.HasPrefix(name, ".") || name == "" {
-		name = "backup" + name
-	}
-	for end := maxName; len(name) > maxName; end-- {
-		if utf8.RuneStart(name[end]) {
-			name = name[:end]
-		}
-	}
-	return name
+	format := strings.NewReplacer(profile.NamingKind, kind, profile.NamingRandom, random()).Replace(n.Format)
+	return archive.FileName(format, at, element(n.Host), element(n.Database), element(n.Subname))
 }
 
-// maxName leaves room in a file's name for its ending, and for what a name is
-// given for the time that it is temporary. In bytes.
-const maxName = 180
+// element makes a part of a file's name of the name of a host, which may be a
+// socket's path, or of a database.
+func element(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '/' || r == '\\' || unicode.IsControl(r) {
+			return '-'
+		}
+		return r
+	}, s)
+}
 
 // random is hard to guess: who knows an archive's name may be able to fetch it.
 func random() string {
@@ -85,9 +71,6 @@ func random() string {
 	_, _ = rand.Read(b[:]) // it never fails
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
-
-// literal keeps a percent sign in a name from being taken for a date's.
-func literal(s string) string { return strings.ReplaceAll(s, "%", "%%") }
 
 // place is the file that the archive becomes.
 func (x *export) place(ctx context.Context, given string) (string, error) {
@@ -99,7 +82,11 @@ func (x *export) place(ctx context.Context, given string) (string, error) {
 	default:
 		return filepath.Abs(given)
 	}
-	return filepath.Abs(filepath.Join(dir, fileName(x.naming(ctx), x.manifest.Time, x.kind())+x.extension()))
+	name, err := fileName(x.naming(ctx), x.manifest.Time, x.kind())
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(filepath.Join(dir, name+x.extension()))
 }
 
 // kind says whether there is more than a database in the backup.
