@@ -97,7 +97,6 @@ func (s *site) refused(t *testing.T, req importing.Request, code core.Code, part
 	return got
 }
 
-
 func databasesNow(t *testing.T) (out []string) {
 	t.Helper()
 	for _, row := range mysqltest.Query(t, "", "SHOW DATABASES") {
@@ -210,7 +209,7 @@ func TestNotWhole(t *testing.T) {
 		"row.sql":     {text[:cut+40], []string{"not whole"}},
 		"tail.sql":    {append(slices.Clone(text), "INSERT INTO `a` VALUES (1000,'x');\n"...), []string{"not whole"}},
 		"hostile.sql": {bytes.Replace(text, []byte("INSERT INTO"), []byte("LOAD DATA INFILE '/etc/passwd' INTO TABLE `a`;\nINSERT INTO"), 1), []string{"LOAD DATA"}},
-		"empty.sql":   {[]byte("-- MySQL dump 10.13\n-- Dump completed on 2026-01-01 10:00:00\n"), []string{"no table"}},
+		"empty.sql":   {[]byte("-- MySQL dump 10.13\n-- Dump completed on 2026-01-01 10:00:00\n"), []string{"no statement"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			req := s.request(s.write(t, name, c.content))
@@ -226,7 +225,9 @@ func TestNotWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.refused(t, s.request(s.write(t, "cut.tar.zst", whole[:len(whole)-20])), core.CodeDamage)
+	req := s.request(s.write(t, "cut.tar.zst", whole[:len(whole)-20]))
+	req.Format = "backstay" // so small a piece could be anything
+	s.refused(t, req, core.CodeDamage)
 	s.refused(t, s.request(s.write(t, "text", []byte("hello"))), core.CodeUnsupported, "no archive")
 	s.refused(t, s.request(s.dir), core.CodeUsage, "not a plain file")
 	s.refused(t, s.request(filepath.Join(s.dir, "none")), core.CodeNotFound, "no such file")
@@ -312,14 +313,14 @@ func TestSalvage(t *testing.T) {
 	config := mysqltest.Config(t, "")
 	req.Server = &mysql.Config{Socket: config.Socket, User: config.User}
 	name := strings.ReplaceAll(s.app.DB, "test", "saved") + "_salvage"
-	t.Cleanup(func() { mysqltest.Exec(t, "DROP DATABASE IF EXISTS "+mysql.QuoteName(name)) })
+	defer mysqltest.Exec(t, "DROP DATABASE IF EXISTS "+mysql.QuoteName(name))
 	before := enginetest.Listed(t, s.e)
 	got, err := importing.Salvage(t.Context(), s.e, req, name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Loaded.Tables) == 0 || len(got.Loaded.Flaws) == 0 {
-		t.Errorf("salvaged %+v", got.Loaded)
+	if len(got.Loaded.Tables) == 0 || len(got.Flaws) == 0 {
+		t.Errorf("salvaged %+v", got)
 	}
 	if rows := mysqltest.Query(t, "", "SELECT COUNT(*) FROM "+mysql.QuoteName(name)+".a"); rows[0][0].Text != "100" {
 		t.Errorf("table a has %s rows", rows[0][0].Text)

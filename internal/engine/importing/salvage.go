@@ -17,7 +17,7 @@ type Salvaged struct {
 	File     string          `json:"file"`
 	Database string          `json:"database"`
 	Server   string          `json:"server"`
-	Flaws    []archive.Flaw  `json:"flaws"` // of the archive
+	Flaws    []archive.Flaw  `json:"flaws"` // of the archive and its dump
 	Loaded   *sqlload.Loaded `json:"loaded"`
 }
 
@@ -37,6 +37,14 @@ func Salvage(ctx context.Context, e *engine.Engine, req Request, name string) (_
 	if out.Flaws, err = i.archive.Check(ctx); err != nil {
 		return nil, fmt.Errorf("read %s: %w", i.file.Name(), err)
 	}
+	i.out.Flaws = out.Flaws
+	if err := i.examineDump(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		i.out.Flaws = append(i.out.Flaws, archive.Flaw{Where: "the dump", Message: err.Error()})
+	}
+	out.Flaws = i.out.Flaws
 	server := i.server()
 	if server == nil {
 		return nil, &core.Error{
