@@ -377,6 +377,8 @@ func (r *Reader) between() error {
 			}
 			r.unbound()
 			r.hear(line, r.buf[r.keep:r.pos])
+		case c == '/' && r.has(sandbox):
+			r.pos += len(sandbox)
 		case (c == 'd' || c == 'D') && r.need(10) && bytes.EqualFold(r.buf[r.pos:r.pos+9], []byte("delimiter")) && isSpace(r.buf[r.pos+9]):
 			if err := r.setDelimiter(); err != nil {
 				return err

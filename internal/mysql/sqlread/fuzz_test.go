@@ -1,0 +1,99 @@
+package sqlread_test
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/backstay/backstay/internal/mysql/sqlread"
+)
+
+// walk reads to the end, over refused statements, as salvage does.
+func walk(t *testing.T, r *sqlread.Reader, length int) string {
+	t.Helper()
+	var b strings.Builder
+	steps := 0
+	step := func() {
+		if steps++; steps > 10*length+100 {
+			t.Fatal("it does not come to an end")
+		}
+	}
+	for {
+		step()
+		st, err := r.Next()
+		for err == nil && st.Kind == sqlread.KindInsert {
+			step()
+			var row []byte
+			if row, err = r.NextRow(); err != nil {
+				if err.Error() == "EOF" {
+					err = nil
+				}
+				break
+			}
+			b.WriteString("  " + string(row) + "\n")
+		}
+		if err == nil {
+			b.WriteString(string(st.Kind) + " " + st.Name + " " + st.Text + "\n")
+			continue
+		}
+		text := err.Error()
+		b.WriteString(text + "\n")
+		if _, again := r.Next(); again != nil && again.Error() == text {
+			return b.String()
+		} else if again != nil {
+			b.WriteString(again.Error() + "\n")
+		}
+	}
+}
+
+// FuzzReader: no text makes the reader panic or run for ever, and it reads
+// the same in whatever portions the text comes.
+func FuzzReader(f *testing.F) {
+	for _, dump := range dialects() {
+		f.Add([]byte(dump), uint64(1))
+	}
+	for _, seed := range []string{
+		"/*!50003 CREATE*/ /*!50017 DEFINER=`a`@`b`*/ /*!50003 TRIGGER g BEFORE INSERT ON t FOR EACH ROW SET NEW.a=1 */;;",
+		"DELIMITER $$\nCREATE PROCEDURE p () BEGIN END$$\nDELIMITER ;\n", "SET NAMES gbk; INSERT INTO t VALUES ('\xbf\\','\\'');",
+		"SET sql_mode='ANSI_QUOTES,NO_BACKSLASH_ESCAPES'; INSERT INTO \"t\" VALUES ('\\'),(-1.5e3,0x00,_binary'x');",
+		"INSERT INTO t VALUES (1),('a\\'b'),(/* c */2 -- d\n);", "/*M!999999\\- enable the sandbox mode */ \n", "CREATE TABLE t (a int, CHECK (a > 1)) ENGINE=InnoDB;", "\\! id\n;", "\x00\x00",
+	} {
+		f.Add([]byte(seed), uint64(2))
+	}
+	f.Fuzz(func(t *testing.T, text []byte, seed uint64) {
+		if len(text) > 1<<16 {
+			t.Skip("long text only costs time")
+		}
+		whole := walk(t, sqlread.New(strings.NewReader(string(text)), sqlread.Options{}), len(text))
+		if by1 := walk(t, sqlread.New(iotest.OneByteReader(strings.NewReader(string(text))), sqlread.Options{}), len(text)); by1 != whole {
+			t.Errorf("byte by byte:\n%q\nat once:\n%q", by1, whole)
+		}
+		some := chunks{strings.NewReader(string(text)), rand.New(rand.NewPCG(seed, 1)), 20}
+		if got := walk(t, sqlread.New(some, sqlread.Options{}), len(text)); got != whole {
+			t.Errorf("in portions:\n%q\nat once:\n%q", got, whole)
+		}
+		if _, err := sqlread.Check(t.Context(), strings.NewReader(string(text)), sqlread.Options{}); err != nil {
+			t.Errorf("check: %v", err)
+		}
+	})
+}
+
+// BenchmarkCheck reads a dump of rows as applications have them.
+func BenchmarkCheck(b *testing.B) {
+	var dump strings.Builder
+	dump.WriteString("CREATE TABLE t (a int, b text, c datetime, d text);\nINSERT INTO t VALUES ")
+	for i := range 200_000 {
+		if i > 0 {
+			dump.WriteString(",\n")
+		}
+		dump.WriteString("(12345,'active','2026-11-23 05:08:51',NULL,1.5,'It\\'s a text of an ordinary length, as tickets have them, with \\\"quotes\\\" and\\r\\nlines.','')")
+	}
+	dump.WriteString(";\n")
+	b.SetBytes(int64(dump.Len()))
+	for b.Loop() {
+		if _, err := sqlread.Check(b.Context(), strings.NewReader(dump.String()), sqlread.Options{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
