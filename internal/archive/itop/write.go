@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -168,6 +169,8 @@ func (a *writer) config(ctx context.Context) error {
 			return a.file(ctx, configName, item, item.Stored.Object)
 		case item.Place != "app":
 			a.losses.add(lossSystem, "/"+item.Path)
+		case isGuard(item.Path):
+			a.losses.add(lossCode, item.Path)
 		default:
 			a.losses.add(lossConfig, item.Path)
 		}
@@ -180,6 +183,12 @@ func (a *writer) config(ctx context.Context) error {
 		Code: core.CodeUnsupported, Message: "the backup has no " + configPath(a.environment) + ", and iTop's archive is none without it",
 		Hint: "name the environment that the backup is of, or use --format backstay",
 	}
+}
+
+// isGuard says whether a file is one of those that come with iTop's code and
+// keep web servers out of a folder.
+func isGuard(name string) bool {
+	return slices.Contains([]string{".htaccess", "index.php", "web.config"}, path.Base(name))
 }
 
 // item writes an entry of the component files.
