@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/backstay/backstay/internal/mysql"
@@ -58,14 +59,21 @@ func other(t *testing.T) *localserver.Server {
 // like the original: it is then like the one that the vendor's own client makes.
 func lossy() map[string]string {
 	return map[string]string{
-		"floats to the last bit":                     "FLOAT is printed with six digits",
-		"keys of other types":                        "FLOAT is printed with six digits",
-		"ENUM and SET":                               "the empty member and the empty value are written alike",
-		"ENUM with an empty member and no value":     "the empty member and the empty value are written alike",
-		"bytes that no character has":                "text is converted to utf8mb4",
-		"sequences":                                  "the number of cycles is not written",
-		"system-versioned tables with their history": "only the present rows are written",
-		"system-versioned tables by partitions":      "only the present rows are written",
+		"floats to the last bit":                 "FLOAT is printed with six digits",
+		"ENUM and SET":                           "the empty member and the empty value are written alike",
+		"ENUM with an empty member and no value": "the empty member and the empty value are written alike",
+		"bytes that no character has":            "text is converted to utf8mb4",
+		"events":                                 "comments in other character sets are encoded twice",
+	}
+}
+
+// worse are the cases that the vendor's own client cannot load, and nobody can
+// compare.
+func worse() map[string]string {
+	return map[string]string{
+		"keys of other types": "FLOAT is printed with six digits, and the client falls over a date",
+		"sequences":           "the number of cycles is not written, and the client may not use a sequence that it did not lock",
+		"names and comments in other character sets": "comments are encoded twice, and the client falls over a character's second byte",
 	}
 }
 
@@ -76,7 +84,7 @@ func byClient(t *testing.T, into mysql.Config, text []byte) {
 	if err != nil {
 		t.Skip("the client of this server's vendor is not installed")
 	}
-	cmd := exec.CommandContext(t.Context(), program, "--no-defaults", "--socket="+into.Socket, "--user="+into.User, "--max-allowed-packet=1G", into.Database)
+	cmd := exec.CommandContext(t.Context(), program, "--no-defaults", "--socket="+into.Socket, "--user="+into.User, "--max-allowed-packet=1G", "--comments", into.Database)
 	cmd.Stdin = bytes.NewReader(text)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("load by the client: %v: %s", err, out)
@@ -86,7 +94,7 @@ func byClient(t *testing.T, into mysql.Config, text []byte) {
 // TestCorpus carries every hostile database as the text that its server's own
 // program writes.
 func TestCorpus(t *testing.T) {
-	to, third := other(t), (*localserver.Server)(nil)
+	to, third := other(t), other(t)
 	conn := mysqltest.Connect(t, mysqltest.Config(t, ""))
 	server, err := conn.Server(t.Context())
 	if err != nil {
@@ -105,7 +113,11 @@ func TestCorpus(t *testing.T) {
 			}
 			from := mysqltest.Config(t, mysqltest.Database(t))
 			mysqltest.ExecOn(t, from, c.Statements(server)...)
-			text := dumpText(t, from, "--routines", "--events", "--triggers", "--single-transaction", "--databases")
+			options := []string{"--routines", "--events", "--triggers", "--single-transaction", "--databases"}
+			if server.MariaDB() && server.VersionNumber >= 101100 && strings.HasPrefix(c.Name, "system-versioned") {
+				options = append(options, "--dump-history")
+			}
+			text := dumpText(t, from, options...)
 			into := target(t, to, from.Database)
 			loaded, err := sqlload.Load(t.Context(), bytes.NewReader(text), sqlload.Options{Config: into, Connections: 2})
 			if err != nil {
@@ -116,10 +128,10 @@ func TestCorpus(t *testing.T) {
 					t.Errorf("warning: %v", w)
 				}
 			}
+			if worse()[c.Name] != "" {
+				return
+			}
 			if lossy()[c.Name] != "" {
-				if third == nil {
-					third = other(t)
-				}
 				from = target(t, third, from.Database)
 				byClient(t, from, text)
 			}

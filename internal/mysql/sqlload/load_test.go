@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -96,7 +97,6 @@ func TestVariants(t *testing.T) {
 		{options: []string{"--insert-ignore"}},
 		{options: []string{"--net-buffer-length=4096"}},
 		{options: []string{"--databases", "--add-drop-database"}},
-		{options: []string{"--compatible=ansi"}},
 		{options: []string{"--compact"}, salvage: true},
 		{options: []string{"--skip-comments"}, salvage: true}, // no marker at its end
 	} {
@@ -545,6 +545,7 @@ func TestHostile(t *testing.T) {
 type endless struct {
 	n    int
 	do   func()
+	size int // of a row; 0: 2000
 	id   int
 	left string
 }
@@ -648,6 +649,39 @@ func TestTwoAtOnce(t *testing.T) {
 			}
 		case <-time.After(time.Minute):
 			t.Fatal("they wait for each other")
+		}
+	}
+}
+
+// A server whose disk is full says so; it must not look like a bad dump.
+func TestDiskFull(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root may mount a small file system")
+	}
+	disk := t.TempDir()
+	size := "size=120m"
+	if !mysqltest.OnMariaDB(t) {
+		size = "size=300m"
+	}
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, size); err != nil {
+		t.Skipf("mount a small file system: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(disk, 0); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
+	for _, salvage := range []bool{false, true} {
+		s, err := localserver.Start(t.Context(), localserver.Options{Name: "full", Dir: disk, Binary: os.Getenv(mysqltest.BinaryVariable)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = sqlload.Load(t.Context(), &endless{n: 20_000, size: 60_000, do: func() { t.Error("the disk does not fill") }}, sqlload.Options{Config: target(t, s, "a"), Connections: 2, Salvage: salvage})
+		if cerr := s.Close(); cerr != nil {
+			t.Error(cerr)
+		}
+		if code := core.CodeOf(err); code != core.CodeDatabase {
+			t.Errorf("salvage %v: code %s: %v", salvage, code, err)
 		}
 	}
 }

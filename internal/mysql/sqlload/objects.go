@@ -89,7 +89,7 @@ func (l *loader) create(ctx context.Context, p postponed) error {
 	}
 	_, err := h.exec(ctx, p.settings, p.Text)
 	if mysql.AccessDenied(err) && p.Definer != "" {
-		mine := strings.Replace(p.Text, p.Definer, "", 1)
+		mine := p.WithDefiner("")
 		if _, merr := h.exec(ctx, p.settings, mine); merr != nil {
 			return err
 		}

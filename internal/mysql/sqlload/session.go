@@ -228,6 +228,7 @@ func (l *loader) refresh(ctx context.Context) error {
 
 var (
 	ofCharset   = regexp.MustCompile(`(?i)\b(?:CHARACTER\s+SET|CHARSET)\s*=?\s*['"` + "`" + `]?(\w+)`)
+	ofComment   = regexp.MustCompile(`(?is)\bCOMMENT\s*=?\s*('(?:[^'\\]|''|\\.)*')`)
 	ofCollation = regexp.MustCompile(`(?i)\bCOLLATE\s*=?\s*['"` + "`" + `]?(\w+)`)
 )
 
@@ -244,6 +245,9 @@ func (l *loader) useDefaults(ctx context.Context, s *sqlread.Statement) error {
 	}
 	if m := ofCollation.FindStringSubmatch(text); m != nil {
 		clause += " COLLATE " + m[1]
+	}
+	if m := ofComment.FindStringSubmatch(text); m != nil && l.server.MariaDB() && l.server.VersionNumber >= 100500 {
+		clause += " COMMENT " + m[1]
 	}
 	if clause == "" {
 		return nil
