@@ -144,7 +144,6 @@ func (i *importer) close() error {
 
 // open recognises the archive and looks at its structure.
 func (i *importer) open(ctx context.Context) (err error) {
-	i.e.Progress.Stage("look at "+i.file.base(), 3*i.file.size())
 	if i.live, err = i.profile.Discover(ctx, i.req.Target.App); err != nil {
 		if ctx.Err() != nil {
 			return err
@@ -164,6 +163,7 @@ func (i *importer) open(ctx context.Context) (err error) {
 	if err := i.fits(format.Name()); err != nil {
 		return err
 	}
+	i.e.Progress.Stage("look at "+i.file.base(), 2*i.file.size())
 	i.archive, err = format.Open(ctx, i.file.File, archive.OpenOptions{
 		Passwords: i.passwords(ctx), Environment: i.req.Target.App.Environment, Limits: i.req.Limits, ScratchDir: i.scratchDir,
 		Progress: engine.QuietStage(i.e.Progress),
