@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/backstay/backstay/internal/archive"
+	"github.com/backstay/backstay/internal/archive/archivetest"
 	"github.com/backstay/backstay/internal/core"
 )
 
@@ -81,6 +83,49 @@ func TestPHPReadsWhatIsWritten(t *testing.T) {
 		if got[name] != want[name] {
 			t.Errorf("%s differs: %d bytes instead of %d", name, len(got[name]), len(want[name]))
 		}
+	}
+}
+
+// TestPHPReadsFolders has folders, empty ones too, and awkward names.
+func TestPHPReadsFolders(t *testing.T) {
+	content := archivetest.Sample(t, "itflow")
+	data, _ := write(t, content)
+	dir := t.TempDir()
+	name := filepath.Join(dir, "backup.zip")
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := php(t, `
+		[, $name, $password, $dir] = $argv;
+		$zip = new ZipArchive();
+		$zip->open($name);
+		$zip->setPassword($password);
+		echo json_encode($zip->extractTo($dir));
+		$uploads = new ZipArchive();
+		echo json_encode($uploads->open("$dir/uploads.zip", ZipArchive::CHECKCONS));
+		echo json_encode($uploads->extractTo("$dir/uploads"));
+	`, name, password, dir)
+	if out != "truetruetrue" {
+		t.Fatalf("php says %s", out)
+	}
+	files, _ := readAll(t, mustOpen(t, data, options()))
+	folders := 0
+	for path, body := range files {
+		if !utf8.ValidString(path) {
+			continue // libzip takes it for CP437; the warnings say so
+		}
+		info, err := os.Stat(filepath.Join(dir, path))
+		switch {
+		case err != nil:
+			t.Error(err)
+		case info.IsDir():
+			folders++
+		case info.Size() != int64(len(body)):
+			t.Errorf("%q has %d bytes instead of %d", path, info.Size(), len(body))
+		}
+	}
+	if folders == 0 {
+		t.Error("there are no folders")
 	}
 }
 

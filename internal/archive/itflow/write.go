@@ -156,7 +156,7 @@ func (x *exporter) hasUploads() (bool, error) {
 func uploadName(item archive.Item) (name, why string) {
 	name, below := strings.CutPrefix(item.Path, uploadsDir+"/")
 	switch {
-	case item.Path == "" || item.Place == "app" && item.Path == uploadsDir:
+	case item.Path == "" || item.Type == core.TypeDir && item.Place == "app" && item.Path == uploadsDir:
 		return "", ""
 	case item.Place != "app" || !below:
 		return "", "it is not below uploads/, and ITFlow's archive carries nothing else"
