@@ -49,10 +49,15 @@ const adminerDump = "-- Adminer 4.8.1 MySQL 10.11.6-MariaDB dump\n\nSET NAMES ut
 const pumpDump = "-- Dump created by MySQL pump utility, version: 5.7.44, Linux (x86_64)\n-- Dump start time: Mon Nov 23 04:16:20 2026\n-- Server version: 5.7.44\n\nSET @OLD_UNIQUE_CHECKS=@@UNIQUE_CHECKS, UNIQUE_CHECKS=0;\nSET @OLD_FOREIGN_KEY_CHECKS=@@FOREIGN_KEY_CHECKS, FOREIGN_KEY_CHECKS=0;\nSET @OLD_SQL_MODE=@@SQL_MODE;\nSET SQL_MODE=\"NO_AUTO_VALUE_ON_ZERO\";\nSET @@SESSION.SQL_LOG_BIN= 0;\nSET @OLD_TIME_ZONE=@@TIME_ZONE;\nSET TIME_ZONE='+00:00';\nSET @OLD_CHARACTER_SET_CLIENT=@@CHARACTER_SET_CLIENT;\nSET NAMES utf8mb4;\n" +
 	"CREATE DATABASE /*!32312 IF NOT EXISTS*/ `shop` /*!40100 DEFAULT CHARACTER SET latin1 */;\nCREATE TABLE `shop`.`a` (\n`id` int(11)\n) ENGINE=InnoDB DEFAULT CHARSET=latin1\n;\nINSERT INTO `shop`.`a` VALUES (1),(2);\nSET TIME_ZONE=@OLD_TIME_ZONE;\nSET CHARACTER_SET_CLIENT=@OLD_CHARACTER_SET_CLIENT;\nSET SQL_MODE=@OLD_SQL_MODE;\nSET FOREIGN_KEY_CHECKS=@OLD_FOREIGN_KEY_CHECKS;\nSET UNIQUE_CHECKS=@OLD_UNIQUE_CHECKS;\n-- Dump end time: Mon Nov 23 04:16:21 2026\n"
 
+const mysqlDump = "-- MySQL dump 10.13  Distrib 8.0.36, for Linux (x86_64)\n--\n-- Host: localhost    Database: shop\n-- ------------------------------------------------------\n-- Server version\t8.0.36\n\n" +
+	"/*!40101 SET @OLD_CHARACTER_SET_CLIENT=@@CHARACTER_SET_CLIENT */;\n/*!50503 SET NAMES utf8mb4 */;\n/*!40014 SET @OLD_UNIQUE_CHECKS=@@UNIQUE_CHECKS, UNIQUE_CHECKS=0 */;\n/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO' */;\nSET @MYSQLDUMP_TEMP_LOG_BIN = @@SESSION.SQL_LOG_BIN;\nSET @@SESSION.SQL_LOG_BIN= 0;\n\n--\n-- GTID state at the beginning of the backup \n--\n\nSET @@GLOBAL.GTID_PURGED=/*!80000 '+'*/ '3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5';\n\n" +
+	"/*!50717 SELECT COUNT(*) INTO @rocksdb_has_p_s_session_variables FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'performance_schema' AND TABLE_NAME = 'session_variables' */;\n/*!50717 SET @rocksdb_get_is_supported = IF (@rocksdb_has_p_s_session_variables, 'SELECT 1', 'SELECT 0') */;\n/*!50717 PREPARE s FROM @rocksdb_get_is_supported */;\n/*!50717 EXECUTE s */;\n/*!50717 DEALLOCATE PREPARE s */;\n" +
+	"--\n-- Table structure for table `a`\n--\n\nDROP TABLE IF EXISTS `a`;\n/*!40101 SET @saved_cs_client     = @@character_set_client */;\n/*!50503 SET character_set_client = utf8mb4 */;\nCREATE TABLE `a` (\n  `id` int NOT NULL AUTO_INCREMENT,\n  `j` json DEFAULT (json_array()) /*!80023 INVISIBLE */,\n  PRIMARY KEY (`id`),\n  KEY `f` ((lower(`id`)))\n) ENGINE=InnoDB AUTO_INCREMENT=3 DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci /*!80016 ENCRYPTION='N' */;\n/*!40101 SET character_set_client = @saved_cs_client */;\n\n--\n-- Dumping data for table `a`\n--\n\nLOCK TABLES `a` WRITE;\n/*!40000 ALTER TABLE `a` DISABLE KEYS */;\nINSERT INTO `a` (`id`, `j`) VALUES (1,_binary '\\0x'),(2,NULL);\n/*!40000 ALTER TABLE `a` ENABLE KEYS */;\nUNLOCK TABLES;\nSET @@SESSION.SQL_LOG_BIN = @MYSQLDUMP_TEMP_LOG_BIN;\n\n/*!40101 SET SQL_MODE=@OLD_SQL_MODE */;\n/*!40014 SET UNIQUE_CHECKS=@OLD_UNIQUE_CHECKS */;\n/*!40101 SET CHARACTER_SET_CLIENT=@OLD_CHARACTER_SET_CLIENT */;\n\n-- Dump completed on 2026-11-23  4:16:20\n"
+
 func dialects() map[sqlread.Dialect]string {
 	return map[sqlread.Dialect]string{
 		sqlread.DialectITFlow: itflowDump, sqlread.DialectPHPMyAdmin: phpMyAdminDump, sqlread.DialectHeidiSQL: heidiDump,
-		sqlread.DialectAdminer: strings.Replace(adminerDump, "TRUNCATED", "", 1), sqlread.DialectMySQLPump: pumpDump,
+		sqlread.DialectAdminer: strings.Replace(adminerDump, "TRUNCATED", "", 1), sqlread.DialectMySQLPump: pumpDump, sqlread.DialectMySQLDump: mysqlDump,
 	}
 }
 
@@ -87,6 +92,9 @@ func TestCutDialects(t *testing.T) {
 		end := len(strings.TrimRight(dump, "\n"))
 		if at := strings.Index(dump, "-- Dump end time: "); at >= 0 {
 			end = at + len("-- Dump end time:") // the rest is the time
+		}
+		if at := strings.Index(dump, "-- Dump completed"); at >= 0 {
+			end = at + len("-- Dump completed")
 		}
 		for n := range end {
 			r := check(t, dump[:n])

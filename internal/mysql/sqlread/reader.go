@@ -118,10 +118,9 @@ func (r *Reader) fail(err error) error {
 	return err
 }
 
-// bound begins something that has a longest length.
-func (r *Reader) bound(limit int64, what string, setting string) {
-	r.limit, r.limitFrom = limit, r.base+int64(r.pos)
-	r.limitErr = &refusal{message: what + " that is longer than " + size(limit), hint: setting}
+// bound begins something that has a longest length. hint says what to do where it is longer.
+func (r *Reader) bound(limit int64, what, hint string) {
+	r.limit, r.limitFrom, r.limitOf, r.limitHint = limit, r.base+int64(r.pos), what, hint
 }
 
 func (r *Reader) unbound() { r.limit = 0 }
@@ -139,7 +138,7 @@ func (r *Reader) statement() (*Statement, error) {
 	line, offset := r.lineAt(r.pos), r.base+int64(r.pos)
 	r.bound(r.opt.MaxStatement, "a statement", "no dump has such a statement")
 	defer r.unbound()
-	block := blocks{}
+	block, depth := blocks{}, 0
 	for {
 		r.spaces()
 		from := int32(r.pos - r.keep)
@@ -150,7 +149,7 @@ func (r *Reader) statement() (*Statement, error) {
 		to := int32(r.pos - r.keep)
 		if int64(to) > r.opt.MaxStatement {
 			r.done = errTooLong
-			return nil, located(r.limitErr, line, r.begin())
+			return nil, located(r.tooLong(), line, r.begin())
 		}
 		switch kind {
 		case tokenEnd:
@@ -180,37 +179,29 @@ func (r *Reader) statement() (*Statement, error) {
 		}
 		p := piece{kind: kind, from: from, to: to}
 		if kind == tokenWord || kind == tokenMark {
-			p.text = intern(r.buf[r.keep+int(from) : r.keep+int(to)])
+			p.text = string(r.buf[r.keep+int(from) : r.keep+int(to)])
 		}
 		if kind == tokenWord {
 			p.upper = strings.ToUpper(p.text)
 		}
 		r.pieces = append(r.pieces, p)
 		block.take(r.pieces)
-		if (p.upper == "VALUES" || p.upper == "VALUE") && r.inserts() {
+		switch p.text {
+		case "(":
+			depth++
+		case ")":
+			depth--
+		}
+		if depth == 0 && (p.upper == "VALUES" || p.upper == "VALUE") && r.inserts() {
 			return r.insert(line, offset)
 		}
 	}
 }
 
-func intern(b []byte) string { return string(b) }
-
-// inserts says whether what was read is the head of an INSERT with rows.
+// inserts says whether the statement is an INSERT.
 func (r *Reader) inserts() bool {
-	if first := r.pieces[0].upper; first != "INSERT" && first != "REPLACE" {
-		return false
-	}
-	depth := 0
-	for i := range r.pieces {
-		switch p := &r.pieces[i]; {
-		case p.kind != tokenMark:
-		case p.text == "(":
-			depth++
-		case p.text == ")":
-			depth--
-		}
-	}
-	return depth == 0
+	first := r.pieces[0].upper
+	return first == "INSERT" || first == "REPLACE"
 }
 
 // begin returns how the statement begins, without values.

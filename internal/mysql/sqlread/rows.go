@@ -110,7 +110,7 @@ func (r *Reader) passRow(discard bool) error {
 		err = r.row()
 		if err == nil && r.Offset()-from > r.opt.MaxRow {
 			r.done = errTooLong
-			err = r.limitErr
+			err = r.tooLong()
 		}
 		r.unbound()
 	}

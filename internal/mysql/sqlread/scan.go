@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	firstBuffer = 256 << 10
+	firstBuffer = 64 << 10
 	// maxStalls is how often in a row a reader may return nothing.
 	maxStalls  = 100
 	maxComment = 64 << 20
@@ -31,7 +31,8 @@ type scanner struct {
 
 	limit     int64 // how far from limitFrom the window may get
 	limitFrom int64
-	limitErr  error
+	limitOf   string // what has the limit
+	limitHint string
 
 	mode lexMode
 
@@ -158,11 +159,15 @@ func (s *scanner) has(text string) bool {
 	return s.need(len(text)) && string(s.buf[s.pos:s.pos+len(text)]) == text
 }
 
+func (s *scanner) tooLong() error {
+	return &refusal{message: s.limitOf + " that is longer than " + size(s.limit), hint: s.limitHint}
+}
+
 // cut returns the error of a dump that ends inside something, or that could not be read on.
 func (s *scanner) cut(inside string) error {
 	switch {
 	case errors.Is(s.done, errTooLong):
-		return s.limitErr
+		return s.tooLong()
 	case s.done == nil || errors.Is(s.done, io.EOF):
 		return &core.Error{
 			Code: core.CodeDamage, Op: "read SQL dump", Message: "the dump ends inside " + inside,
@@ -173,7 +178,7 @@ func (s *scanner) cut(inside string) error {
 	}
 }
 
-// plainRun are the bytes of words: letters, digits, _, $ and whatever is not ASCII.
+// wordByte are the bytes of words: letters, digits, _, $ and whatever is not ASCII.
 var wordByte = func() (t [256]bool) {
 	for c := range t {
 		t[c] = c >= 0x80 || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c == '$'
