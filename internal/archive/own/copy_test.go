@@ -235,6 +235,42 @@ func TestInfo(t *testing.T) {
 	}
 }
 
+// TestTimeThatIsNone: what has no time has the first one.
+func TestTimeThatIsNone(t *testing.T) {
+	content := archivetest.Sample(t, "")
+	content.Manifest.Time = time.Time{}
+	s := treetest.NewStore()
+	obj, err := s.WriteDir(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.Create(t.Context(), "manifest.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write([]byte(`{"schema":1}`)); err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := f.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := s.WriteDir(t.Context(), []core.Entry{
+		{Name: "code", Type: core.TypeDir, Object: obj}, {Name: "manifest.json", Type: core.TypeFile, Object: manifest},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	content.Tree, content.Root = s, core.Entry{Object: root}
+	a, err := New().Open(t.Context(), onDisk(t, written(t, content)), archive.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if flaws, err := a.Check(t.Context()); err != nil || len(flaws) > 0 {
+		t.Error(err, flaws)
+	}
+}
+
 func FuzzOpen(f *testing.F) {
 	small := build(f, append(base(f), aDir("files/app/sub"), textFile("files/app/sub/x", "x"), textFile("files/app/y", "y")))
 	f.Add(unpackZstd(f, small))

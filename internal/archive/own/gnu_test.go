@@ -1,12 +1,14 @@
 package own
 
 import (
+	"archive/tar"
 	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"filippo.io/age"
 
@@ -207,5 +209,21 @@ func writeTo(t *testing.T, name string, content archive.Content, opt archive.Wri
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestLargeEntry: GNU tar reads the header of a file over 8 GiB.
+func TestLargeEntry(t *testing.T) {
+	needs(t, "tar")
+	var b bytes.Buffer
+	w := writer{tar: tar.NewWriter(&b)}
+	if err := w.header(item{path: "files/app/large", entry: core.Entry{Type: core.TypeFile, ModTime: time.Unix(1, 0), Object: core.Object{Size: 71 << 30}}}); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.CommandContext(t.Context(), "tar", "-tvf", "-")
+	c.Stdin = &b
+	out, _ := c.Output() // it misses the bytes
+	if !strings.Contains(string(out), " 76235669504 ") {
+		t.Errorf("tar lists %q", out)
 	}
 }

@@ -17,7 +17,7 @@ import (
 type named struct {
 	manifest *core.Manifest
 	missing  map[string]int64 // files that did not come yet → size; -1: not said
-	dirs     map[string]bool  // of the database, after its index
+	indexed  bool             // the database's index came
 	came     map[string]bool  // what came of the root folder
 }
 
@@ -48,12 +48,9 @@ func (n *named) take(i item) error {
 		case n.manifest.Database == nil:
 			return archive.Hostile(i.path, "the backup has no database")
 		case i.path == databaseDir || i.path == indexName:
-		case n.dirs == nil:
+		case !n.indexed:
 			return archive.Hostile(i.path, "it comes before "+indexName)
-		case i.entry.Type == core.TypeDir:
-			if !n.dirs[i.path] {
-				return archive.Hostile(i.path, "the database's index names nothing in it")
-			}
+		case i.entry.Type == core.TypeDir: // a database without tables has empty ones
 		default:
 			size, ok := n.missing[i.path]
 			if !ok {
@@ -70,7 +67,7 @@ func (n *named) take(i item) error {
 
 // read takes the database's index.
 func (n *named) read(b []byte, flaw func(where, format string, args ...any)) {
-	n.dirs = map[string]bool{}
+	n.indexed = true
 	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != n.manifest.Database.Checksum {
 		flaw(indexName, "its SHA-256 is not the one that the manifest has")
 	}
@@ -87,11 +84,6 @@ func (n *named) read(b []byte, flaw func(where, format string, args ...any)) {
 	}
 	for _, o := range index.Objects {
 		n.missing[o.File] = -1
-	}
-	for p := range n.missing {
-		for dir, _ := split(p); dir != ""; dir, _ = split(dir) {
-			n.dirs[dir] = true
-		}
 	}
 }
 

@@ -286,7 +286,16 @@ func hostile() []archivetest.Hostile {
 		database("a chunk missing", "0000-00000.tsv: it is missing", chunk, slices.Concat(table[:2], table[3:])...),
 		database("a chunk too many", "does not name it", chunk, slices.Concat(table[:3], []part{textFile("database/data/t/0000-00001.tsv", "2\n")}, table[3:])...),
 		database("a chunk of another size", "the index says 2", chunk, slices.Concat(table[:2], []part{textFile("database/data/t/0000-00000.tsv", "11\n")}, table[3:])...),
-		database("a folder too many", "names nothing in it", chunk, slices.Concat(table, []part{aDir("database/u")})...),
+		fine(database("no tables", "", core.DatabaseIndex{}, table[0], table[3], table[4])),
+		database("evidence that the manifest has not", "does not name it", chunk, slices.Insert(slices.Clone(table), 3, textFile("database/evidence.json", "{}"))...),
+		of("an index that does not come first", "comes before database/index.json", func(t testing.TB, parts []part) []part {
+			m, err := json.Marshal(core.Manifest{Schema: 1, Database: &core.Database{Index: indexName}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			parts[1].body = m
+			return append(parts[:2], aDir("database"), aDir("database/data"))
+		}),
 		database("a link in the database", "no links", chunk, slices.Concat(table[:2], []part{{header: tar.Header{
 			Name: "database/data/t/0000-00000.tsv", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}}}, table[3:])...),
 		manifest("a database that is missing", indexName+": it is missing", func(m *core.Manifest) { m.Database = &core.Database{Index: indexName} }),

@@ -49,7 +49,10 @@ func (f Format) pack(ctx context.Context, w io.Writer, content archive.Content, 
 	}
 	out := &writer{
 		content: content, progress: opt.Progress, tar: tar.NewWriter(packed), buf: make([]byte, 256<<10),
-		order: newOrder(), time: content.Manifest.Time.UTC().Truncate(time.Second),
+		order: newOrder(), time: time.Unix(content.Manifest.Time.Unix(), 0),
+	}
+	if content.Manifest.Time.IsZero() {
+		out.time = time.Unix(0, 0)
 	}
 	if err := out.all(ctx); err != nil {
 		packed.Reset(io.Discard) // ends its goroutines; nothing more is wanted of it
@@ -168,6 +171,9 @@ func (w *writer) folder(ctx context.Context, at string, dir core.Entry, fn func(
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if e.ModTime.IsZero() {
+			e.ModTime = time.Unix(0, 0) // what a tar makes of it
 		}
 		i := item{path: e.Name, entry: e}
 		if at != "" {
