@@ -203,3 +203,31 @@ func (c *counter) Write(p []byte) (int, error) {
 	c.longest = max(c.longest, len(p))
 	return len(p), nil
 }
+
+// TestStatementsStayShort: no INSERT is much longer than a mebibyte, of ITFlow's
+// each is a line, and together they have all rows.
+func TestStatementsStayShort(t *testing.T) {
+	for shape := range shapes {
+		in, _ := made(shape, 20<<20)
+		for _, dialect := range []Dialect{DialectMySQL, DialectITFlow} {
+			var out bytes.Buffer
+			if _, err := Write(t.Context(), &out, in, Options{Dialect: dialect}); err != nil {
+				t.Fatal(err)
+			}
+			var statements, longest int
+			for s := range bytes.SplitSeq(out.Bytes(), []byte(";\n")) {
+				if !bytes.Contains(s, []byte("INSERT INTO")) {
+					continue
+				}
+				statements++
+				longest = max(longest, len(s))
+				if dialect == DialectITFlow && bytes.Count(bytes.TrimSpace(s), []byte("\n")) > 0 {
+					t.Errorf("%s: a statement of several lines: %.100q", shapes[shape].name, s)
+				}
+			}
+			if longest > statementBytes+inBytes || statements < 10 {
+				t.Errorf("%s, %s: %d statements of up to %d bytes", shapes[shape].name, dialect, statements, longest)
+			}
+		}
+	}
+}

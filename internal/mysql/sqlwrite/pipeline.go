@@ -152,7 +152,7 @@ func (p *pipeline) convert(ctx context.Context, r *chunkReader, j *job) error {
 	return send(c.out)
 }
 
-// measure adds up the lengths of the items' texts.
+// measureAll adds up the lengths of the items' texts.
 func measureAll(ctx context.Context, source Source, opt Options, items []item) (int64, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -186,11 +186,10 @@ func (m *measurer) text(s string) error {
 
 // converter is a sink that makes the text in blocks, and sums the rows.
 type converter struct {
-	x     *tableText
-	out   []byte // the block under way
-	emit  func(full []byte) (empty []byte, err error)
-	sum   mysql.RowSummer
-	large bool
+	x    *tableText
+	out  []byte // the block under way
+	emit func(full []byte) (empty []byte, err error)
+	sum  mysql.RowSummer
 }
 
 func (c *converter) row(in []byte, from, to int, at *place) (int64, error) {
