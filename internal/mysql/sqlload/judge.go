@@ -12,15 +12,25 @@ import (
 	"github.com/backstay/backstay/internal/mysql/sqlread"
 )
 
+// remarks are the warnings of a statement.
+type remarks struct {
+	number int
+	line   int64 // of the statement
+}
+
 // judge reads the warnings of the statement that h ran last, and counts those
 // that tell of changed data. b is the statement's rows; nil when it has none.
-func (l *loader) judge(ctx context.Context, h *hand, t *table, b *batch, line int64) error {
+func (l *loader) judge(ctx context.Context, h *hand, t *table, b *batch, r remarks) error {
+	line := r.line
 	rows, err := h.conn.Query(ctx, "SHOW WARNINGS")
 	if err != nil {
 		return fmt.Errorf("ask what the server remarked on table %s: %w", t.Name, err)
 	}
 	var changed int64
 	first := ""
+	if more := r.number - len(rows); more > 0 { // what cannot be read is not taken for harmless
+		changed, first = int64(more), fmt.Sprintf("it kept only %d of its %d warnings", len(rows), r.number)
+	}
 	for _, r := range rows {
 		if len(r) != 3 || harmless(r[1].Text) {
 			continue

@@ -20,6 +20,8 @@ const (
 	// batchRows keeps the number of warnings of a batch countable: the protocol
 	// has 16 bits for it.
 	batchRows = 10_000
+	// fewRows is the same where the server keeps few warnings.
+	fewRows = 200
 	// roomBytes is how much may be under way; a single row may be longer.
 	roomBytes = 64 << 20
 	// deadlocks is how often a batch is sent again that the server gave up.
@@ -106,7 +108,7 @@ func (l *loader) insert(ctx context.Context, s *sqlread.Statement) error {
 		begin := b.text.Len()
 		b.text.Write(row)
 		b.rows = append(b.rows, rowAt{begin, b.text.Len(), s.Line})
-		if len(b.rows) >= batchRows {
+		if len(b.rows) >= l.batchRows {
 			if err := l.flush(ctx); err != nil {
 				return err
 			}
@@ -277,7 +279,7 @@ func (l *loader) took(ctx context.Context, h *hand, b *batch, r mysql.Result) er
 	if r.Warnings == 0 {
 		return nil
 	}
-	return l.judge(ctx, h, b.table, b, b.rows[0].line)
+	return l.judge(ctx, h, b.table, b, remarks{r.Warnings, b.rows[0].line})
 }
 
 // count counts the rows of tables that REPLACE filled, or INSERT IGNORE: the

@@ -106,8 +106,18 @@ func (l *loader) connect(ctx context.Context) (err error) {
 		}
 		l.hands = append(l.hands, &hand{conn: c})
 		// Every change of a value is to be heard of, in words that can be read.
-		if _, err := c.Exec(ctx, "SET SESSION sql_notes=1, max_error_count=65535, lc_messages='en_US'"); err != nil {
+		if _, err := c.Exec(ctx, "SET SESSION sql_notes=1"); err != nil {
 			return fmt.Errorf("prepare database session: %w", err)
+		}
+		if _, err := c.Exec(ctx, "SET SESSION lc_messages='en_US'"); err != nil && mysql.Number(err) == 0 {
+			return fmt.Errorf("prepare database session: %w", err)
+		}
+		l.batchRows = batchRows
+		if _, err := c.Exec(ctx, "SET SESSION max_error_count=65535"); err != nil {
+			if mysql.Number(err) == 0 {
+				return fmt.Errorf("prepare database session: %w", err)
+			}
+			l.batchRows = fewRows // not every account of MySQL may
 		}
 	}
 	l.changed = true

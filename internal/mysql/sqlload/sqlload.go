@@ -149,14 +149,16 @@ type loader struct {
 	others    map[string]bool
 	scheduler bool // the server runs events
 
-	hands   []*hand
-	work    chan *batch
-	pending sync.WaitGroup // batches that no worker has done
-	workers sync.WaitGroup
-	room    room
-	batch   *batch // being filled
-	offset  int64  // told to Progress
-	cut     bool   // the reader cannot go on
+	hands []*hand
+	// batchRows is how many rows an INSERT has at most.
+	batchRows int
+	work      chan *batch
+	pending   sync.WaitGroup // batches that no worker has done
+	workers   sync.WaitGroup
+	room      room
+	batch     *batch // being filled
+	offset    int64  // told to Progress
+	cut       bool   // the reader cannot go on
 
 	later   []postponed
 	views   int
@@ -266,7 +268,7 @@ func (l *loader) statement(ctx context.Context, s *sqlread.Statement) error {
 		t := l.table(s.Name)
 		t.known = false
 		if r.Warnings > 0 && s.Kind == sqlread.KindAlter {
-			return l.judge(ctx, l.hands[0], t, nil, s.Line)
+			return l.judge(ctx, l.hands[0], t, nil, remarks{r.Warnings, s.Line})
 		}
 		if r.Warnings > 0 {
 			return l.judgeDefinition(ctx, l.hands[0], s)
