@@ -96,8 +96,9 @@ func (g *gate) Write(p []byte) (int, error) {
 	return g.w.Write(p)
 }
 
-// gzipDefault makes files no larger than gzip -6 does of the same SQL, in a fifth of
-// its time on two cores; one level less makes them some 3 % larger.
+// gzipDefault makes files no larger than gzip -6 does of iTop's dump and of rows
+// with numbers, times and hashes, in a fifth of its time on two cores. Prose of few words becomes a tenth
+// larger; only level 9 makes that as small, at the price of all the time gained.
 const gzipDefault = 7
 
 func (f Format) packer(w io.Writer, level int) (*packer, error) {
