@@ -109,7 +109,7 @@ func contentOf(ctx context.Context, e *engine.Engine, open *engine.Open) (archiv
 	if open.Manifest.Database == nil {
 		return c, nil
 	}
-	in := sqlwrite.Input{Index: open.Index, Database: *open.Manifest.Database, Source: engine.NewSource(open)}
+	in := sqlwrite.Input{Index: open.Index, Database: *open.Manifest.Database, Source: engine.NewSource(open), Warnings: open.Manifest.Warnings}
 	options := func(d archive.Dialect, p core.Progress) sqlwrite.Options {
 		return sqlwrite.Options{Dialect: sqlwrite.Dialect(d), Progress: p, Version: e.Version, Time: open.Manifest.Time}
 	}
