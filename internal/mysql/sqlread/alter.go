@@ -1,5 +1,7 @@
 package sqlread
 
+import "github.com/backstay/backstay/internal/mysql/sqlread/lexer"
+
 func (g *grammar) alter() error {
 	st := g.st
 	st.Kind = KindAlter
@@ -17,13 +19,13 @@ func (g *grammar) alter() error {
 	case g.word("DATABASE", "SCHEMA") != "":
 		return g.alterDatabase()
 	}
-	return refuse("a statement that dumps do not have")
+	return lexer.Refuse("a statement that dumps do not have")
 }
 
 // alterDatabase takes the character set that mysqldump sets around routines;
 // without the name it is about the default database.
 func (g *grammar) alterDatabase() error {
-	if p := g.peek(0); p.kind == tokenName || p.kind == tokenWord && p.upper != "CHARACTER" && p.upper != "DEFAULT" && p.upper != "COLLATE" && p.upper != "CHARSET" {
+	if p := g.peek(0); p.kind == lexer.Name || p.kind == lexer.Word && p.upper != "CHARACTER" && p.upper != "DEFAULT" && p.upper != "COLLATE" && p.upper != "CHARSET" {
 		name, err := g.name()
 		if err != nil {
 			return err
@@ -37,7 +39,7 @@ func (g *grammar) alterDatabase() error {
 		p.dropped = true
 	}
 	if g.end() {
-		return refuse("a statement that dumps do not have")
+		return lexer.Refuse("a statement that dumps do not have")
 	}
 	g.st.Object, g.st.Name = ObjectDatabase, g.r.database
 	return g.databaseOptions()
@@ -53,7 +55,7 @@ func (g *grammar) alterTable() error {
 		switch action := g.word("ENABLE", "DISABLE", "ADD", "MODIFY", "AUTO_INCREMENT", "COMMENT"); action {
 		case "ENABLE", "DISABLE":
 			if g.word("KEYS") == "" {
-				return refuse("a change of a table that dumps do not have")
+				return lexer.Refuse("a change of a table that dumps do not have")
 			}
 		case "AUTO_INCREMENT", "COMMENT":
 			if err := g.optionValue(); err != nil {
@@ -61,13 +63,13 @@ func (g *grammar) alterTable() error {
 			}
 		case "ADD", "MODIFY":
 			if p := g.peek(0).upper; p == "PARTITION" {
-				return refuse("a change of a table that dumps do not have")
+				return lexer.Refuse("a change of a table that dumps do not have")
 			}
 			if err := g.action(); err != nil {
 				return err
 			}
 		default:
-			return refuse("a change of a table that dumps do not have")
+			return lexer.Refuse("a change of a table that dumps do not have")
 		}
 		if !g.mark(",") {
 			return g.finish()
@@ -83,11 +85,11 @@ func (g *grammar) action() error {
 			return err
 		}
 		if depth < 0 {
-			return refuse("a parenthesis ends that has not begun")
+			return lexer.Refuse("a parenthesis ends that has not begun")
 		}
 	}
 	if depth != 0 {
-		return refuse("a parenthesis that does not end")
+		return lexer.Refuse("a parenthesis that does not end")
 	}
 	return nil
 }

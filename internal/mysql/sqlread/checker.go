@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 	"io"
 	"slices"
 	"strings"
@@ -231,7 +232,7 @@ func (c *checker) create(st *Statement) {
 			return
 		}
 		c.views[st.Name] = viewFinal
-		c.foreign = c.foreign || !c.r.readsNames() && !ascii(st.Name)
+		c.foreign = c.foreign || !c.r.lex.Mode.ReadsNames() && !lexer.ASCII(st.Name)
 		// A table that stood for it, without a comment that said so.
 		if t := c.tables[st.Name]; t != nil {
 			t.created, t.dropped, t.announced = false, false, false
@@ -396,7 +397,7 @@ func (c *checker) missing() {
 		}
 	}
 	for name, state := range c.views {
-		if state == viewStandIn && c.foreign && !ascii(name) {
+		if state == viewStandIn && c.foreign && !lexer.ASCII(name) {
 			c.note("views with names in other character sets were not looked for")
 		} else if state == viewStandIn {
 			c.problem(c.lines[name], "view %s has a stand-in, or is announced, and is never created", name)

@@ -1,6 +1,7 @@
 package sqlread
 
 import (
+	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 	"slices"
 	"strings"
 )
@@ -28,7 +29,7 @@ func (g *grammar) create() error {
 	g.words("OR", "REPLACE")
 	if g.word("ALGORITHM") != "" {
 		if !g.mark("=") || g.word("UNDEFINED", "MERGE", "TEMPTABLE") == "" {
-			return refuse("an ALGORITHM that no view has")
+			return lexer.Refuse("an ALGORITHM that no view has")
 		}
 	}
 	if g.peek(0).upper == "DEFINER" {
@@ -37,7 +38,7 @@ func (g *grammar) create() error {
 		}
 	}
 	if g.words("SQL", "SECURITY") && g.word("DEFINER", "INVOKER") == "" {
-		return refuse("a SQL SECURITY that no object has")
+		return lexer.Refuse("a SQL SECURITY that no object has")
 	}
 	switch {
 	case g.word("TABLE") != "":
@@ -67,7 +68,7 @@ func (g *grammar) create() error {
 	case g.word("INDEX") != "", g.words("UNIQUE", "INDEX"), g.words("FULLTEXT", "INDEX"), g.words("SPATIAL", "INDEX"):
 		return g.index()
 	}
-	return refuse("a statement that dumps of one database do not have")
+	return lexer.Refuse("a statement that dumps of one database do not have")
 }
 
 // definer takes DEFINER=account.
@@ -75,16 +76,16 @@ func (g *grammar) definer() error {
 	from := g.i
 	g.i++
 	if !g.mark("=") {
-		return refuse("a DEFINER without an account")
+		return lexer.Refuse("a DEFINER without an account")
 	}
 	part := func() (string, error) {
 		p := g.peek(0)
 		g.i++
-		if p.kind != tokenName && p.kind != tokenString && p.kind != tokenWord && p.kind != tokenNumber || len(p.text) > 4*maxAccount {
-			return "", refuse("a DEFINER without an account")
+		if p.kind != lexer.Name && p.kind != lexer.String && p.kind != lexer.Word && p.kind != lexer.Number || len(p.text) > 4*maxAccount {
+			return "", lexer.Refuse("a DEFINER without an account")
 		}
-		if p.kind == tokenName || p.kind == tokenString {
-			return unquote(p.text, p.kind == tokenString && !g.r.mode.noBackslash), nil
+		if p.kind == lexer.Name || p.kind == lexer.String {
+			return unquote(p.text, p.kind == lexer.String && !g.r.lex.Mode.NoBackslash), nil
 		}
 		return p.text, nil
 	}
@@ -92,10 +93,10 @@ func (g *grammar) definer() error {
 	if g.st.DefinerUser, err = part(); err != nil {
 		return err
 	}
-	if quoted := g.pieces[g.i-1].kind != tokenWord; !quoted && (g.pieces[g.i-1].upper == "CURRENT_USER" || g.pieces[g.i-1].upper == "CURRENT_ROLE") {
+	if quoted := g.pieces[g.i-1].kind != lexer.Word; !quoted && (g.pieces[g.i-1].upper == "CURRENT_USER" || g.pieces[g.i-1].upper == "CURRENT_ROLE") {
 		g.st.DefinerUser = g.pieces[g.i-1].upper
 		if g.mark("(") && !g.mark(")") {
-			return refuse("a DEFINER without an account")
+			return lexer.Refuse("a DEFINER without an account")
 		}
 	} else if g.mark("@") {
 		if g.st.DefinerHost, err = part(); err != nil {
@@ -104,7 +105,7 @@ func (g *grammar) definer() error {
 		for g.is(0, ".") || g.is(0, "%") || g.is(0, "-") { // a host without quotes
 			g.st.DefinerHost += g.peek(0).text
 			g.i++
-			if p := g.peek(0); p.kind == tokenWord && p.upper != "SQL" || p.kind == tokenNumber {
+			if p := g.peek(0); p.kind == lexer.Word && p.upper != "SQL" || p.kind == lexer.Number {
 				g.st.DefinerHost += p.text
 				g.i++
 			}
@@ -127,7 +128,7 @@ func (g *grammar) table() error {
 		return err
 	}
 	if !g.mark("(") || g.peek(0).upper == "LIKE" {
-		return refuse("a table that is made from another one")
+		return lexer.Refuse("a table that is made from another one")
 	}
 	if err := g.members(true); err != nil {
 		return err
@@ -152,11 +153,11 @@ func (g *grammar) members(parenthesis bool) error {
 			return err
 		}
 		if depth < 0 {
-			return refuse("a parenthesis ends that has not begun")
+			return lexer.Refuse("a parenthesis ends that has not begun")
 		}
 	}
 	if parenthesis || depth != 0 {
-		return refuse("a parenthesis that does not end")
+		return lexer.Refuse("a parenthesis that does not end")
 	}
 	return nil
 }
@@ -175,24 +176,24 @@ func (g *grammar) member(depth *int) error {
 	switch {
 	case g.is(0, "("):
 		if *depth++; *depth > maxDepth {
-			return refuse("more parentheses within each other than any statement has")
+			return lexer.Refuse("more parentheses within each other than any statement has")
 		}
 	case g.is(0, ")"):
 		*depth--
 	case g.is(0, ";"):
-		return refuse("more than one statement")
+		return lexer.Refuse("more than one statement")
 	case g.is(0, "@"):
-		return refuse("a variable in a table's definition")
-	case p.kind == tokenWord && (notInTables[p.upper] != ""):
+		return lexer.Refuse("a variable in a table's definition")
+	case p.kind == lexer.Word && (notInTables[p.upper] != ""):
 		// A column may be called so; then it has a type behind it, and is not called as a function.
-		if p.upper == "SELECT" || p.upper == "DIRECTORY" && (g.peek(-1).upper == "DATA" || g.peek(-1).upper == "INDEX") || g.is(1, "(") || p.upper == "CONNECTION" && (g.is(1, "=") || g.peek(1).kind == tokenString) {
-			return refuse(notInTables[p.upper])
+		if p.upper == "SELECT" || p.upper == "DIRECTORY" && (g.peek(-1).upper == "DATA" || g.peek(-1).upper == "INDEX") || g.is(1, "(") || p.upper == "CONNECTION" && (g.is(1, "=") || g.peek(1).kind == lexer.String) {
+			return lexer.Refuse(notInTables[p.upper])
 		}
-	case p.kind == tokenWord && p.upper == "ENGINE" && (g.is(1, "=") || *depth == 0):
+	case p.kind == lexer.Word && p.upper == "ENGINE" && (g.is(1, "=") || *depth == 0):
 		return g.engine(1)
-	case p.kind == tokenWord && p.upper == "TABLESPACE":
+	case p.kind == lexer.Word && p.upper == "TABLESPACE":
 		return g.tablespace(1)
-	case p.kind == tokenWord && p.upper == "REFERENCES", p.kind == tokenWord && p.upper == "FOR" && g.peek(-1).upper == "VALUE":
+	case p.kind == lexer.Word && p.upper == "REFERENCES", p.kind == lexer.Word && p.upper == "FOR" && g.peek(-1).upper == "VALUE":
 		if g.is(2, ".") {
 			if err := g.own(nameOf(g.peek(1))); err != nil {
 				return err
@@ -201,9 +202,9 @@ func (g *grammar) member(depth *int) error {
 	case g.is(0, ".") && g.r.database != "" && nameOf(g.peek(-1)) == g.r.database && !g.is(-2, "."):
 		// Sequences in defaults, and tables referred to, come with the database's name.
 		p.dropped, g.peek(-1).dropped = true, true
-	case g.is(0, ".") && g.peek(-1).kind != tokenNumber && !g.is(-2, "."):
+	case g.is(0, ".") && g.peek(-1).kind != lexer.Number && !g.is(-2, "."):
 		g.st.qualify(nameOf(g.peek(-1)))
-	case p.kind == tokenWord && (p.upper == "NEXTVAL" || p.upper == "LASTVAL" || p.upper == "SETVAL") && g.is(1, "(") && g.is(3, "."):
+	case p.kind == lexer.Word && (p.upper == "NEXTVAL" || p.upper == "LASTVAL" || p.upper == "SETVAL") && g.is(1, "(") && g.is(3, "."):
 		return g.own(nameOf(g.peek(2)))
 	}
 	return nil
@@ -211,9 +212,9 @@ func (g *grammar) member(depth *int) error {
 
 func nameOf(p *piece) string {
 	switch p.kind {
-	case tokenName:
+	case lexer.Name:
 		return unquote(p.text, false)
-	case tokenWord, tokenNumber:
+	case lexer.Word, lexer.Number:
 		return p.text
 	}
 	return ""
@@ -226,13 +227,13 @@ func (g *grammar) engine(n int) error {
 	}
 	p := g.peek(n)
 	name := p.text
-	if p.kind == tokenName || p.kind == tokenString {
+	if p.kind == lexer.Name || p.kind == lexer.String {
 		name = unquote(p.text, false)
 	}
 	if !engines[strings.ToUpper(name)] {
-		return &refusal{
-			message: "a table with an engine that is not loaded (" + printableWord(name) + ")",
-			hint:    "engines that read files or other servers are not taken; dump without this table",
+		return &lexer.Refusal{
+			Message: "a table with an engine that is not loaded (" + printableWord(name) + ")",
+			Hint:    "engines that read files or other servers are not taken; dump without this table",
 		}
 	}
 	g.st.Engine = name
@@ -245,7 +246,7 @@ func (g *grammar) tablespace(n int) error {
 		n++
 	}
 	if name := nameOf(g.peek(n)); name != "innodb_system" && name != "innodb_file_per_table" {
-		return refuse("a table in a tablespace of its own (TABLESPACE)")
+		return lexer.Refuse("a table in a tablespace of its own (TABLESPACE)")
 	}
 	return nil
 }
@@ -255,15 +256,15 @@ func (g *grammar) tableOption() error {
 	switch {
 	case g.mark(","), g.mark(";") && g.end():
 		return nil
-	case p.kind == tokenName: // an option of an engine that the server may not have
+	case p.kind == lexer.Name: // an option of an engine that the server may not have
 		g.i++
 		return g.optionValue()
 	case g.words("WITH", "SYSTEM", "VERSIONING"):
 		return nil
 	case g.words("PARTITION", "BY"):
 		return g.members(false)
-	case p.kind != tokenWord:
-		return refuse("an option that no table has")
+	case p.kind != lexer.Word:
+		return lexer.Refuse("an option that no table has")
 	case p.upper == "UNION":
 		return g.union()
 	case p.upper == "TABLESPACE":
@@ -285,33 +286,33 @@ func (g *grammar) tableOption() error {
 		g.i++
 		return g.optionValue()
 	case notInTables[p.upper] != "":
-		return refuse(notInTables[p.upper])
+		return lexer.Refuse(notInTables[p.upper])
 	case (p.upper == "DATA" || p.upper == "INDEX") && g.peek(1).upper == "DIRECTORY":
-		return refuse(notInTables["DIRECTORY"])
+		return lexer.Refuse(notInTables["DIRECTORY"])
 	case p.upper == "AS", p.upper == "IGNORE", p.upper == "REPLACE", p.upper == "TABLE", p.upper == "VALUES", p.upper == "WITH":
-		return refuse("a table that is made from another one")
+		return lexer.Refuse("a table that is made from another one")
 	}
-	return refuse("an option that tables in dumps do not have (" + printableWord(p.text) + ")")
+	return lexer.Refuse("an option that tables in dumps do not have (" + printableWord(p.text) + ")")
 }
 
 func (g *grammar) optionValue() error {
 	g.mark("=")
 	switch p := g.peek(0); p.kind {
-	case tokenWord, tokenNumber, tokenString, tokenName:
+	case lexer.Word, lexer.Number, lexer.String, lexer.Name:
 		g.i++
 		if g.mark(".") {
 			g.i++
 		}
 		return nil
 	}
-	return refuse("an option of a table without a value")
+	return lexer.Refuse("an option of a table without a value")
 }
 
 func (g *grammar) union() error {
 	g.i++
 	g.mark("=")
 	if !g.mark("(") {
-		return refuse("an option of a table without a value")
+		return lexer.Refuse("an option of a table without a value")
 	}
 	if g.mark(")") {
 		return nil
@@ -320,7 +321,7 @@ func (g *grammar) union() error {
 		return err
 	}
 	if !g.mark(")") {
-		return refuse("an option of a table without a value")
+		return lexer.Refuse("an option of a table without a value")
 	}
 	return nil
 }
@@ -332,13 +333,13 @@ func (g *grammar) view() error {
 	if g.mark("(") {
 		for !g.mark(")") {
 			if g.end() {
-				return refuse("a parenthesis that does not end")
+				return lexer.Refuse("a parenthesis that does not end")
 			}
 			g.i++
 		}
 	}
 	if g.word("AS") == "" {
-		return refuse("a view without a query")
+		return lexer.Refuse("a view without a query")
 	}
 	g.st.StandIn = g.standIn()
 	return g.body(true)
@@ -352,7 +353,7 @@ func (g *grammar) standIn() bool {
 	}
 	for {
 		p := g.peek(i + 1)
-		if p.kind != tokenNumber && p.upper != "NULL" || g.peek(i+2).upper != "AS" || g.peek(i+3).kind != tokenName {
+		if p.kind != lexer.Number && p.upper != "NULL" || g.peek(i+2).upper != "AS" || g.peek(i+3).kind != lexer.Name {
 			return false
 		}
 		if i += 4; !g.is(i, ",") {
@@ -366,12 +367,12 @@ func (g *grammar) trigger() error {
 		return err
 	}
 	if g.word("BEFORE", "AFTER") == "" {
-		return refuse("a trigger without a time")
+		return lexer.Refuse("a trigger without a time")
 	}
 	for g.word("INSERT", "UPDATE", "DELETE", "OR") != "" {
 	}
 	if g.word("ON") == "" {
-		return refuse("a trigger without a table")
+		return lexer.Refuse("a trigger without a table")
 	}
 	table, err := g.target()
 	if err != nil {
@@ -379,7 +380,7 @@ func (g *grammar) trigger() error {
 	}
 	g.st.Table = table
 	if !g.words("FOR", "EACH", "ROW") {
-		return refuse("a trigger that is none")
+		return lexer.Refuse("a trigger that is none")
 	}
 	return g.body(true)
 }
@@ -389,7 +390,7 @@ func (g *grammar) routine() error {
 		return err
 	}
 	if g.st.Object == ObjectFunction && !g.is(0, "(") && g.peek(0).upper != "RETURN" {
-		return &refusal{message: "a function from a library of the server", hint: "install it on the server by hand"}
+		return &lexer.Refusal{Message: "a function from a library of the server", Hint: "install it on the server by hand"}
 	}
 	return g.body(false)
 }
@@ -399,7 +400,7 @@ func (g *grammar) event() error {
 		return err
 	}
 	if !g.words("ON", "SCHEDULE") {
-		return refuse("an event without a schedule")
+		return lexer.Refuse("an event without a schedule")
 	}
 	return g.body(false)
 }
@@ -419,8 +420,8 @@ func (g *grammar) sequenceOptions() error {
 				return err
 			}
 		}
-		if p.kind == tokenMark && p.text != "=" && p.text != "-" && p.text != ";" || p.kind == tokenName || p.kind == tokenWord && !sequenceWords[p.upper] && !engines[p.upper] {
-			return refuse("an option that sequences do not have")
+		if p.kind == lexer.Mark && p.text != "=" && p.text != "-" && p.text != ";" || p.kind == lexer.Name || p.kind == lexer.Word && !sequenceWords[p.upper] && !engines[p.upper] {
+			return lexer.Refuse("an option that sequences do not have")
 		}
 	}
 	return nil
@@ -459,7 +460,7 @@ func (g *grammar) databaseOptions() error {
 				return err
 			}
 		default:
-			return refuse("an option that databases in dumps do not have")
+			return lexer.Refuse("an option that databases in dumps do not have")
 		}
 	}
 	return nil
@@ -474,7 +475,7 @@ func (g *grammar) index() error {
 		g.i++
 	}
 	if g.word("ON") == "" {
-		return refuse("an index without a table")
+		return lexer.Refuse("an index without a table")
 	}
 	g.st.Object, g.st.Name = ObjectIndex, name
 	if g.st.Table, err = g.target(); err != nil {
@@ -491,22 +492,22 @@ func (g *grammar) body(loading bool) error {
 	for ; !g.end(); g.i++ {
 		p := g.peek(0)
 		switch {
-		case p.kind == tokenMark:
+		case p.kind == lexer.Mark:
 			switch p.text {
 			case "(":
 				if depth++; depth > maxDepth {
-					return refuse("more parentheses within each other than any statement has")
+					return lexer.Refuse("more parentheses within each other than any statement has")
 				}
 			case ")":
 				depth--
 			case ";":
 				several = several || g.i+1 < len(g.pieces)
 			case ".":
-				if q := g.peek(-1); q.kind != tokenNumber && !g.is(-2, ".") {
+				if q := g.peek(-1); q.kind != lexer.Number && !g.is(-2, ".") {
 					st.qualify(nameOf(q))
 				}
 			}
-		case p.kind != tokenWord:
+		case p.kind != lexer.Word:
 		case g.is(-1, ".") || g.is(-1, "@"):
 			if p.upper == "GLOBAL" && g.is(-2, "@") {
 				st.reach("@@GLOBAL")
@@ -518,12 +519,12 @@ func (g *grammar) body(loading bool) error {
 		}
 	}
 	if st.Object == ObjectView && several || several && !compound {
-		return refuse("more than one statement")
+		return lexer.Refuse("more than one statement")
 	}
 	if loading && len(st.Reaches) > 0 {
-		return &refusal{
-			message: "a " + string(st.Object) + " that reaches beyond the database (" + st.Reaches[0] + ")",
-			hint:    "dump without it, and make it by hand after the restore",
+		return &lexer.Refusal{
+			Message: "a " + string(st.Object) + " that reaches beyond the database (" + st.Reaches[0] + ")",
+			Hint:    "dump without it, and make it by hand after the restore",
 		}
 	}
 	return nil
@@ -552,7 +553,7 @@ func (g *grammar) reaches(p *piece) {
 			g.st.reach(p.upper + " " + next)
 		}
 	case "GRANT", "REVOKE", "INSTALL", "UNINSTALL", "SHUTDOWN", "KILL":
-		if g.peek(1).kind != tokenMark && (g.i == 0 || g.peek(-1).kind != tokenName) {
+		if g.peek(1).kind != lexer.Mark && (g.i == 0 || g.peek(-1).kind != lexer.Name) {
 			g.st.reach(p.upper)
 		}
 	}

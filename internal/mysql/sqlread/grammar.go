@@ -1,6 +1,7 @@
 package sqlread
 
 import (
+	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 	"strings"
 	"unicode/utf8"
 )
@@ -32,7 +33,7 @@ func (g *grammar) peek(n int) *piece {
 
 // word moves over one of words and returns it, or "".
 func (g *grammar) word(words ...string) string {
-	if p := g.peek(0); p.kind == tokenWord {
+	if p := g.peek(0); p.kind == lexer.Word {
 		for _, w := range words {
 			if p.upper == w {
 				g.i++
@@ -46,7 +47,7 @@ func (g *grammar) word(words ...string) string {
 // words moves over all words in this order, or over none.
 func (g *grammar) words(words ...string) bool {
 	for n, w := range words {
-		if p := g.peek(n); p.kind != tokenWord || p.upper != w {
+		if p := g.peek(n); p.kind != lexer.Word || p.upper != w {
 			return false
 		}
 	}
@@ -55,7 +56,7 @@ func (g *grammar) words(words ...string) bool {
 }
 
 func (g *grammar) mark(m string) bool {
-	if p := g.peek(0); p.kind == tokenMark && p.text == m {
+	if p := g.peek(0); p.kind == lexer.Mark && p.text == m {
 		g.i++
 		return true
 	}
@@ -64,7 +65,7 @@ func (g *grammar) mark(m string) bool {
 
 func (g *grammar) is(n int, m string) bool {
 	p := g.peek(n)
-	return p.kind == tokenMark && p.text == m
+	return p.kind == lexer.Mark && p.text == m
 }
 
 // name moves over a name.
@@ -72,18 +73,18 @@ func (g *grammar) name() (string, error) {
 	p := g.peek(0)
 	var name string
 	switch p.kind {
-	case tokenName:
+	case lexer.Name:
 		name = unquote(p.text, false)
-	case tokenWord, tokenNumber:
+	case lexer.Word, lexer.Number:
 		name = p.text
 	default:
-		return "", refuse("a name is missing")
+		return "", lexer.Refuse("a name is missing")
 	}
 	if name == "" || strings.ContainsRune(name, 0) || utf8.RuneCountInString(name) > maxName {
-		return "", refuse("a name that no server takes")
+		return "", lexer.Refuse("a name that no server takes")
 	}
 	g.i++
-	return g.r.decode(name), nil
+	return g.r.lex.Mode.Decode(name), nil
 }
 
 // target moves over the name of what the statement is about and leaves out
@@ -109,9 +110,9 @@ func (g *grammar) own(database string) error {
 	if database == g.r.database {
 		return nil
 	}
-	return &refusal{
-		message: "a name in another database (" + database + ")",
-		hint:    "one dump is read for one database: dump each database on its own",
+	return &lexer.Refusal{
+		Message: "a name in another database (" + database + ")",
+		Hint:    "one dump is read for one database: dump each database on its own",
 	}
 }
 
@@ -137,7 +138,7 @@ func (g *grammar) finish() error {
 	if g.end() {
 		return nil
 	}
-	return refuse("more than such a statement has in a dump")
+	return lexer.Refuse("more than such a statement has in a dump")
 }
 
 // judge says what the statement is, or refuses it.
@@ -158,13 +159,13 @@ func (g *grammar) judge() error {
 	case "UNLOCK":
 		st.Kind = KindUnlock
 		if g.word("TABLES", "TABLE") == "" {
-			return refuse("a statement that dumps do not have")
+			return lexer.Refuse("a statement that dumps do not have")
 		}
 		return g.finish()
 	case "START":
 		st.Kind = KindBegin
 		if !g.words("TRANSACTION") {
-			return refuse("a statement that dumps do not have")
+			return lexer.Refuse("a statement that dumps do not have")
 		}
 		g.words("WITH", "CONSISTENT", "SNAPSHOT")
 		return g.finish()
@@ -189,7 +190,7 @@ func (g *grammar) judge() error {
 		return nil
 	case "CHANGE":
 		if g.word("MASTER", "REPLICATION") == "" {
-			return refuse("a statement that dumps do not have")
+			return lexer.Refuse("a statement that dumps do not have")
 		}
 		st.Kind, st.Note = KindSkip, "where the dump stands in the binary log is left out"
 		g.i = len(g.pieces)
@@ -210,12 +211,12 @@ var clientCommands = map[string]bool{
 func (g *grammar) unknown() error {
 	p := g.peek(0)
 	switch {
-	case p.kind == tokenWord && clientCommands[p.upper]:
-		return &refusal{message: "a command of the mysql client", hint: "no dump needs one: take it out if you know what it is for"}
-	case p.kind == tokenWord && (p.upper == "DELETE" || p.upper == "TRUNCATE" || p.upper == "UPDATE"):
-		return &refusal{message: "a statement that changes rows which are there already", hint: "dump with CREATE TABLE and without DELETE or TRUNCATE"}
+	case p.kind == lexer.Word && clientCommands[p.upper]:
+		return &lexer.Refusal{Message: "a command of the mysql client", Hint: "no dump needs one: take it out if you know what it is for"}
+	case p.kind == lexer.Word && (p.upper == "DELETE" || p.upper == "TRUNCATE" || p.upper == "UPDATE"):
+		return &lexer.Refusal{Message: "a statement that changes rows which are there already", Hint: "dump with CREATE TABLE and without DELETE or TRUNCATE"}
 	}
-	return refuse("a statement that dumps do not have")
+	return lexer.Refuse("a statement that dumps do not have")
 }
 
 // use takes the name of the dump's only database.
@@ -228,9 +229,9 @@ func (g *grammar) use(name string) error {
 		r.database, r.databaseFixed = name, true
 	}
 	if name != r.database {
-		return &refusal{
-			message: "the dump switches to another database (" + name + ")",
-			hint:    "one dump is read for one database: dump each database on its own",
+		return &lexer.Refusal{
+			Message: "the dump switches to another database (" + name + ")",
+			Hint:    "one dump is read for one database: dump each database on its own",
 		}
 	}
 	g.st.Kind, g.st.Name = KindUse, name
@@ -239,7 +240,7 @@ func (g *grammar) use(name string) error {
 
 func (g *grammar) lock() error {
 	if g.word("TABLES", "TABLE") == "" {
-		return refuse("a statement that dumps do not have")
+		return lexer.Refuse("a statement that dumps do not have")
 	}
 	g.st.Kind = KindLock
 	for {
@@ -260,7 +261,7 @@ func (g *grammar) lock() error {
 		case g.word("WRITE") != "":
 			g.word("CONCURRENT")
 		default:
-			return refuse("a lock that dumps do not take")
+			return lexer.Refuse("a lock that dumps do not take")
 		}
 		if !g.mark(",") {
 			return g.finish()
@@ -274,15 +275,15 @@ func (g *grammar) setval() error {
 		return g.skipRocksDB()
 	}
 	if g.word("SETVAL") == "" || !g.mark("(") {
-		return refuse("a statement that dumps do not have")
+		return lexer.Refuse("a statement that dumps do not have")
 	}
 	name, err := g.target()
 	if err != nil {
 		return err
 	}
 	for !g.mark(")") {
-		if p := g.peek(0); p.kind != tokenNumber && !g.is(0, ",") && !g.is(0, "-") && p.upper != "TRUE" && p.upper != "FALSE" {
-			return refuse("a value of a sequence that is no number")
+		if p := g.peek(0); p.kind != lexer.Number && !g.is(0, ",") && !g.is(0, "-") && p.upper != "TRUE" && p.upper != "FALSE" {
+			return lexer.Refuse("a value of a sequence that is no number")
 		}
 		g.i++
 	}
@@ -294,7 +295,7 @@ func (g *grammar) setval() error {
 // mysqldump asks for MyRocks' bulk load.
 func (g *grammar) rocksVariable() bool {
 	for _, p := range g.pieces {
-		if p.kind == tokenWord && strings.HasPrefix(p.upper, "ROCKSDB_") {
+		if p.kind == lexer.Word && strings.HasPrefix(p.upper, "ROCKSDB_") {
 			return true
 		}
 	}
@@ -315,7 +316,7 @@ func (g *grammar) rocksDB(verb string) error {
 	case g.r.prepared != "" && (verb == "EXECUTE" && g.word(g.r.prepared) != "" || verb == "DEALLOCATE" && g.words("PREPARE", g.r.prepared)):
 		return g.skipRocksDB()
 	}
-	return refuse("a statement that is put together when it is run")
+	return lexer.Refuse("a statement that is put together when it is run")
 }
 
 func (g *grammar) drop() error {
@@ -349,7 +350,7 @@ func (g *grammar) drop() error {
 		st.Object = ObjectDatabase
 		return g.use(name)
 	default:
-		return refuse("a statement that dumps do not have")
+		return lexer.Refuse("a statement that dumps do not have")
 	}
 	g.words("IF", "EXISTS")
 	names, err := g.targets()
@@ -378,7 +379,7 @@ func (g *grammar) insert() error {
 		st.Columns = []string{}
 		for !g.mark(")") {
 			if len(st.Columns) > 0 && !g.mark(",") {
-				return refuse("a list of columns that is none")
+				return lexer.Refuse("a list of columns that is none")
 			}
 			column, err := g.name()
 			if err != nil {
@@ -388,7 +389,7 @@ func (g *grammar) insert() error {
 		}
 	}
 	if g.word("VALUES", "VALUE") == "" || !g.end() {
-		return &refusal{message: "an INSERT of another kind than rows of values", hint: "dump with plain INSERT … VALUES statements"}
+		return &lexer.Refusal{Message: "an INSERT of another kind than rows of values", Hint: "dump with plain INSERT … VALUES statements"}
 	}
 	var b strings.Builder
 	verb := "INSERT"

@@ -3,6 +3,7 @@ package sqlread
 import (
 	"bytes"
 	"errors"
+	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 	"io"
 	"maps"
 	"strings"
@@ -17,7 +18,8 @@ const (
 
 // Reader reads a dump. It is used by one goroutine.
 type Reader struct {
-	lexer
+	lex           lexer.Lexer
+	opt           Options
 	failed        error // comes again at every call
 	database      string
 	databaseFixed bool // it was said by more than a comment
@@ -46,9 +48,10 @@ func New(r io.Reader, opt Options) *Reader {
 	}
 	// Places in a statement are 32 bits wide.
 	opt.MaxStatement = min(opt.MaxStatement, 1<<30)
-	reader := &Reader{lexer: lexer{scanner: newScanner(r), opt: opt, mariaDB: opt.MariaDB, version: opt.ServerVersion}, variables: map[string]value{}}
+	reader := &Reader{lex: lexer.New(r), opt: opt, variables: map[string]value{}}
+	reader.lex.MariaDB, reader.lex.Version = opt.MariaDB, opt.ServerVersion
 	if opt.ServerVersion == 0 {
-		reader.mariaDB, reader.version = true, newestMariaDB
+		reader.lex.MariaDB, reader.lex.Version = true, newestMariaDB
 	}
 	reader.database, reader.databaseFixed = opt.Database, opt.Database != ""
 	return reader
@@ -62,7 +65,7 @@ const newestMariaDB = 999998
 func (r *Reader) Database() string { return r.database }
 
 // Offset returns how many bytes of the dump have been read as statements, for progress.
-func (r *Reader) Offset() int64 { return r.base + int64(r.pos) }
+func (r *Reader) Offset() int64 { return r.lex.Base + int64(r.lex.Pos) }
 
 // Next returns the next statement, and io.EOF after the last one when the text
 // ends there. Rows of the statement before that were not fetched are checked
@@ -81,7 +84,7 @@ func (r *Reader) Next() (*Statement, error) {
 			return nil, err
 		}
 	}
-	r.shrink()
+	r.lex.Shrink()
 	for {
 		st, err := r.statement()
 		if err != nil {
@@ -106,13 +109,13 @@ func (r *Reader) NextRow() ([]byte, error) {
 	if err := r.passRow(false); err != nil {
 		return nil, err
 	}
-	return r.buf[r.keep:r.pos], nil
+	return r.lex.Buf[r.lex.Keep:r.lex.Pos], nil
 }
 
 // fail keeps an error that comes again.
 func (r *Reader) fail(err error) error {
 	var e *core.Error
-	if !errors.As(err, &e) || e.Code != core.CodeUnsupported || errors.Is(r.done, errTooLong) {
+	if !errors.As(err, &e) || e.Code != core.CodeUnsupported || errors.Is(r.lex.Done, lexer.ErrTooLong) {
 		r.failed = err
 	}
 	return err
@@ -120,10 +123,10 @@ func (r *Reader) fail(err error) error {
 
 // bound begins something that has a longest length. hint says what to do where it is longer.
 func (r *Reader) bound(limit int64, what, hint string) {
-	r.limit, r.limitFrom, r.limitOf, r.limitHint = limit, r.base+int64(r.pos), what, hint
+	r.lex.Limit, r.lex.LimitFrom, r.lex.LimitOf, r.lex.LimitHint = limit, r.lex.Base+int64(r.lex.Pos), what, hint
 }
 
-func (r *Reader) unbound() { r.limit = 0 }
+func (r *Reader) unbound() { r.lex.Limit = 0 }
 
 // statement reads one statement; nil for an empty one.
 func (r *Reader) statement() (*Statement, error) {
@@ -131,57 +134,57 @@ func (r *Reader) statement() (*Statement, error) {
 	if err := r.between(); err != nil {
 		return nil, err
 	}
-	r.keep = r.pos
+	r.lex.Keep = r.lex.Pos
 	r.tokens = r.tokens[:0]
 	r.pieces = r.pieces[:0]
-	r.versioned = false
-	line, offset := r.lineAt(r.pos), r.base+int64(r.pos)
+	r.lex.Versioned = false
+	line, offset := r.lex.LineAt(r.lex.Pos), r.lex.Base+int64(r.lex.Pos)
 	r.bound(r.opt.MaxStatement, "a statement", "no dump has such a statement")
 	defer r.unbound()
 	block, depth := blocks{}, 0
 	for {
 		r.spaces()
-		from := int32(r.pos - r.keep)
-		kind, err := r.next()
+		from := int32(r.lex.Pos - r.lex.Keep)
+		kind, err := r.lex.Next()
 		if err != nil {
 			return nil, r.refused(err, line)
 		}
-		to := int32(r.pos - r.keep)
+		to := int32(r.lex.Pos - r.lex.Keep)
 		if int64(to) > r.opt.MaxStatement {
-			r.done = errTooLong
-			return nil, located(r.tooLong(), line, r.begin())
+			r.lex.Done = lexer.ErrTooLong
+			return nil, located(r.lex.TooLong(), line, r.begin())
 		}
 		switch kind {
-		case tokenEnd:
-			if len(r.pieces) == 0 && !r.versioned {
+		case lexer.EOF:
+			if len(r.pieces) == 0 && !r.lex.Versioned {
 				return nil, io.EOF
 			}
 			inside := "a statement"
-			if r.versioned {
+			if r.lex.Versioned {
 				inside = "a versioned comment"
 			}
-			r.done = io.EOF
-			return nil, located(r.cut(inside), line, "")
-		case tokenDelimiter:
-			if r.mode.delimiter != ";" || !block.open() {
+			r.lex.Done = io.EOF
+			return nil, located(r.lex.Cut(inside), line, "")
+		case lexer.Delimiter:
+			if r.lex.Mode.Delimiter != ";" || !block.open() {
 				return r.ended(line, offset)
 			}
-			kind = tokenMark
-		case tokenComment, tokenFrame:
+			kind = lexer.Mark
+		case lexer.Comment, lexer.Frame:
 			r.tokens = append(r.tokens, token{from, to, kind})
 			if len(r.tokens) > maxPieces {
-				return nil, located(damaged("a statement of more pieces than any has"), line, r.begin())
+				return nil, located(lexer.Damaged("a statement of more pieces than any has"), line, r.begin())
 			}
 			continue
 		}
 		if len(r.pieces) >= maxPieces {
-			return nil, located(damaged("a statement of more pieces than any has"), line, r.begin())
+			return nil, located(lexer.Damaged("a statement of more pieces than any has"), line, r.begin())
 		}
 		p := piece{kind: kind, from: from, to: to}
-		if kind == tokenWord || kind == tokenMark {
-			p.text = string(r.buf[r.keep+int(from) : r.keep+int(to)])
+		if kind == lexer.Word || kind == lexer.Mark {
+			p.text = string(r.lex.Buf[r.lex.Keep+int(from) : r.lex.Keep+int(to)])
 		}
-		if kind == tokenWord {
+		if kind == lexer.Word {
 			p.upper = strings.ToUpper(p.text)
 		}
 		r.pieces = append(r.pieces, p)
@@ -209,15 +212,15 @@ func (r *Reader) begin() string {
 	var b strings.Builder
 	for i := range r.pieces {
 		p := &r.pieces[i]
-		if p.kind != tokenWord && p.kind != tokenName && p.text != "." && p.text != "@" && p.text != "=" || b.Len() > 60 || i > 8 {
+		if p.kind != lexer.Word && p.kind != lexer.Name && p.text != "." && p.text != "@" && p.text != "=" || b.Len() > 60 || i > 8 {
 			break
 		}
 		if i > 0 && r.pieces[i-1].to != p.from {
 			b.WriteByte(' ')
 		}
 		text := p.text
-		if text == "" && r.keep+int(p.to) <= r.end {
-			text = string(r.buf[r.keep+int(p.from) : r.keep+int(p.to)])
+		if text == "" && r.lex.Keep+int(p.to) <= r.lex.End {
+			text = string(r.lex.Buf[r.lex.Keep+int(p.from) : r.lex.Keep+int(p.to)])
 		}
 		for _, c := range strings.ToValidUTF8(text[:min(len(text), 70)], "?") {
 			if c < ' ' || c == 0x7f {
@@ -232,7 +235,7 @@ func (r *Reader) begin() string {
 // refused ends a statement in the middle of which something is not taken.
 func (r *Reader) refused(err error, line int64) error {
 	err = located(err, line, r.begin())
-	if core.CodeOf(err) == core.CodeUnsupported && !errors.Is(r.done, errTooLong) {
+	if core.CodeOf(err) == core.CodeUnsupported && !errors.Is(r.lex.Done, lexer.ErrTooLong) {
 		r.skip()
 	}
 	return err
@@ -241,23 +244,23 @@ func (r *Reader) refused(err error, line int64) error {
 // skip passes what is left of a statement that is refused. What is wrong in it is found by the next call.
 func (r *Reader) skip() {
 	r.unbound()
-	r.discard = true
-	defer func() { r.discard = false }()
+	r.lex.Discard = true
+	defer func() { r.lex.Discard = false }()
 	for {
 		r.spaces()
 		before := r.Offset()
-		kind, err := r.next()
-		var refused *refusal
+		kind, err := r.lex.Next()
+		var refused *lexer.Refusal
 		switch {
 		case err != nil && errors.As(err, &refused):
-			if r.Offset() == before && r.pos < r.end {
-				r.pos++
+			if r.Offset() == before && r.lex.Pos < r.lex.End {
+				r.lex.Pos++
 			}
 		case err != nil:
 			r.failed = err
 			return
-		case kind == tokenEnd, kind == tokenDelimiter:
-			r.versioned = false
+		case kind == lexer.EOF, kind == lexer.Delimiter:
+			r.lex.Versioned = false
 			return
 		}
 	}
@@ -271,17 +274,17 @@ func (r *Reader) ended(line, offset int64) (*Statement, error) {
 	raw := r.fill()
 	st := &Statement{Line: line, Offset: offset}
 	g := &grammar{r: r, pieces: r.pieces, st: st}
-	mode, sqlMode, database, fixed, variables := r.mode, r.sqlMode, r.database, r.databaseFixed, r.variables
+	mode, sqlMode, database, fixed, variables := r.lex.Mode, r.sqlMode, r.database, r.databaseFixed, r.variables
 	if r.pieces[0].upper == "SET" {
 		r.variables = maps.Clone(variables)
 	}
 	if err := g.judge(); err != nil {
 		// The server will not run it: it changes nothing of how the rest is read.
-		r.mode, r.sqlMode, r.database, r.databaseFixed, r.variables = mode, sqlMode, database, fixed, variables
+		r.lex.Mode, r.sqlMode, r.database, r.databaseFixed, r.variables = mode, sqlMode, database, fixed, variables
 		return nil, located(err, line, r.begin())
 	}
 	if st.Kind == KindSkip {
-		r.mode, r.sqlMode, r.variables = mode, sqlMode, variables
+		r.lex.Mode, r.sqlMode, r.variables = mode, sqlMode, variables
 	}
 	r.render(g, raw)
 	return st, nil
@@ -289,7 +292,7 @@ func (r *Reader) ended(line, offset int64) (*Statement, error) {
 
 // fill gives pieces their texts and returns the statement's raw text.
 func (r *Reader) fill() string {
-	raw := string(r.buf[r.keep:r.pos])
+	raw := string(r.lex.Buf[r.lex.Keep:r.lex.Pos])
 	for i := range r.pieces {
 		if p := &r.pieces[i]; p.text == "" {
 			p.text = raw[p.from:p.to]
@@ -304,7 +307,7 @@ func (r *Reader) render(g *grammar, raw string) {
 	done, frames := int32(0), r.tokens
 	framesUpTo := func(to int32) {
 		for ; len(frames) > 0 && frames[0].from < to; frames = frames[1:] {
-			if f := frames[0]; f.kind == tokenFrame {
+			if f := frames[0]; f.kind == lexer.Frame {
 				b.WriteString(raw[done:f.from])
 				b.WriteByte(' ')
 				done = f.to
@@ -353,40 +356,40 @@ func (r *Reader) insert(line, offset int64) (*Statement, error) {
 func (r *Reader) between() error {
 	for {
 		r.spaces()
-		r.keep = r.pos
-		if r.pos == r.end && !r.more() {
+		r.lex.Keep = r.lex.Pos
+		if r.lex.Pos == r.lex.End && !r.lex.More() {
 			return nil
 		}
-		switch c := r.buf[r.pos]; {
-		case r.base+int64(r.pos) == 0 && c == 0xEF && r.has("\xEF\xBB\xBF"):
-			r.pos += 3
-		case c == '#' || c == '-' && r.dash() || c == '/' && r.at(1) == '*' && r.at(2) != '!' && !(r.at(2) == 'M' && r.at(3) == '!'):
-			line := r.lineAt(r.pos)
-			r.bound(maxComment, "a comment", "no dump has such a comment")
-			if _, err := r.next(); err != nil {
+		switch c := r.lex.Buf[r.lex.Pos]; {
+		case r.lex.Base+int64(r.lex.Pos) == 0 && c == 0xEF && r.lex.Has("\xEF\xBB\xBF"):
+			r.lex.Pos += 3
+		case c == '#' || c == '-' && r.lex.Dash() || c == '/' && r.lex.At(1) == '*' && r.lex.At(2) != '!' && !(r.lex.At(2) == 'M' && r.lex.At(3) == '!'):
+			line := r.lex.LineAt(r.lex.Pos)
+			r.bound(lexer.MaxComment, "a comment", "no dump has such a comment")
+			if _, err := r.lex.Next(); err != nil {
 				return located(err, line, "")
 			}
 			r.unbound()
-			r.hear(line, r.buf[r.keep:r.pos])
-		case c == '/' && r.has(sandbox):
-			r.pos += len(sandbox)
-		case (c == 'd' || c == 'D') && r.need(10) && bytes.EqualFold(r.buf[r.pos:r.pos+9], []byte("delimiter")) && isSpace(r.buf[r.pos+9]):
+			r.hear(line, r.lex.Buf[r.lex.Keep:r.lex.Pos])
+		case c == '/' && r.lex.Has(lexer.Sandbox):
+			r.lex.Pos += len(lexer.Sandbox)
+		case (c == 'd' || c == 'D') && r.lex.Need(10) && bytes.EqualFold(r.lex.Buf[r.lex.Pos:r.lex.Pos+9], []byte("delimiter")) && lexer.IsSpace(r.lex.Buf[r.lex.Pos+9]):
 			if err := r.setDelimiter(); err != nil {
 				return err
 			}
-		case c == 'm' && (r.has("mysqldump: ") || r.has("mariadb-dump: ") || r.has("mysqlpump: ")), c == '<':
-			line := r.lineAt(r.pos)
-			r.bound(maxComment, "a message", "no dump has such a message")
-			if err := r.toLineEnd(); err != nil {
+		case c == 'm' && (r.lex.Has("mysqldump: ") || r.lex.Has("mariadb-dump: ") || r.lex.Has("mysqlpump: ")), c == '<':
+			line := r.lex.LineAt(r.lex.Pos)
+			r.bound(lexer.MaxComment, "a message", "no dump has such a message")
+			if err := r.lex.ToLineEnd(); err != nil {
 				return located(err, line, "")
 			}
-			text := r.buf[r.keep:r.pos]
+			text := r.lex.Buf[r.lex.Keep:r.lex.Pos]
 			if c == '<' || !bytes.Contains(text, []byte("[Warning]")) {
 				what := "a message of the program that wrote the dump stands in it: "
 				if c == '<' {
 					what = "text of a web page stands where a statement is to be: "
 				}
-				return located(&refusal{message: what + clean(text, 200), damage: true, hint: "the dump was not finished: take another one, and keep messages out of it"}, line, "")
+				return located(&lexer.Refusal{Message: what + clean(text, 200), Damage: true, Hint: "the dump was not finished: take another one, and keep messages out of it"}, line, "")
 			}
 			r.unbound()
 			r.hear(line, text)
@@ -400,7 +403,7 @@ func (r *Reader) between() error {
 func (r *Reader) hear(line int64, text []byte) {
 	r.head.hear(text)
 	if r.opt.ServerVersion == 0 && r.head.number != 0 {
-		r.mariaDB, r.version = r.head.vendor == vendorMariaDB, r.head.number
+		r.lex.MariaDB, r.lex.Version = r.head.vendor == vendorMariaDB, r.head.number
 	}
 	if !r.databaseFixed && r.database == "" {
 		r.database = r.head.database
@@ -413,32 +416,34 @@ func (r *Reader) hear(line int64, text []byte) {
 // setDelimiter obeys DELIMITER, a command of the client. Letters, digits and
 // quotes would be found within statements.
 func (r *Reader) setDelimiter() error {
-	line := r.lineAt(r.pos)
-	r.bound(maxComment, "a line", "no dump has such a line")
+	line := r.lex.LineAt(r.lex.Pos)
+	r.bound(lexer.MaxComment, "a line", "no dump has such a line")
 	defer r.unbound()
-	if err := r.toLineEnd(); err != nil {
+	if err := r.lex.ToLineEnd(); err != nil {
 		return located(err, line, "")
 	}
-	d := strings.TrimSpace(string(r.buf[r.keep+9 : r.pos]))
+	d := strings.TrimSpace(string(r.lex.Buf[r.lex.Keep+9 : r.lex.Pos]))
 	if d == "" || len(d) > 15 || strings.ContainsAny(d, "\\'\"`#-*()@,.= \t\x00") || strings.HasPrefix(d, "/*") ||
-		strings.ContainsFunc(d, func(c rune) bool { return c < 0x80 && c != '$' && c != '_' && wordByte[c] || c >= 0x80 || c < ' ' }) || d[0] == '_' {
-		return located(damaged("a DELIMITER that dumps do not use"), line, "")
+		strings.ContainsFunc(d, func(c rune) bool {
+			return c < 0x80 && c != '$' && c != '_' && lexer.WordByte[c] || c >= 0x80 || c < ' '
+		}) || d[0] == '_' {
+		return located(lexer.Damaged("a DELIMITER that dumps do not use"), line, "")
 	}
-	r.mode.delimiter = d
+	r.lex.Mode.Delimiter = d
 	return nil
 }
 
 func (r *Reader) spaces() {
 	for {
-		w := r.buf[r.pos:r.end]
+		w := r.lex.Buf[r.lex.Pos:r.lex.End]
 		for i, c := range w {
-			if !isSpace(c) {
-				r.pos += i
+			if !lexer.IsSpace(c) {
+				r.lex.Pos += i
 				return
 			}
 		}
-		r.pos = r.end
-		if !r.more() {
+		r.lex.Pos = r.lex.End
+		if !r.lex.More() {
 			return
 		}
 	}
@@ -475,7 +480,7 @@ func (b *blocks) take(pieces []piece) {
 	}
 	wasEnd := b.pendingEnd
 	b.pendingEnd = false
-	if p.kind == tokenWord && len(pieces) > 1 {
+	if p.kind == lexer.Word && len(pieces) > 1 {
 		if before := &pieces[len(pieces)-2]; before.text != "." && before.text != "@" {
 			switch p.upper {
 			case "BEGIN":

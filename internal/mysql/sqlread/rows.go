@@ -2,6 +2,7 @@ package sqlread
 
 import (
 	"errors"
+	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 	"io"
 	"strings"
 )
@@ -23,9 +24,9 @@ var rowByte = func() (t [256]uint8) {
 		switch {
 		case c >= '0' && c <= '9':
 			t[c] = rowDigit
-		case wordByte[c]:
+		case lexer.WordByte[c]:
 			t[c] = rowWord
-		case isSpace(byte(c)):
+		case lexer.IsSpace(byte(c)):
 			t[c] = rowSpace
 		}
 	}
@@ -75,42 +76,42 @@ var rowWords = func() map[string]uint8 {
 // passRow moves behind the next row; keep is where it begins, unless it is
 // discarded. io.EOF: the statement has ended.
 func (r *Reader) passRow(discard bool) error {
-	r.discard = true
-	defer func() { r.discard = false }()
+	r.lex.Discard = true
+	defer func() { r.lex.Discard = false }()
 	err := r.gap()
 	if err == nil && !r.firstRow {
 		switch {
-		case r.at(0) == ',':
-			r.pos++
+		case r.lex.At(0) == ',':
+			r.lex.Pos++
 			err = r.gap()
-		case !r.versioned && r.has(r.mode.delimiter):
-			r.pos += len(r.mode.delimiter)
+		case !r.lex.Versioned && r.lex.Has(r.lex.Mode.Delimiter):
+			r.lex.Pos += len(r.lex.Mode.Delimiter)
 			r.inRows = false
 			return io.EOF
-		case r.pos == r.end && r.done != nil:
-			err = r.cut("an INSERT")
+		case r.lex.Pos == r.lex.End && r.lex.Done != nil:
+			err = r.lex.Cut("an INSERT")
 		default:
-			err = &refusal{message: "an INSERT with more than rows of values", hint: "dump with plain INSERT … VALUES statements"}
+			err = &lexer.Refusal{Message: "an INSERT with more than rows of values", Hint: "dump with plain INSERT … VALUES statements"}
 		}
 	}
-	if err == nil && r.at(0) != '(' {
-		err = refuse("an INSERT without a row of values")
-		if r.pos == r.end {
-			err = r.cut("an INSERT")
+	if err == nil && r.lex.At(0) != '(' {
+		err = lexer.Refuse("an INSERT without a row of values")
+		if r.lex.Pos == r.lex.End {
+			err = r.lex.Cut("an INSERT")
 		}
 	}
 	line := r.begun
 	if err == nil {
 		r.firstRow = false
-		r.keep = r.pos
-		line = r.lineAt(r.pos)
-		r.discard = discard
+		r.lex.Keep = r.lex.Pos
+		line = r.lex.LineAt(r.lex.Pos)
+		r.lex.Discard = discard
 		r.bound(r.opt.MaxRow, "a row", "raise the limit of rows")
-		from := r.limitFrom
+		from := r.lex.LimitFrom
 		err = r.row()
 		if err == nil && r.Offset()-from > r.opt.MaxRow {
-			r.done = errTooLong
-			err = r.tooLong()
+			r.lex.Done = lexer.ErrTooLong
+			err = r.lex.TooLong()
 		}
 		r.unbound()
 	}
@@ -119,7 +120,7 @@ func (r *Reader) passRow(discard bool) error {
 	}
 	r.inRows = false
 	err = located(err, line, "")
-	var refused *refusal
+	var refused *lexer.Refusal
 	if errors.As(err, &refused) {
 		return r.fail(err)
 	}
@@ -134,14 +135,14 @@ func (r *Reader) passRow(discard bool) error {
 func (r *Reader) gap() error {
 	for {
 		r.spaces()
-		if r.pos == r.end {
+		if r.lex.Pos == r.lex.End {
 			return nil
 		}
-		switch c := r.buf[r.pos]; {
-		case c == '*' && r.versioned && r.at(1) == '/':
-			r.pos += 2
-			r.versioned = false
-		case c == '#' || c == '-' && r.dash() || c == '/' && r.at(1) == '*':
+		switch c := r.lex.Buf[r.lex.Pos]; {
+		case c == '*' && r.lex.Versioned && r.lex.At(1) == '/':
+			r.lex.Pos += 2
+			r.lex.Versioned = false
+		case c == '#' || c == '-' && r.lex.Dash() || c == '/' && r.lex.At(1) == '*':
 			if err := r.rowComment(); err != nil {
 				return err
 			}
@@ -152,44 +153,44 @@ func (r *Reader) gap() error {
 }
 
 func (r *Reader) rowComment() error {
-	if r.buf[r.pos] != '/' {
-		return r.toLineEnd()
+	if r.lex.Buf[r.lex.Pos] != '/' {
+		return r.lex.ToLineEnd()
 	}
-	if r.at(2) == '!' || r.at(2) == 'M' && r.at(3) == '!' {
-		return refuse("a versioned comment among the values of an INSERT")
+	if r.lex.At(2) == '!' || r.lex.At(2) == 'M' && r.lex.At(3) == '!' {
+		return lexer.Refuse("a versioned comment among the values of an INSERT")
 	}
-	r.pos += 2
-	return r.toCommentEnd(false)
+	r.lex.Pos += 2
+	return r.lex.ToCommentEnd(false)
 }
 
 // row moves behind a row and refuses what is no value.
 func (r *Reader) row() error {
 	depth, last := 0, uint8(lastOpen)
 	for {
-		buf, p := r.buf[:r.end], r.pos
+		buf, p := r.lex.Buf[:r.lex.End], r.lex.Pos
 		for p < len(buf) && rowByte[buf[p]] == rowSpace {
 			p++
 		}
-		r.pos = p
+		r.lex.Pos = p
 		if p == len(buf) {
-			if !r.more() {
-				return r.cut("an INSERT")
+			if !r.lex.More() {
+				return r.lex.Cut("an INSERT")
 			}
 			continue
 		}
 		c := buf[p]
 		switch rowByte[c] {
 		case rowQuote:
-			if c == '"' && r.mode.ansiQuotes {
-				return refuse("a name where a value is to be")
+			if c == '"' && r.lex.Mode.ANSIQuotes {
+				return lexer.Refuse("a name where a value is to be")
 			}
-			r.pos++
-			if err := r.quoted(c, "a text"); err != nil {
+			r.lex.Pos++
+			if err := r.lex.Quoted(c, "a text"); err != nil {
 				return err
 			}
 			last = lastValue
 		case rowComma:
-			r.pos++
+			r.lex.Pos++
 			last = lastOpen
 		case rowDigit:
 			if err := r.number(); err != nil {
@@ -203,51 +204,51 @@ func (r *Reader) row() error {
 			}
 		case rowOpen:
 			if last != lastOpen && last != lastFunction {
-				return refuse("a function that dumps do not call")
+				return lexer.Refuse("a function that dumps do not call")
 			}
 			if depth++; depth > maxRowDepth {
-				return refuse("more parentheses within each other than any row has")
+				return lexer.Refuse("more parentheses within each other than any row has")
 			}
-			r.pos++
+			r.lex.Pos++
 			last = lastOpen
 		case rowClose:
-			r.pos++
+			r.lex.Pos++
 			if depth--; depth == 0 {
 				return nil
 			}
 			last = lastValue
 		case rowSign:
-			if c == '-' && r.dash() {
-				if err := r.toLineEnd(); err != nil {
+			if c == '-' && r.lex.Dash() {
+				if err := r.lex.ToLineEnd(); err != nil {
 					return err
 				}
 				continue
 			}
-			r.pos++
+			r.lex.Pos++
 			last = lastOpen
 		case rowDot:
 			if last == lastWord || last == lastFunction || last == lastNamed {
-				return refuse("a name where a value is to be")
+				return lexer.Refuse("a name where a value is to be")
 			}
-			r.pos++
+			r.lex.Pos++
 		case rowSlash:
-			if c == '/' && r.at(1) != '*' {
-				return refuse("a calculation where a value is to be")
+			if c == '/' && r.lex.At(1) != '*' {
+				return lexer.Refuse("a calculation where a value is to be")
 			}
 			if err := r.rowComment(); err != nil {
 				return err
 			}
 		case rowEscape:
-			if r.at(1) != 'N' {
-				return &refusal{message: "a command of the mysql client among the values of an INSERT"}
+			if r.lex.At(1) != 'N' {
+				return &lexer.Refusal{Message: "a command of the mysql client among the values of an INSERT"}
 			}
-			r.pos += 2
+			r.lex.Pos += 2
 			last = lastValue
 		default:
 			if c == 0 {
-				return damaged("there are zero bytes where a value is to be")
+				return lexer.Damaged("there are zero bytes where a value is to be")
 			}
-			return refuse("something that is no value among the values of an INSERT (" + printable(c) + ")")
+			return lexer.Refuse("something that is no value among the values of an INSERT (" + lexer.Printable(c) + ")")
 		}
 	}
 }
@@ -255,39 +256,39 @@ func (r *Reader) row() error {
 // number passes a number, also a long one in hexadecimal digits.
 func (r *Reader) number() error {
 	for {
-		w := r.buf[r.pos:r.end]
+		w := r.lex.Buf[r.lex.Pos:r.lex.End]
 		for i, c := range w {
-			if !wordByte[c] {
-				r.pos += i
+			if !lexer.WordByte[c] {
+				r.lex.Pos += i
 				if c == '(' {
-					return refuse("a function that dumps do not call")
+					return lexer.Refuse("a function that dumps do not call")
 				}
 				return nil
 			}
 		}
-		r.pos = r.end
-		if !r.more() {
-			return r.cut("an INSERT")
+		r.lex.Pos = r.lex.End
+		if !r.lex.More() {
+			return r.lex.Cut("an INSERT")
 		}
 	}
 }
 
 // rowWord passes a word that may stand in a row.
 func (r *Reader) rowWord(last uint8) (uint8, error) {
-	r.need(maxName + 1)
-	w := r.buf[r.pos:r.end]
+	r.lex.Need(maxName + 1)
+	w := r.lex.Buf[r.lex.Pos:r.lex.End]
 	n := 0
-	for n < len(w) && wordByte[w[n]] {
+	for n < len(w) && lexer.WordByte[w[n]] {
 		if n++; n > maxName {
-			return 0, refuse("a name where a value is to be")
+			return 0, lexer.Refuse("a name where a value is to be")
 		}
 	}
-	if r.pos+n == r.end && n <= maxName {
-		return 0, r.cut("an INSERT")
+	if r.lex.Pos+n == r.lex.End && n <= maxName {
+		return 0, r.lex.Cut("an INSERT")
 	}
 	word, next := w[:n], w[n]
 	if n == 4 && word[0] == 'N' && string(word) == "NULL" {
-		r.pos += n
+		r.lex.Pos += n
 		return lastValue, nil
 	}
 	var what uint8
@@ -302,10 +303,10 @@ func (r *Reader) rowWord(last uint8) (uint8, error) {
 	default:
 		known, ok := rowWords[upper]
 		if !ok {
-			return 0, refuse("something that is no value among the values of an INSERT (" + printableWord(string(word)) + ")")
+			return 0, lexer.Refuse("something that is no value among the values of an INSERT (" + printableWord(string(word)) + ")")
 		}
 		what = known
 	}
-	r.pos += n
+	r.lex.Pos += n
 	return what, nil
 }

@@ -1,7 +1,7 @@
 package sqlread
 
 import (
-	"regexp"
+	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 	"strings"
 )
 
@@ -24,10 +24,6 @@ var settable = map[string]bool{
 	"TX_ISOLATION": false, "TRANSACTION_ISOLATION": false, "DEFAULT_WEEK_FORMAT": false, "DIV_PRECISION_INCREMENT": false, "OLD_MODE": false,
 }
 
-// noClientCharsets cannot be told apart from SQL byte by byte, so that no
-// server takes them from a client.
-var noClientCharsets = map[string]bool{"ucs2": true, "utf16": true, "utf16le": true, "utf32": true}
-
 // set judges SET. It notes what the session's settings become.
 func (g *grammar) set() error {
 	g.st.Kind = KindSet
@@ -43,7 +39,7 @@ func (g *grammar) set() error {
 		if err := g.finish(); err != nil {
 			return err
 		}
-		return g.r.setCharset(charset)
+		return g.r.lex.Mode.SetCharset(charset)
 	case g.words("CHARACTER", "SET"), g.words("CHARSET"):
 		charset, err := g.charsetName()
 		if err != nil {
@@ -52,7 +48,7 @@ func (g *grammar) set() error {
 		if err := g.finish(); err != nil {
 			return err
 		}
-		return g.r.setCharset(charset)
+		return g.r.lex.Mode.SetCharset(charset)
 	case g.peek(0).upper == "TRANSACTION", g.peek(1).upper == "TRANSACTION":
 		g.st.Kind, g.st.Note = KindSkip, "the isolation of transactions is left out"
 		g.i = len(g.pieces)
@@ -62,7 +58,7 @@ func (g *grammar) set() error {
 	}
 	for _, p := range g.pieces {
 		switch {
-		case p.kind != tokenWord:
+		case p.kind != lexer.Word:
 		case p.upper == "GTID_PURGED", p.upper == "GTID_SLAVE_POS":
 			g.st.Kind, g.st.Note = KindSkip, "where the dump stands in the binary log is left out"
 			g.i = len(g.pieces)
@@ -87,14 +83,14 @@ func (g *grammar) charsetName() (string, error) {
 	p := g.peek(0)
 	g.i++
 	switch p.kind {
-	case tokenString, tokenName:
+	case lexer.String, lexer.Name:
 		return strings.ToLower(unquote(p.text, false)), nil
-	case tokenWord:
+	case lexer.Word:
 		if p.upper != "DEFAULT" {
 			return strings.ToLower(p.text), nil
 		}
 	}
-	return "", refuse("a character set that is not named")
+	return "", lexer.Refuse("a character set that is not named")
 }
 
 // assignment takes one variable = value.
@@ -105,12 +101,12 @@ func (g *grammar) assignment() error {
 	}
 	if !user {
 		if _, ok := settable[name]; !ok {
-			return &refusal{message: "a server variable that dumps do not set (" + strings.ToLower(printableWord(name)) + ")"}
+			return &lexer.Refusal{Message: "a server variable that dumps do not set (" + strings.ToLower(printableWord(name)) + ")"}
 		}
 	}
 	if !g.mark("=") {
 		if !g.mark(":") || !g.mark("=") {
-			return refuse("a variable without a value")
+			return lexer.Refuse("a variable without a value")
 		}
 	}
 	v, err := g.value()
@@ -120,13 +116,13 @@ func (g *grammar) assignment() error {
 	switch {
 	case user:
 		if len(g.r.variables) > 1000 {
-			return refuse("more user variables than dumps have")
+			return lexer.Refuse("more user variables than dumps have")
 		}
 		g.r.variables[name] = v
 	case !v.known && settable[name]:
-		return refuse("a value that is not known here for " + strings.ToLower(name))
+		return lexer.Refuse("a value that is not known here for " + strings.ToLower(name))
 	case name == "CHARACTER_SET_CLIENT":
-		return g.r.setCharset(strings.ToLower(v.text))
+		return g.r.lex.Mode.SetCharset(strings.ToLower(v.text))
 	case name == "SQL_MODE":
 		return g.r.setMode(v.text)
 	}
@@ -140,29 +136,29 @@ func (g *grammar) variable() (user bool, name string, err error) {
 			p := g.peek(0)
 			g.i++
 			switch p.kind {
-			case tokenWord, tokenNumber:
+			case lexer.Word, lexer.Number:
 				return true, p.upper, nil
-			case tokenName, tokenString:
+			case lexer.Name, lexer.String:
 				return true, strings.ToUpper(unquote(p.text, true)), nil
 			}
-			return false, "", refuse("a variable without a name")
+			return false, "", lexer.Refuse("a variable without a name")
 		}
 		if scope := g.word("SESSION", "LOCAL"); scope != "" && !g.mark(".") {
-			return false, "", refuse("a variable without a name")
+			return false, "", lexer.Refuse("a variable without a name")
 		}
-	} else if g.peek(1).kind == tokenWord {
+	} else if g.peek(1).kind == lexer.Word {
 		g.word("SESSION", "LOCAL")
 	}
 	p := g.peek(0)
-	if p.kind == tokenName {
+	if p.kind == lexer.Name {
 		g.i++
 		return false, strings.ToUpper(unquote(p.text, false)), nil
 	}
-	if p.kind != tokenWord {
-		return false, "", refuse("a variable without a name")
+	if p.kind != lexer.Word {
+		return false, "", lexer.Refuse("a variable without a name")
 	}
 	if p.upper == "GLOBAL" || p.upper == "PERSIST" || p.upper == "PERSIST_ONLY" {
-		return false, "", &refusal{message: "a setting of the whole server", hint: "take it out of the dump: settings of the server are not loaded"}
+		return false, "", &lexer.Refusal{Message: "a setting of the whole server", Hint: "take it out of the dump: settings of the server are not loaded"}
 	}
 	g.i++
 	return false, p.upper, nil
@@ -185,20 +181,20 @@ func (g *grammar) value() (value, error) {
 			return v, nil
 		}
 		if _, ok := settable[name]; !ok && name != "INNODB_STATS_AUTO_RECALC" {
-			return value{}, refuse("a server variable that dumps do not read")
+			return value{}, lexer.Refuse("a server variable that dumps do not read")
 		}
 		switch name {
 		case "CHARACTER_SET_CLIENT":
-			return value{known: true, text: g.r.mode.charset}, nil
+			return value{known: true, text: g.r.lex.Mode.Charset}, nil
 		case "SQL_MODE":
 			return value{known: true, text: g.r.sqlMode}, nil
 		}
 		return value{}, nil
-	case p.kind == tokenString:
+	case p.kind == lexer.String:
 		g.i++
 		// What an escape stands for is not worked out here.
 		return value{known: !strings.Contains(p.text, `\`), text: unquote(p.text, false)}, nil
-	case p.kind == tokenNumber || g.is(0, "-") && g.peek(1).kind == tokenNumber:
+	case p.kind == lexer.Number || g.is(0, "-") && g.peek(1).kind == lexer.Number:
 		g.mark("-")
 		v := value{known: true, text: g.peek(0).text}
 		g.i++
@@ -206,21 +202,21 @@ func (g *grammar) value() (value, error) {
 			g.i++
 		}
 		return v, nil
-	case p.kind == tokenWord && (p.upper == "IFNULL" || p.upper == "CONCAT") && g.is(1, "("):
+	case p.kind == lexer.Word && (p.upper == "IFNULL" || p.upper == "CONCAT") && g.is(1, "("):
 		g.i += 2
 		a, err := g.value()
 		if err != nil {
 			return value{}, err
 		}
 		if !g.mark(",") {
-			return value{}, refuse("a value that dumps do not have")
+			return value{}, lexer.Refuse("a value that dumps do not have")
 		}
 		b, err := g.value()
 		if err != nil {
 			return value{}, err
 		}
 		if !g.mark(")") {
-			return value{}, refuse("a value that dumps do not have")
+			return value{}, lexer.Refuse("a value that dumps do not have")
 		}
 		switch {
 		case p.upper == "IFNULL" && a.known && !a.null:
@@ -231,20 +227,20 @@ func (g *grammar) value() (value, error) {
 			return value{known: true, text: a.text + b.text}, nil
 		}
 		return value{}, nil
-	case p.kind == tokenWord:
-		if next := g.peek(1); next.kind == tokenMark && next.text != "," && next.text != ";" {
-			return value{}, refuse("a value that dumps do not have")
+	case p.kind == lexer.Word:
+		if next := g.peek(1); next.kind == lexer.Mark && next.text != "," && next.text != ";" {
+			return value{}, lexer.Refuse("a value that dumps do not have")
 		}
 		g.i++
 		if p.upper == "DEFAULT" {
 			return value{}, nil
 		}
 		return value{known: true, null: p.upper == "NULL", text: p.text}, nil
-	case p.kind == tokenName:
+	case p.kind == lexer.Name:
 		g.i++
 		return value{known: true, text: unquote(p.text, false)}, nil
 	}
-	return value{}, refuse("a value that dumps do not have")
+	return value{}, lexer.Refuse("a value that dumps do not have")
 }
 
 func printableWord(w string) string {
@@ -252,18 +248,6 @@ func printableWord(w string) string {
 		w = w[:maxName]
 	}
 	return strings.ToValidUTF8(w, "?")
-}
-
-// plainCharset keeps numbers out, by which servers know character sets too.
-var plainCharset = regexp.MustCompile(`^[a-z][a-z0-9]*$`)
-
-func (r *Reader) setCharset(charset string) error {
-	if noClientCharsets[charset] || !plainCharset.MatchString(charset) {
-		return &refusal{message: "a character set that no client can have", hint: "dump with --default-character-set=utf8mb4"}
-	}
-	r.mode.charset = charset
-	r.mode.wide = wideLead(charset, 0xE0)
-	return nil
 }
 
 // setMode notes what of a sql_mode changes how text is read.
@@ -279,46 +263,10 @@ func (r *Reader) setMode(mode string) error {
 		case "", "0":
 		default:
 			if m[0] < 'A' || m[0] > 'Z' {
-				return refuse("a sql_mode that is not written out")
+				return lexer.Refuse("a sql_mode that is not written out")
 			}
 		}
 	}
-	r.sqlMode, r.mode.ansiQuotes, r.mode.noBackslash = mode, ansi, plain
+	r.sqlMode, r.lex.Mode.ANSIQuotes, r.lex.Mode.NoBackslash = mode, ansi, plain
 	return nil
-}
-
-// readsNames says whether names come out in UTF-8.
-func (r *Reader) readsNames() bool {
-	return strings.HasPrefix(r.mode.charset, "utf8") || r.mode.charset == "latin1" || r.mode.charset == "binary"
-}
-
-// upperLatin1 are the characters of MySQL's latin1 from 0x80 on, which are
-// those of Windows. https://dev.mysql.com/doc/refman/8.4/en/charset-we-sets.html
-const upperLatin1 = "€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008dŽ\u008f\u0090‘’“”•–—˜™š›œ\u009džŸ"
-
-// decode returns a name in UTF-8 where it stands in latin1, as mysqldump
-// writes views and routines in the character sets in which they were made.
-func (r *Reader) decode(name string) string {
-	if r.mode.charset != "latin1" || ascii(name) {
-		return name
-	}
-	upper := []rune(upperLatin1)
-	var b strings.Builder
-	for _, c := range []byte(name) {
-		if c >= 0x80 && c < 0xA0 {
-			b.WriteRune(upper[c-0x80])
-		} else {
-			b.WriteRune(rune(c))
-		}
-	}
-	return b.String()
-}
-
-func ascii(s string) bool {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
 }
