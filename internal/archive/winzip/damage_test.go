@@ -172,6 +172,29 @@ func TestChangedWhileRead(t *testing.T) {
 	}
 }
 
+// TestLargeEndRecords has them where they are not needed, as libzip writes
+// them when an entry of over 4 GB compresses well.
+func TestLargeEndRecords(t *testing.T) {
+	data := two(t)
+	end := len(data) - lenEnd
+	dir := int64(binary.LittleEndian.Uint32(data[end+16:]))
+	large := endRecords(2, max32, dir) // of a size that needs them
+	large = large[:lenEnd64+lenLocator]
+	binary.LittleEndian.PutUint64(large[40:], uint64(int64(end)-dir))
+	binary.LittleEndian.PutUint64(large[lenEnd64+8:], uint64(end))
+	data = bytes.Join([][]byte{data[:end], large, data[end:]}, nil)
+	if _, err := readZip(t.Context(), data, ""); err != nil {
+		t.Fatal(err)
+	}
+	for at := end * 8; at < len(data)*8; at++ {
+		data[at/8] ^= 1 << (at % 8)
+		if _, err := readZip(t.Context(), data, ""); err == nil {
+			t.Errorf("bit %d of byte %d is not found", at%8, at/8-end)
+		}
+		data[at/8] ^= 1 << (at % 8)
+	}
+}
+
 func TestManyEntries(t *testing.T) {
 	const n = 70_000 // more than fit into 16 bits
 	data := mustWrite(t, func(w *Writer) error {

@@ -163,7 +163,10 @@ func Open(r io.ReaderAt, size int64) (*Zip, error) {
 		return nil, Damaged("it claims to be one of several disks")
 	}
 	behind := size - lenEnd
-	if z.count == max16 || z.dirSize == max32 || z.dir == max32 {
+	// libzip writes the records of a large file when one entry is large, even
+	// where the plain ones would do.
+	spare := behind-z.dir-z.dirSize == lenEnd64+lenLocator
+	if z.count == max16 || z.dirSize == max32 || z.dir == max32 || spare {
 		if err := z.end64(&behind); err != nil {
 			return nil, err
 		}
