@@ -17,7 +17,7 @@ while IFS=: read -r file target; do
 	found=1
 	package="./$(dirname "$file")"
 	printf 'fuzz %s %s for %s\n' "$package" "$target" "$time"
-	go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package"
+	go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 5x "$package"
 done < <(go list -f '{{$d := .Dir}}{{range .TestGoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}' "${packages[@]}" |
 	sed "s|^$PWD/||" | grep . | xargs grep -HoE '^func Fuzz[A-Za-z0-9]*' | sed 's/func //' | sort)
 if [ "$found" -eq 0 ]; then
