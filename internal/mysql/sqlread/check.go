@@ -4,22 +4,24 @@ import (
 	"context"
 	"io"
 	"time"
+
+	"github.com/backstay/backstay/internal/mysql/sqlread/remarks"
 )
 
 // Dialect is the program that wrote a dump.
-type Dialect string
+type Dialect = remarks.Dialect
 
 // The dialects.
 const (
-	DialectUnknown    Dialect = ""
-	DialectMySQLDump  Dialect = "mysqldump"
-	DialectMariaDB    Dialect = "mariadb-dump"
-	DialectMySQLPump  Dialect = "mysqlpump"
-	DialectPHPMyAdmin Dialect = "phpmyadmin"
-	DialectAdminer    Dialect = "adminer"
-	DialectHeidiSQL   Dialect = "heidisql"
-	DialectITFlow     Dialect = "itflow"
-	DialectBackstay   Dialect = "backstay"
+	DialectUnknown    = remarks.DialectUnknown
+	DialectMySQLDump  = remarks.DialectMySQLDump
+	DialectMariaDB    = remarks.DialectMariaDB
+	DialectMySQLPump  = remarks.DialectMySQLPump
+	DialectPHPMyAdmin = remarks.DialectPHPMyAdmin
+	DialectAdminer    = remarks.DialectAdminer
+	DialectHeidiSQL   = remarks.DialectHeidiSQL
+	DialectITFlow     = remarks.DialectITFlow
+	DialectBackstay   = remarks.DialectBackstay
 )
 
 // Whole is the answer to whether a dump is whole.

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 	"io"
 	"slices"
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
+	"github.com/backstay/backstay/internal/mysql/sqlread/remarks"
 )
 
 const maxProblems = 100
@@ -138,22 +139,22 @@ func (c *checker) table(name string, line int64) *tableState {
 // hear takes a comment between statements.
 func (c *checker) hear(line int64, text []byte) {
 	if strings.HasPrefix(string(text[:min(len(text), 20)]), "mysqldump: ") || text[0] == 'm' {
-		c.note("left out: " + clean(text, 200))
+		c.note("left out: " + lexer.Clean(text, 200))
 		return
 	}
-	kind, name := announces(text)
-	if kind != announcesNothing {
+	kind, name := remarks.Announces(text)
+	if kind != remarks.Nothing {
 		c.later(line)
 	}
 	switch kind {
-	case announcesTable:
+	case remarks.Table:
 		c.table(name, line).announced = true
-	case announcesStandIn:
+	case remarks.StandIn:
 		if c.views[name] == 0 {
 			c.views[name] = viewStandIn
 			c.lines[name] = line
 		}
-	case announcesView:
+	case remarks.View:
 		if c.views[name] == 0 {
 			c.lines[name] = line
 			c.views[name] = viewStandIn
@@ -163,7 +164,7 @@ func (c *checker) hear(line int64, text []byte) {
 
 // later notes what comes after the dump's end.
 func (c *checker) later(line int64) {
-	if c.r.head.ended && !c.after {
+	if c.r.head.Ended && !c.after {
 		c.after = true
 		c.problem(line, "there is more after the end of the dump: it was written over, or several dumps are in one file")
 	}
@@ -315,8 +316,8 @@ func (c *checker) restored() {
 // finish says whether the dump is whole.
 func (c *checker) finish() *Report {
 	report, h := c.report, &c.r.head
-	report.Dialect, report.Vendor, report.ServerVersion, report.VersionNumber = h.dialect, h.vendor, h.version, h.number
-	report.Database, report.Time, report.TimeText, report.Bytes = c.r.database, h.time, h.timeText, c.r.Offset()
+	report.Dialect, report.Vendor, report.ServerVersion, report.VersionNumber = h.Dialect, h.Vendor, h.Version, h.Number
+	report.Database, report.Time, report.TimeText, report.Bytes = c.r.database, h.Time, h.TimeText, c.r.Offset()
 	if c.r.failed == nil || c.r.failed == io.EOF {
 		c.missing()
 	}
@@ -356,7 +357,7 @@ func (c *checker) ended() Whole {
 		}
 		return WholeNo
 	}
-	switch h.dialect {
+	switch h.Dialect {
 	case DialectITFlow:
 		return yes(c.itflow == 2)
 	case DialectHeidiSQL, DialectPHPMyAdmin:
@@ -365,23 +366,23 @@ func (c *checker) ended() Whole {
 		}
 		return yes(restored)
 	case DialectAdminer:
-		if !h.ended {
+		if !h.Ended {
 			return WholeUnknown // older ones write no end
 		}
 		return WholeYes
 	case DialectUnknown:
 		switch {
-		case h.ended || restored:
+		case h.Ended || restored:
 			return WholeYes
 		case len(c.saved) > 0:
 			return WholeNo
 		}
 		return WholeUnknown
 	}
-	return yes(h.ended)
+	return yes(h.Ended)
 }
 
-// missing notes what the dump announces and does not have.
+// missing notes what the dump remarks.Announces and does not have.
 func (c *checker) missing() {
 	if !c.first {
 		c.problem(0, "there is no statement in the dump")

@@ -1,9 +1,10 @@
 package sqlread
 
 import (
-	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 	"slices"
 	"strings"
+
+	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 )
 
 // engines are those that keep rows in the database itself.
@@ -85,7 +86,7 @@ func (g *grammar) definer() error {
 			return "", lexer.Refuse("a DEFINER without an account")
 		}
 		if p.kind == lexer.Name || p.kind == lexer.String {
-			return unquote(p.text, p.kind == lexer.String && !g.r.lex.Mode.NoBackslash), nil
+			return lexer.Unquote(p.text, p.kind == lexer.String && !g.r.lex.Mode.NoBackslash), nil
 		}
 		return p.text, nil
 	}
@@ -213,7 +214,7 @@ func (g *grammar) member(depth *int) error {
 func nameOf(p *piece) string {
 	switch p.kind {
 	case lexer.Name:
-		return unquote(p.text, false)
+		return lexer.Unquote(p.text, false)
 	case lexer.Word, lexer.Number:
 		return p.text
 	}
@@ -228,7 +229,7 @@ func (g *grammar) engine(n int) error {
 	p := g.peek(n)
 	name := p.text
 	if p.kind == lexer.Name || p.kind == lexer.String {
-		name = unquote(p.text, false)
+		name = lexer.Unquote(p.text, false)
 	}
 	if !engines[strings.ToUpper(name)] {
 		return &lexer.Refusal{

@@ -1,9 +1,10 @@
 package sqlread
 
 import (
-	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 )
 
 // grammar judges one statement. Its methods move on when they find what they look for.
@@ -74,7 +75,7 @@ func (g *grammar) name() (string, error) {
 	var name string
 	switch p.kind {
 	case lexer.Name:
-		name = unquote(p.text, false)
+		name = lexer.Unquote(p.text, false)
 	case lexer.Word, lexer.Number:
 		name = p.text
 	default:

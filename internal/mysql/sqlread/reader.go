@@ -3,12 +3,13 @@ package sqlread
 import (
 	"bytes"
 	"errors"
-	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 	"io"
 	"maps"
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
+	"github.com/backstay/backstay/internal/mysql/sqlread/remarks"
 )
 
 const (
@@ -26,7 +27,7 @@ type Reader struct {
 	variables     map[string]value
 	sqlMode       string
 	prepared      string // the prepared statement of Percona's mysqldump
-	head          head
+	head          remarks.Head
 
 	tokens []token
 	pieces []piece
@@ -389,7 +390,7 @@ func (r *Reader) between() error {
 				if c == '<' {
 					what = "text of a web page stands where a statement is to be: "
 				}
-				return located(&lexer.Refusal{Message: what + clean(text, 200), Damage: true, Hint: "the dump was not finished: take another one, and keep messages out of it"}, line, "")
+				return located(&lexer.Refusal{Message: what + lexer.Clean(text, 200), Damage: true, Hint: "the dump was not finished: take another one, and keep messages out of it"}, line, "")
 			}
 			r.unbound()
 			r.hear(line, text)
@@ -401,12 +402,12 @@ func (r *Reader) between() error {
 
 // hear passes a comment on.
 func (r *Reader) hear(line int64, text []byte) {
-	r.head.hear(text)
-	if r.opt.ServerVersion == 0 && r.head.number != 0 {
-		r.lex.MariaDB, r.lex.Version = r.head.vendor == vendorMariaDB, r.head.number
+	r.head.Hear(text)
+	if r.opt.ServerVersion == 0 && r.head.Number != 0 {
+		r.lex.MariaDB, r.lex.Version = r.head.Vendor == remarks.VendorMariaDB, r.head.Number
 	}
 	if !r.databaseFixed && r.database == "" {
-		r.database = r.head.database
+		r.database = r.head.Database
 	}
 	if r.comment != nil {
 		r.comment(line, text)

@@ -2,9 +2,10 @@ package sqlread
 
 import (
 	"errors"
-	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 	"io"
 	"strings"
+
+	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 )
 
 // What stood last in a row, as far as it decides what may come next.

@@ -1,8 +1,9 @@
 package sqlread
 
 import (
-	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 	"strings"
+
+	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 )
 
 // value is what is known of a variable.
@@ -84,7 +85,7 @@ func (g *grammar) charsetName() (string, error) {
 	g.i++
 	switch p.kind {
 	case lexer.String, lexer.Name:
-		return strings.ToLower(unquote(p.text, false)), nil
+		return strings.ToLower(lexer.Unquote(p.text, false)), nil
 	case lexer.Word:
 		if p.upper != "DEFAULT" {
 			return strings.ToLower(p.text), nil
@@ -139,7 +140,7 @@ func (g *grammar) variable() (user bool, name string, err error) {
 			case lexer.Word, lexer.Number:
 				return true, p.upper, nil
 			case lexer.Name, lexer.String:
-				return true, strings.ToUpper(unquote(p.text, true)), nil
+				return true, strings.ToUpper(lexer.Unquote(p.text, true)), nil
 			}
 			return false, "", lexer.Refuse("a variable without a name")
 		}
@@ -152,7 +153,7 @@ func (g *grammar) variable() (user bool, name string, err error) {
 	p := g.peek(0)
 	if p.kind == lexer.Name {
 		g.i++
-		return false, strings.ToUpper(unquote(p.text, false)), nil
+		return false, strings.ToUpper(lexer.Unquote(p.text, false)), nil
 	}
 	if p.kind != lexer.Word {
 		return false, "", lexer.Refuse("a variable without a name")
@@ -193,7 +194,7 @@ func (g *grammar) value() (value, error) {
 	case p.kind == lexer.String:
 		g.i++
 		// What an escape stands for is not worked out here.
-		return value{known: !strings.Contains(p.text, `\`), text: unquote(p.text, false)}, nil
+		return value{known: !strings.Contains(p.text, `\`), text: lexer.Unquote(p.text, false)}, nil
 	case p.kind == lexer.Number || g.is(0, "-") && g.peek(1).kind == lexer.Number:
 		g.mark("-")
 		v := value{known: true, text: g.peek(0).text}
@@ -238,7 +239,7 @@ func (g *grammar) value() (value, error) {
 		return value{known: true, null: p.upper == "NULL", text: p.text}, nil
 	case p.kind == lexer.Name:
 		g.i++
-		return value{known: true, text: unquote(p.text, false)}, nil
+		return value{known: true, text: lexer.Unquote(p.text, false)}, nil
 	}
 	return value{}, lexer.Refuse("a value that dumps do not have")
 }

@@ -3,7 +3,6 @@ package sqlread
 import (
 	"errors"
 	"strconv"
-	"strings"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
@@ -28,26 +27,6 @@ type piece struct {
 // maxPieces bounds the memory that a statement of many small tokens takes.
 const maxPieces = 1 << 20
 
-// unquote returns what a quoted name or a plain text stands for.
-func unquote(t string, escapes bool) string {
-	if len(t) < 2 {
-		return t
-	}
-	q := t[:1]
-	in := strings.ReplaceAll(t[1:len(t)-1], q+q, q)
-	if !escapes || !strings.Contains(in, `\`) {
-		return in
-	}
-	var b strings.Builder
-	for i := 0; i < len(in); i++ {
-		if in[i] == '\\' && i+1 < len(in) {
-			i++
-		}
-		b.WriteByte(in[i])
-	}
-	return b.String()
-}
-
 // located turns what is wrong into an error for a person.
 func located(err error, line int64, begin string) error {
 	var r *lexer.Refusal
@@ -70,17 +49,4 @@ func located(err error, line int64, begin string) error {
 		message += ": " + begin
 	}
 	return &core.Error{Code: code, Op: "read SQL dump", Message: message, Hint: hint}
-}
-
-// clean makes text of a dump fit for a message.
-func clean(text []byte, limit int) string {
-	if len(text) > limit {
-		text = text[:limit]
-	}
-	return strings.TrimSpace(strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f || c == '\uFFFD' {
-			return '?'
-		}
-		return c
-	}, strings.ToValidUTF8(string(text), "?")))
 }

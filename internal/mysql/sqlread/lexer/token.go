@@ -27,58 +27,58 @@ const (
 const Sandbox = `/*M!999999\- enable the sandbox mode */`
 
 // Next reads a token; it begins at pos.
-func (l *Lexer) Next() (Kind, error) {
-	if l.Pos == l.End && !l.More() {
-		if errors.Is(l.Done, io.EOF) {
+func (s *Lexer) Next() (Kind, error) {
+	if s.Pos == s.End && !s.More() {
+		if errors.Is(s.Done, io.EOF) {
 			return EOF, nil
 		}
-		return EOF, l.Cut("")
+		return EOF, s.Cut("")
 	}
-	c := l.Buf[l.Pos]
-	if c == l.Mode.Delimiter[0] && !l.Versioned && l.Has(l.Mode.Delimiter) {
-		l.Pos += len(l.Mode.Delimiter)
+	c := s.Buf[s.Pos]
+	if c == s.Mode.Delimiter[0] && !s.Versioned && s.Has(s.Mode.Delimiter) {
+		s.Pos += len(s.Mode.Delimiter)
 		return Delimiter, nil
 	}
 	switch {
 	case c == '\'' || c == '"' || c == '`':
-		l.Pos++
-		if c == '`' || c == '"' && l.Mode.ANSIQuotes {
-			return Name, l.Quoted(c, "a quoted name")
+		s.Pos++
+		if c == '`' || c == '"' && s.Mode.ANSIQuotes {
+			return Name, s.Quoted(c, "a quoted name")
 		}
-		return String, l.Quoted(c, "a text")
-	case c == '#' || c == '-' && l.Dash():
-		return Comment, l.ToLineEnd()
-	case c == '/' && l.At(1) == '*':
-		return l.comment()
-	case c == '*' && l.At(1) == '/':
-		if !l.Versioned {
+		return String, s.Quoted(c, "a text")
+	case c == '#' || c == '-' && s.Dash():
+		return Comment, s.ToLineEnd()
+	case c == '/' && s.At(1) == '*':
+		return s.comment()
+	case c == '*' && s.At(1) == '/':
+		if !s.Versioned {
 			return Mark, Damaged("a comment ends here that has not begun")
 		}
-		l.Versioned = false
-		l.Pos += 2
+		s.Versioned = false
+		s.Pos += 2
 		return Frame, nil
 	case c == '\\':
-		if l.At(1) == 'N' {
-			l.Pos += 2
+		if s.At(1) == 'N' {
+			s.Pos += 2
 			return Word, nil
 		}
-		return Mark, &Refusal{Message: `a command of the mysql client (\` + Printable(l.At(1)) + `)`, Hint: "no dump needs one: take it out if you know what it is for"}
+		return Mark, &Refusal{Message: `a command of the mysql client (\` + Printable(s.At(1)) + `)`, Hint: "no dump needs one: take it out if you know what it is for"}
 	case c == 0:
 		return Mark, Damaged("there are zero bytes where a statement is to be")
 	case WordByte[c]:
-		return l.word(), nil
+		return s.word(), nil
 	}
-	l.Pos++
+	s.Pos++
 	return Mark, nil
 }
 
-func (l *Lexer) word() Kind {
+func (s *Lexer) word() Kind {
 	digits := true
 	for {
-		w := l.Buf[l.Pos:l.End]
+		w := s.Buf[s.Pos:s.End]
 		for i, c := range w {
-			if !WordByte[c] || c == '$' && l.Mode.Delimiter[0] == '$' {
-				l.Pos += i
+			if !WordByte[c] || c == '$' && s.Mode.Delimiter[0] == '$' {
+				s.Pos += i
 				if digits {
 					return Number
 				}
@@ -86,8 +86,8 @@ func (l *Lexer) word() Kind {
 			}
 			digits = digits && c >= '0' && c <= '9'
 		}
-		l.Pos = l.End
-		if !l.More() {
+		s.Pos = s.End
+		if !s.More() {
 			if digits {
 				return Number
 			}
@@ -98,63 +98,63 @@ func (l *Lexer) word() Kind {
 
 // comment reads a comment of the kind /* */, or the begin of a versioned one
 // that the server reads. It follows MY_LEX_LONG_COMMENT of both servers' sql_lex.cc.
-func (l *Lexer) comment() (Kind, error) {
-	if l.Has(Sandbox) {
-		l.Pos += len(Sandbox)
+func (s *Lexer) comment() (Kind, error) {
+	if s.Has(Sandbox) {
+		s.Pos += len(Sandbox)
 		return Frame, nil
 	}
 	mark := 0
 	switch {
-	case l.At(2) == '!':
+	case s.At(2) == '!':
 		mark = 3
-	case l.At(2) == 'M' && l.At(3) == '!':
+	case s.At(2) == 'M' && s.At(3) == '!':
 		mark = 4
 	default:
-		l.Pos += 2
-		return Comment, l.ToCommentEnd(false)
+		s.Pos += 2
+		return Comment, s.ToCommentEnd(false)
 	}
 	digits := 0
-	for digits < 6 && l.At(mark+digits) >= '0' && l.At(mark+digits) <= '9' {
+	for digits < 6 && s.At(mark+digits) >= '0' && s.At(mark+digits) <= '9' {
 		digits++
 	}
 	if digits < 5 {
 		digits = 0
 	}
-	version, _ := strconv.Atoi(string(l.Buf[l.Pos+mark : l.Pos+mark+digits])) // digits or nothing
-	if !l.runs(mark == 4, version) {
-		return l.skipped(mark + digits)
+	version, _ := strconv.Atoi(string(s.Buf[s.Pos+mark : s.Pos+mark+digits])) // digits or nothing
+	if !s.runs(mark == 4, version) {
+		return s.skipped(mark + digits)
 	}
-	if l.Versioned {
+	if s.Versioned {
 		return Frame, &Refusal{Message: "a versioned comment within another one", Hint: "no server reads them alike"}
 	}
-	l.Versioned = true
-	l.Pos += mark + digits
+	s.Versioned = true
+	s.Pos += mark + digits
 	return Frame, nil
 }
 
 // runs says whether the server reads a versioned comment. MariaDB leaves
 // /*!50700 to /*!99999 to MySQL, and MySQL knows no /*M!.
 // https://mariadb.com/kb/en/comment-syntax/
-func (l *Lexer) runs(mariaMark bool, version int) bool {
-	if !l.MariaDB {
-		return !mariaMark && version <= l.Version
+func (s *Lexer) runs(mariaMark bool, version int) bool {
+	if !s.MariaDB {
+		return !mariaMark && version <= s.Version
 	}
-	return version <= l.Version && (mariaMark || version < 50700 || version > 99999)
+	return version <= s.Version && (mariaMark || version < 50700 || version > 99999)
 }
 
 // skipped reads over a versioned comment that the server skips. The client
 // obeys commands even there.
-func (l *Lexer) skipped(frame int) (Kind, error) {
-	l.Pos += frame
-	from := l.Base + int64(l.Pos)
-	if err := l.ToCommentEnd(true); err != nil {
+func (s *Lexer) skipped(frame int) (Kind, error) {
+	s.Pos += frame
+	from := s.Base + int64(s.Pos)
+	if err := s.ToCommentEnd(true); err != nil {
 		return Frame, err
 	}
-	start := int(from - l.Base)
-	if start >= l.Keep {
+	start := int(from - s.Base)
+	if start >= s.Keep {
 		quote := byte(0)
-		for i := start; i < l.Pos; i++ {
-			switch c := l.Buf[i]; {
+		for i := start; i < s.Pos; i++ {
+			switch c := s.Buf[i]; {
 			case quote != 0 && c == '\\':
 				i++
 			case quote != 0 && c == quote:

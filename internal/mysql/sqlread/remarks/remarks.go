@@ -1,4 +1,6 @@
-package sqlread
+// Package remarks reads what the comments of an SQL dump say of it: who wrote
+// it, of which server and database, and what comes next. It is for package sqlread.
+package remarks
 
 import (
 	"bytes"
@@ -6,24 +8,43 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 )
 
+// Dialect is the program that wrote a dump.
+type Dialect string
+
+// The dialects.
 const (
-	vendorMySQL   = "mysql"
-	vendorMariaDB = "mariadb"
+	DialectUnknown    Dialect = ""
+	DialectMySQLDump  Dialect = "mysqldump"
+	DialectMariaDB    Dialect = "mariadb-dump"
+	DialectMySQLPump  Dialect = "mysqlpump"
+	DialectPHPMyAdmin Dialect = "phpmyadmin"
+	DialectAdminer    Dialect = "adminer"
+	DialectHeidiSQL   Dialect = "heidisql"
+	DialectITFlow     Dialect = "itflow"
+	DialectBackstay   Dialect = "backstay"
 )
 
-// head is what the comments of a dump say of it.
-type head struct {
-	dialect  Dialect
-	vendor   string
-	version  string
-	number   int
-	database string
-	time     time.Time
-	timeText string
+// The vendors of servers.
+const (
+	VendorMySQL   = "mysql"
+	VendorMariaDB = "mariadb"
+)
 
-	ended bool // the marker of the end was seen
+// Head is what comments of a dump say of it.
+type Head struct {
+	Dialect  Dialect
+	Vendor   string
+	Version  string
+	Number   int
+	Database string
+	Time     time.Time
+	TimeText string
+
+	Ended bool // the marker of the end was seen
 }
 
 var (
@@ -33,15 +54,15 @@ var (
 	generationTime = regexp.MustCompile(`^Generation Time: (.+)$`)
 )
 
-// hear reads a comment between statements.
-func (h *head) hear(text []byte) {
+// Hear reads a comment between statements.
+func (h *Head) Hear(text []byte) {
 	if len(text) > 1000 || len(text) < 4 || text[0] != '-' && text[0] != '#' {
 		return
 	}
 	line := strings.TrimSpace(strings.TrimLeft(string(text), "-# "))
 	said := func(d Dialect) {
-		if h.dialect == DialectUnknown {
-			h.dialect = d
+		if h.Dialect == DialectUnknown {
+			h.Dialect = d
 		}
 	}
 	after := func(prefix string) (string, bool) {
@@ -60,6 +81,8 @@ func (h *head) hear(text []byte) {
 		said(DialectHeidiSQL)
 	} else if _, ok := after("ITFlow database backup"); ok {
 		said(DialectITFlow)
+	} else if _, ok := after("backstay dump"); ok {
+		said(DialectBackstay)
 	} else if m := adminerHead.FindStringSubmatch(line); m != nil {
 		said(DialectAdminer)
 		h.server(m[2], m[1])
@@ -68,92 +91,94 @@ func (h *head) hear(text []byte) {
 	} else if _, rest, ok := strings.Cut(line, "    Database: "); ok && strings.HasPrefix(line, "Host: ") {
 		h.named(rest)
 	} else if v, ok := after("Database: "); ok {
-		h.named(unquote(v, false))
+		h.named(lexer.Unquote(v, false))
 	} else if v, ok := after("Dumping database structure for "); ok {
 		h.named(v)
 	} else if v, ok := after("Dump completed"); ok {
-		h.ended = true
+		h.Ended = true
 		h.made(strings.TrimPrefix(v, "on "), "2006-01-02 15:04:05")
 	} else if v, ok := after("Dump start time: "); ok {
 		h.made(v, "Mon Jan 2 15:04:05 2006")
 	} else if _, ok := after("Dump end time: "); ok {
-		h.ended = true
-	} else if v, ok := after("Generated "); ok && h.dialect == DialectITFlow {
+		h.Ended = true
+	} else if v, ok := after("Generated "); ok && h.Dialect == DialectITFlow {
 		h.made(v, "2006-01-02 15:04:05")
 	} else if m := generationTime.FindStringSubmatch(line); m != nil {
 		h.made(m[1], "Jan 2, 2006 at 03:04 PM")
-	} else if h.dialect == DialectAdminer && adminerEnd.MatchString(line) {
-		h.ended = true
+	} else if h.Dialect == DialectAdminer && adminerEnd.MatchString(line) {
+		h.Ended = true
 		h.made(strings.TrimSuffix(line, " UTC"), "2006-01-02 15:04:05")
 	}
 }
 
-func (h *head) named(database string) {
-	if h.database == "" && len(database) <= 4*maxName && h.dialect != DialectITFlow {
-		h.database = database
+func (h *Head) named(database string) {
+	if h.Database == "" && len(database) <= 256 && h.Dialect != DialectITFlow {
+		h.Database = database
 	}
 }
 
-func (h *head) server(version, vendor string) {
-	if h.version != "" || version == "" {
+func (h *Head) server(version, vendor string) {
+	if h.Version != "" || version == "" {
 		return
 	}
-	h.version = clean([]byte(version), 100)
+	h.Version = lexer.Clean([]byte(version), 100)
 	if m := versionNumber.FindStringSubmatch(version); m != nil {
 		for _, part := range m[1:] {
 			n, _ := strconv.Atoi(part) // two digits
-			h.number = h.number*100 + n
+			h.Number = h.Number*100 + n
 		}
 	}
-	h.vendor = vendorMySQL
-	if strings.Contains(strings.ToLower(version+vendor), "mariadb") || h.dialect == DialectMariaDB || h.number >= 100000 {
-		h.vendor = vendorMariaDB
+	h.Vendor = VendorMySQL
+	if strings.Contains(strings.ToLower(version+vendor), "mariadb") || h.Dialect == DialectMariaDB || h.Number >= 100000 {
+		h.Vendor = VendorMariaDB
 	}
 }
 
-func (h *head) made(text, layout string) {
+func (h *Head) made(text, layout string) {
 	if text == "" {
 		return
 	}
-	h.timeText = clean([]byte(text), 100)
+	h.TimeText = lexer.Clean([]byte(text), 100)
 	if t, err := time.Parse(layout, strings.Join(strings.Fields(text), " ")); err == nil {
-		h.time = t
+		h.Time = t
 	}
 }
 
 // announced are the words with which a dump says that an object follows.
 var announced = []struct {
 	prefix string
-	kind   announcement
+	kind   Announcement
 }{
-	{"Table structure for table ", announcesTable},
-	{"Dumping structure for table ", announcesTable},
-	{"Temporary table structure for view ", announcesStandIn},
-	{"Temporary view structure for view ", announcesStandIn},
-	{"Stand-in structure for view ", announcesStandIn},
-	{"Final view structure for view ", announcesView},
-	{"Structure for view ", announcesView},
-	{"Dumping structure for view ", announcesView},
-	{"Table structure for ", announcesTable},
-	{"Dumping data for table ", announcesRows},
-	{"Table ", announcesTable},
-	{"View ", announcesView},
+	{"Table structure for table ", Table},
+	{"Dumping structure for table ", Table},
+	{"Temporary table structure for view ", StandIn},
+	{"Temporary view structure for view ", StandIn},
+	{"Stand-in structure for view ", StandIn},
+	{"Final view structure for view ", View},
+	{"Structure for view ", View},
+	{"Dumping structure for view ", View},
+	{"Table structure for ", Table},
+	{"Dumping data for table ", Rows},
+	{"Table ", Table},
+	{"View ", View},
 }
 
-type announcement int
+// Announcement is what a comment says that follows.
+type Announcement int
 
+// The announcements.
 const (
-	announcesNothing announcement = iota
-	announcesTable
-	announcesStandIn
-	announcesView
-	announcesRows
+	Nothing Announcement = iota
+	Table
+	StandIn
+	View
+	Rows
 )
 
-// announces returns what a comment says that follows.
-func announces(text []byte) (announcement, string) {
+// Announces returns what a comment says that follows.
+func Announces(text []byte) (Announcement, string) {
 	if len(text) > 1000 || !bytes.HasPrefix(text, []byte("--")) {
-		return announcesNothing, ""
+		return Nothing, ""
 	}
 	line := strings.TrimSpace(strings.TrimLeft(string(text), "- "))
 	for _, a := range announced {
@@ -163,15 +188,15 @@ func announces(text []byte) (announcement, string) {
 		}
 		if name[0] == '`' || name[0] == '"' || name[0] == '\'' {
 			if end := strings.LastIndexByte(name, name[0]); end > 0 {
-				return a.kind, unquote(name[:end+1], false)
+				return a.kind, lexer.Unquote(name[:end+1], false)
 			}
-			return announcesNothing, ""
+			return Nothing, ""
 		}
 		// HeidiSQL writes database.table, without quotes.
 		if _, table, ok := strings.Cut(name, "."); ok && strings.HasPrefix(a.prefix, "Dumping") {
 			return a.kind, table
 		}
-		return announcesNothing, ""
+		return Nothing, ""
 	}
-	return announcesNothing, ""
+	return Nothing, ""
 }
