@@ -14,11 +14,12 @@ const notCarried = "not_carried"
 // the number and the first example.
 type lost struct {
 	reasons []string // in the order in which they came up
+	never   map[string]bool // whether the format carries that of no backup
 	count   map[string]int64
 	example map[string]string
 }
 
-func newLost() *lost { return &lost{count: map[string]int64{}, example: map[string]string{}} }
+func newLost() *lost { return &lost{never: map[string]bool{}, count: map[string]int64{}, example: map[string]string{}} }
 
 func (l *lost) add(why string, item archive.Item) {
 	if l.count[why] == 0 {
@@ -28,10 +29,10 @@ func (l *lost) add(why string, item archive.Item) {
 	l.count[why]++
 }
 
-// all notes what is lost of everything in a folder.
+// all notes what the format carries of nothing in a folder.
 func (l *lost) all(why, dir string) {
 	l.reasons = append(l.reasons, why)
-	l.count[why], l.example[why] = 1, dir
+	l.count[why], l.example[why], l.never[why] = 1, dir, true
 }
 
 // attributes counts what is lost of an entry that is carried.
@@ -51,7 +52,11 @@ func (l *lost) warnings() []core.Warning {
 		if n := l.count[why]; n > 1 {
 			message = fmt.Sprintf("%s (and %d more)", why, n-1)
 		}
-		out = append(out, core.Warning{Code: notCarried, Object: l.example[why], Message: message})
+		code := notCarried
+		if l.never[why] {
+			code = archive.NeverCarried
+		}
+		out = append(out, core.Warning{Code: code, Object: l.example[why], Message: message})
 	}
 	return out
 }

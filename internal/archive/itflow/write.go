@@ -180,7 +180,9 @@ func uploadName(item archive.Item) (name, why string) {
 func (x *exporter) leaveOut(c core.Component) error {
 	return x.content.Walk(x.ctx, c, func(item archive.Item) error {
 		if item.Type != core.TypeDir {
-			x.lost.add("ITFlow's archive carries no "+string(c), item)
+			why := "ITFlow's archive carries no " + string(c)
+			x.lost.add(why, item)
+			x.lost.never[why] = true
 		}
 		return nil
 	})
