@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/importing"
 	"github.com/backstay/backstay/internal/repository"
 )
 
@@ -139,7 +140,11 @@ func (s commands) printShow(o *engine.Open) {
 		p.Printf("%-13s "+format+"\n", append([]any{name}, args...)...)
 	}
 	line("backup", "%s", m.ID)
-	line("app", "%s (%s) on %s", m.App, m.Profile, m.Host)
+	if m.Host == "" { // an archive may not say it
+		line("app", "%s (%s)", m.App, m.Profile)
+	} else {
+		line("app", "%s (%s) on %s", m.App, m.Profile, m.Host)
+	}
 	line("time", "%s", p.Time(m.Time))
 	line("taken", "in %s, %s", ui.Duration(m.Finished.Sub(m.Started)), m.Trigger)
 	if o := m.Origin; o != nil {
@@ -161,10 +166,13 @@ func (s commands) printShow(o *engine.Open) {
 	if len(m.Modules) > 0 {
 		line("modules", "%d", len(m.Modules))
 	}
-	line("consistency", "%s, %s, %d connection(s), writes waited %s", m.Consistency.Mode, m.Consistency.Method, m.Consistency.Connections,
-		ui.Duration(time.Duration(m.Consistency.FreezeMS)*time.Millisecond))
-	if m.Consistency.Why != "" {
-		line("", "%s", m.Consistency.Why)
+	if c := m.Consistency; c.Method == importing.MethodArchive {
+		line("consistency", "%s", c.Why)
+	} else {
+		line("consistency", "%s, %s, %d connection(s), writes waited %s", c.Mode, c.Method, c.Connections, ui.Duration(time.Duration(c.FreezeMS)*time.Millisecond))
+		if c.Why != "" {
+			line("", "%s", c.Why)
+		}
 	}
 	for _, c := range core.Components() {
 		if size, ok := o.Record.Components[c]; ok {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/backstay/backstay/internal/archive"
 	"github.com/backstay/backstay/internal/cli/archives"
@@ -27,10 +29,10 @@ func (s commands) backupToRestore(ctx context.Context, e *engine.Engine, cfg *co
 	if err != nil {
 		return none, err
 	}
-	req.File, req.Format, req.DryRun, req.Wait = f.fromArchive, f.archiveFormat, f.dryRun, !f.noWait
+	req.File, req.Format, req.Force, req.DryRun, req.Wait = f.fromArchive, f.archiveFormat, f.force, f.dryRun, !f.noWait
 	profileName, err := s.profileOfArchive(ctx, cfg, req)
 	if err != nil {
-		return none, err
+		return none, archiveFlags(err)
 	}
 	if req.Target, err = s.restoreTarget(cfg, app, profileName, f); err != nil {
 		return none, err
@@ -38,7 +40,7 @@ func (s commands) backupToRestore(ctx context.Context, e *engine.Engine, cfg *co
 	done, err := importing.Import(ctx, e, req)
 	if err != nil {
 		archives.PrintFlaws(s.Session, done)
-		return none, err
+		return none, archiveFlags(err)
 	}
 	if done.Record == nil {
 		if done.Record, err = imported(ctx, e, app, done.SHA256); err != nil {
@@ -56,6 +58,25 @@ func (s commands) backupToRestore(ctx context.Context, e *engine.Engine, cfg *co
 		archives.Print(s.Session, done)
 	}
 	return *done.Record, nil
+}
+
+// archiveFlags names, in the hint of an import's error, the flags as restore has
+// them: its --password-file is that of the repository.
+func archiveFlags(err error) error {
+	hint := core.HintOf(err)
+	named := strings.NewReplacer("--password-file", "--archive-password-file", "--format", "--archive-format").Replace(hint)
+	if named == hint {
+		return err
+	}
+	return &core.Error{Code: core.CodeOf(err), Err: err, Hint: named}
+}
+
+// agreedFindings are the names given with --force that are about the plan and
+// not about the archive.
+func agreedFindings(force []string) []string {
+	return slices.DeleteFunc(slices.Clone(force), func(name string) bool {
+		return name == archive.FlawNoEnd || name == archive.FlawEmptyUploads
+	})
 }
 
 // imported finds the backup that an archive became, nil where there is none.

@@ -94,7 +94,7 @@ A copy beside the live app, which leads to itself, and sends and charges nothing
 	fl.StringVar(&f.toDatabase, "to-database", "", "put the database here instead of into the live one")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "print the plan and stop")
 	fl.BoolVar(&f.yes, "yes", false, "do not ask")
-	fl.StringSliceVar(&f.force, "force", nil, "agree to this finding of the plan (may be repeated)")
+	fl.StringSliceVar(&f.force, "force", nil, "agree to this finding of the plan, or flaw of the archive (may be repeated)")
 	fl.BoolVar(&f.clean, "clean", false, "take away tables and files that the backup does not have (kept for undo)")
 	fl.BoolVar(&f.noSafetyBackup, "no-safety-backup", false, "do not back up what is live before it is replaced")
 	fl.BoolVar(&f.backupConnection, "backup-connection", false, "restore the configuration with the backup's connection to the database, not this app's")
@@ -160,7 +160,7 @@ func (s commands) restore(ctx context.Context, app, ref string, f restoreFlags) 
 		settings := restoreSettings(cfg, app)
 		r, err := restore.Make(ctx, e, restore.Request{
 			Target: t, Record: rec, Only: only, Tables: f.tables, Paths: f.paths, ToDir: toDir, ToDatabase: f.toDatabase, Copy: asked, URL: f.url, Wait: !f.noWait, Check: f.dryRun,
-			Force: f.force, Clean: f.clean, NoSafetyBackup: f.noSafetyBackup || !settings.SafetyBackup, Keep: settings.Keep, BackupConnection: f.backupConnection,
+			Force: agreedFindings(f.force), Clean: f.clean, NoSafetyBackup: f.noSafetyBackup || !settings.SafetyBackup, Keep: settings.Keep, BackupConnection: f.backupConnection,
 		})
 		if err != nil {
 			return err
