@@ -108,6 +108,9 @@ type Info struct {
 	Host     string            `json:"host,omitempty"`
 	Versions map[string]string `json:"versions,omitempty"` // keys as in core.Manifest
 	Notes    []string          `json:"notes,omitempty"`
+	// Encrypted says that whoever does not know the password, or the key, can
+	// neither read the archive nor change it unseen.
+	Encrypted bool `json:"encrypted"`
 }
 
 // Flaw is something that a whole archive has and this one has not, or that is
@@ -128,6 +131,7 @@ const NeverCarried = "never-carried"
 // Names of flaws that somebody may agree to.
 const (
 	FlawNoEnd        = "no-end-marker" // the dump says nowhere that it ends; it may be cut between two statements
+	FlawNotEncrypted = "not-encrypted" // a password was given, and the archive needs none: it may have been replaced
 	FlawEmptyUploads = "empty-uploads" // ITFlow's archive has no uploaded file at all
 )
 

@@ -48,7 +48,11 @@ func (a *reader) parts() []*part {
 }
 
 // Info is complete from Open on.
-func (a *reader) Info() archive.Info { return a.info }
+func (a *reader) Info() archive.Info {
+	info := a.info
+	info.Encrypted = a.key != nil
+	return info
+}
 
 // Check authenticates and reads each entry, compares the checksums of
 // version.txt and reads all files in uploads.zip.

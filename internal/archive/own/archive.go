@@ -108,7 +108,7 @@ func (a *opened) Info() archive.Info {
 	}
 	return archive.Info{
 		Format: "backstay", Kind: kind, Time: a.manifest.Time, TimeSays: "the backup",
-		Host: a.manifest.Host, Versions: a.manifest.Versions,
+		Host: a.manifest.Host, Versions: a.manifest.Versions, Encrypted: a.key != nil,
 	}
 }
 

@@ -228,6 +228,13 @@ func (i *importer) examine(ctx context.Context) error {
 		return fmt.Errorf("read %s: %w", i.file.Name(), err)
 	}
 	i.out.Info = i.archive.Info()
+	// Somebody who gives a password expects that only those who know it could
+	// have written the archive.
+	if len(i.req.Passwords) > 0 && !i.out.Info.Encrypted {
+		i.out.Flaws = append(i.out.Flaws, archive.Flaw{
+			Where: "the archive", Name: archive.FlawNotEncrypted, Message: "a password was given, and it is not encrypted: anybody may have written it",
+		})
+	}
 	i.out.Flaws = append(i.out.Flaws, flaws...)
 	// The dump is only looked at in a container that is whole: what else is
 	// wrong would be consequences.

@@ -163,6 +163,25 @@ func TestSQL(t *testing.T) {
 	}
 }
 
+// TestKeptTables: a dump made while the tables of before a restore were kept for
+// its undo has them, and the backup has not.
+func TestKeptTables(t *testing.T) {
+	s := newSite(t)
+	kept := mysql.ReservedName("klehuyj7d3", "k0001")
+	text := "CREATE TABLE `t` (id INT PRIMARY KEY);\nINSERT INTO `t` VALUES (1);\nCREATE TABLE `" + kept + "` (id INT PRIMARY KEY);\nINSERT INTO `" + kept + "` VALUES (1),(2);\n-- Dump completed\n"
+	got := s.imported(t, s.request(s.write(t, "kept.sql", []byte(text))))
+	open, err := s.e.OpenBackup(t.Context(), *got.Record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(open.Index.Tables) != 1 || open.Index.Tables[0].Name != "t" {
+		t.Errorf("tables %+v, want t alone", open.Index.Tables)
+	}
+	if !slices.ContainsFunc(open.Manifest.Notes, func(n string) bool { return strings.Contains(n, kept) }) || len(open.Manifest.Warnings) > 0 {
+		t.Errorf("notes %q, warnings %v", open.Manifest.Notes, open.Manifest.Warnings)
+	}
+}
+
 func TestNative(t *testing.T) {
 	s := newSite(t)
 	file := s.export(t, own.New(), "shop.tar.zst")
@@ -330,4 +349,17 @@ func TestSalvage(t *testing.T) {
 	}
 	_, err = importing.Salvage(t.Context(), s.e, req, s.app.DB)
 	enginetest.WantError(t, err, core.CodeUsage)
+}
+
+// TestNotEncrypted: somebody who replaced a sealed archive by an open one is
+// found out.
+func TestNotEncrypted(t *testing.T) {
+	s := newSite(t)
+	req := s.request(s.export(t, own.New(), "shop.tar.zst"))
+	req.Passwords = []core.Secret{core.NewSecret("a password")}
+	s.refused(t, req, core.CodeDamage, "not encrypted", "--force not-encrypted")
+	req.Force = []string{archive.FlawNotEncrypted}
+	if got := s.imported(t, req); got.Info.Encrypted {
+		t.Errorf("got %+v", got.Info)
+	}
 }
