@@ -102,11 +102,16 @@ func (w *walker) item(ctx context.Context, place, stored, path string, e core.En
 		return fmt.Errorf("read %s/%s: %w", w.component, stored, err)
 	}
 	slices.SortFunc(entries, func(a, b core.Entry) int { return cmp.Compare(a.Name, b.Name) })
+	real := map[string]bool{} // names that stand for others; stored names are unique
 	for _, child := range entries {
 		name := child.Name
 		below := stored + "/" + name
 		if x := w.extras[below]; x.Name != nil {
 			name = string(x.Name)
+			if real[name] {
+				return files.Damage(fmt.Sprintf("read %s/%s", w.component, below), fmt.Sprintf("two entries are called %q", name))
+			}
+			real[name] = true
 		}
 		if err := files.CheckName(name); err != nil {
 			return files.Damage(fmt.Sprintf("read %s/%s", w.component, below), err.Error())
