@@ -59,7 +59,7 @@ func (i *importer) storeDatabase(ctx context.Context, w core.TreeWriter, m *core
 
 // scratch makes the database that the dump is loaded into.
 func (i *importer) scratch(ctx context.Context) (*scratch.Database, error) {
-	opt := scratch.Options{Dir: i.scratchDir, Vendor: i.out.Dump.Vendor, Version: i.out.Dump.ServerVersion, Log: i.e.Log}
+	opt := scratch.Options{Dir: i.scratchDir, Name: i.out.Dump.Database, Vendor: i.out.Dump.Vendor, Version: i.out.Dump.ServerVersion, Log: i.e.Log}
 	db, err := scratch.Private(ctx, opt)
 	if err == nil || core.CodeOf(err) != core.CodeUnsupported {
 		return db, err
@@ -93,7 +93,7 @@ func (i *importer) load(ctx context.Context, db *scratch.Database) (_ *sqlload.L
 	}
 	defer func() { err = errors.Join(err, text.Close()) }()
 	i.e.Progress.Stage("load "+i.file.base()+" into a scratch database", i.out.Dump.Bytes)
-	loaded, err := sqlload.Load(ctx, text, sqlload.Options{Config: db.Config, Progress: i.e.Progress})
+	loaded, err := sqlload.Load(ctx, text, sqlload.Options{Config: db.Config, Database: i.out.Dump.Database, Progress: i.e.Progress})
 	if err != nil {
 		return nil, fmt.Errorf("load the dump in %s: %w", i.file.Name(), err)
 	}
@@ -114,10 +114,12 @@ func (i *importer) compareCounts(loaded *sqlload.Loaded, dumped *dump.Dumped, m 
 	for _, t := range dumped.Index.Tables {
 		rows[t.Name] = t.Rows
 	}
-	var strangers []string
+	var strangers, kept []string
 	for _, t := range loaded.Tables {
 		got, there := rows[t.Name]
 		switch {
+		case !there && mysql.Reserved(t.Name):
+			kept = append(kept, t.Name)
 		case !there && !strings.HasPrefix(t.Name, i.prefix()):
 			strangers = append(strangers, t.Name)
 		case !there:
@@ -134,6 +136,9 @@ func (i *importer) compareCounts(loaded *sqlload.Loaded, dumped *dump.Dumped, m 
 		m.Warnings = append(m.Warnings, core.Warning{
 			Code: "stranger", Object: core.Some(strangers, 5), Message: fmt.Sprintf("these tables are in the archive and not in the backup, because their names do not begin with the app's prefix %q", i.prefix()),
 		})
+	}
+	if len(kept) > 0 {
+		m.Notes = append(m.Notes, fmt.Sprintf("%d tables in the archive, %s, are what a restore by backstay had kept for its undo; they are not in the backup", len(kept), core.Some(kept, 1)))
 	}
 	if len(dumped.Index.Tables) == 0 {
 		return &core.Error{
