@@ -234,7 +234,8 @@ func (a *reader) version(ctx context.Context) error {
 	if a.info.Time.IsZero() {
 		a.info.Time, a.info.TimeSays = a.fileTime, "the file"
 	}
-	if a.about.AES == 0 {
+	a.info.Encrypted = a.about.AES != 0
+	if !a.info.Encrypted {
 		a.info.Notes = append(a.info.Notes, "the archive is not encrypted, as ITFlow's were until July 2026: nothing in it shows whether somebody changed it")
 	} else if a.says.sums == nil {
 		return winzip.Damaged("its version.txt lists no checksums")

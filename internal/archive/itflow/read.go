@@ -48,11 +48,7 @@ func (a *reader) parts() []*part {
 }
 
 // Info is complete from Open on.
-func (a *reader) Info() archive.Info {
-	info := a.info
-	info.Encrypted = a.key != nil
-	return info
-}
+func (a *reader) Info() archive.Info { return a.info }
 
 // Check authenticates and reads each entry, compares the checksums of
 // version.txt and reads all files in uploads.zip.
