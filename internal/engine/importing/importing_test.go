@@ -296,6 +296,10 @@ func TestFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.write(t, "cut.sql", text[:len(text)/2])
+	long := time.Now().Add(-time.Hour) // the oldest is imported first
+	if err := os.Chtimes(file, long, long); err != nil {
+		t.Fatal(err)
+	}
 	s.write(t, "copy.sql", text)
 	s.write(t, "notes.txt", []byte("hello"))
 	if err := os.Mkdir(filepath.Join(s.dir, "sub"), 0o700); err != nil {
