@@ -75,7 +75,7 @@ func archiveFlags(err error) error {
 // not about the archive.
 func agreedFindings(force []string) []string {
 	return slices.DeleteFunc(slices.Clone(force), func(name string) bool {
-		return name == archive.FlawNoEnd || name == archive.FlawEmptyUploads
+		return slices.Contains([]string{archive.FlawNoEnd, archive.FlawNotEncrypted, archive.FlawEmptyUploads}, name)
 	})
 }
 
