@@ -112,6 +112,23 @@ func TestCompareBuilds(t *testing.T) {
 	}
 }
 
+func TestExportRatios(t *testing.T) {
+	var out strings.Builder
+	b := &bench{out: &out}
+	ours := &series{"ours", true, []sample{{wall: 4, stored: 99}}}
+	dump := &series{"dump", true, []sample{{wall: 10, stored: 100}}}
+	b.printRatios(exportRatios([]*series{ours}, dump, goalExport), false)
+	const want = `
+| ratio | median of the rounds | goal |  |
+|---|---:|---:|---:|
+| ours ÷ dump | 0.40 | ≤ 0.50 | met |
+| ours ÷ dump, size | 0.99 |  |  |
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestMedian(t *testing.T) {
 	for want, values := range map[float64][]float64{2: {3, 1, 2}, 2.5: {4, 1, 2, 3}, 7: {7}} {
 		if got := median(values); got != want {

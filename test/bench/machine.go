@@ -65,7 +65,7 @@ func (b *bench) printFacts(ctx context.Context, load float64) error {
 		name string
 		tool tool
 	}{
-		{"mariadb-dump", t.dump}, {"mariadb", t.client}, {"zstd", t.zstd}, {"mydumper", t.mydumper}, {"myloader", t.myloader}, {"restic", t.restic},
+		{"mariadb-dump", t.dump}, {"mariadb", t.client}, {"zstd", t.zstd}, {"gzip", t.gzip}, {"mydumper", t.mydumper}, {"myloader", t.myloader}, {"restic", t.restic},
 	} {
 		if other.tool.there() {
 			fmt.Fprintf(b.out, "- %s %s\n", other.name, other.tool.version)
@@ -73,7 +73,7 @@ func (b *bench) printFacts(ctx context.Context, load float64) error {
 			fmt.Fprintf(b.out, "- %s is not installed and left out\n", other.name)
 		}
 	}
-	if slices.Contains(b.groups, "backup") || slices.Contains(b.groups, "repeat") || slices.Contains(b.groups, "restore") {
+	if slices.ContainsFunc([]string{"backup", "repeat", "restore", "archives"}, func(group string) bool { return slices.Contains(b.groups, group) }) {
 		if err := b.lab.makeDataset(ctx, b.gb); err != nil {
 			return err
 		}
@@ -95,6 +95,7 @@ func (b *bench) printFacts(ctx context.Context, load float64) error {
 // the file, its copy and the repositories.
 const (
 	diskPerByte    = 3.5
+	diskOfArchives = 5.0 // the same, with archives of several kinds
 	diskPerFile    = 36_000
 	diskOfMillion  = 30e9  // with one repository at a time
 	diskForServer  = 1.5e9 // its redo log above all
@@ -111,6 +112,8 @@ func diskNeed(o options) float64 {
 			if o.million {
 				need = max(need, diskOfMillion)
 			}
+		case "archives":
+			need = max(need, diskOfArchives*1e9*o.gb)
 		case "files":
 			need = max(need, float64(diskPerFile*o.files))
 		default:

@@ -76,7 +76,9 @@ const (
 	tellingFiles = 10_000
 )
 
-func groupNames() []string { return []string{"backup", "repeat", "restore", "files", "memory"} }
+func groupNames() []string {
+	return []string{"backup", "repeat", "restore", "archives", "files", "memory"}
+}
 
 func parseOptions(args []string, usage io.Writer) (options, error) {
 	var o options
@@ -193,7 +195,8 @@ func run(ctx context.Context, o options, out, progress io.Writer) (err error) {
 	var failed []error
 	for _, group := range o.groups {
 		measure := map[string]func(context.Context) error{
-			"backup": b.backup, "repeat": b.repeat, "restore": b.restore, "files": b.filesGroup, "memory": b.memory,
+			"backup": b.backup, "repeat": b.repeat, "restore": b.restore,
+			"archives": b.archives, "files": b.filesGroup, "memory": b.memory,
 		}[group]
 		if err := measure(ctx); err != nil {
 			if ctx.Err() != nil {

@@ -22,7 +22,7 @@ func (t tool) there() bool { return t.path != "" }
 
 // tools are the programs of others.
 type tools struct {
-	zstd, dump, client, mydumper, myloader, restic tool
+	zstd, gzip, dump, client, mydumper, myloader, restic tool
 }
 
 func findTools(ctx context.Context, o options) (tools, error) {
@@ -57,6 +57,7 @@ func findTools(ctx context.Context, o options) (tools, error) {
 	}
 	return t, errors.Join(
 		find(&t.zstd, "", "--version", "zstd"),
+		find(&t.gzip, "", "--version", "gzip"),
 		find(&t.dump, "", "--version", "mariadb-dump", "mysqldump"),
 		find(&t.client, "", "--version", "mariadb", "mysql"),
 		find(&t.mydumper, o.mydumper, "--version", "mydumper"),
@@ -135,9 +136,10 @@ func (b *bench) loadWith(dir string, threads int) command {
 	return command{args: args}
 }
 
-func (b *bench) sqlDump(file string) command {
-	return shell(`"$1" --no-defaults --socket="$2" --user="$3" --single-transaction "$4" | "$5" -3 -q -o "$6"`,
-		b.tools.dump.path, b.lab.server.Socket, b.lab.server.User, database, b.tools.zstd.path, file)
+// sqlDump takes further options of zstd.
+func (b *bench) sqlDump(file string, options ...string) command {
+	args := append([]string{b.tools.dump.path, b.lab.server.Socket, b.lab.server.User, database, b.tools.zstd.path, file}, options...)
+	return shell(`"$1" --no-defaults --socket="$2" --user="$3" --single-transaction "$4" | "$5" -3 -q -o "$6" "${@:7}"`, args...)
 }
 
 func (b *bench) sqlLoad(file string) command {
