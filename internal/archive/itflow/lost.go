@@ -13,13 +13,15 @@ const notCarried = "not_carried"
 // lost counts what an archive cannot carry: one warning for each reason, with
 // the number and the first example.
 type lost struct {
-	reasons []string // in the order in which they came up
+	reasons []string        // in the order in which they came up
 	never   map[string]bool // whether the format carries that of no backup
 	count   map[string]int64
 	example map[string]string
 }
 
-func newLost() *lost { return &lost{never: map[string]bool{}, count: map[string]int64{}, example: map[string]string{}} }
+func newLost() *lost {
+	return &lost{never: map[string]bool{}, count: map[string]int64{}, example: map[string]string{}}
+}
 
 func (l *lost) add(why string, item archive.Item) {
 	if l.count[why] == 0 {
