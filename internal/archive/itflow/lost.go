@@ -10,6 +10,10 @@ import (
 // notCarried is the code of warnings of what the archive does not hold.
 const notCarried = "not_carried"
 
+// notUploads is why a file is not carried that every ITFlow has: its own code
+// has some in the folders for custom code.
+const notUploads = "it is not below uploads/, and ITFlow's archive carries nothing else"
+
 // lost counts what an archive cannot carry: one warning for each reason, with
 // the number and the first example.
 type lost struct {
@@ -20,7 +24,7 @@ type lost struct {
 }
 
 func newLost() *lost {
-	return &lost{never: map[string]bool{}, count: map[string]int64{}, example: map[string]string{}}
+	return &lost{never: map[string]bool{notUploads: true}, count: map[string]int64{}, example: map[string]string{}}
 }
 
 func (l *lost) add(why string, item archive.Item) {

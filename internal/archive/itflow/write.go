@@ -159,7 +159,7 @@ func uploadName(item archive.Item) (name, why string) {
 	case item.Path == "" || item.Type == core.TypeDir && item.Place == "app" && item.Path == uploadsDir:
 		return "", ""
 	case item.Place != "app" || !below:
-		return "", "it is not below uploads/, and ITFlow's archive carries nothing else"
+		return "", notUploads
 	case name == "backups" || strings.HasPrefix(name, "backups/"):
 		return "", "" // ITFlow's own archives, which its archives do not hold either
 	case strings.Contains(name, ".."):
