@@ -74,6 +74,8 @@ func libraries() []struct {
 		{"github.com/go-mysql-org", []string{"internal/mysql"}, false, "the SQL driver is behind package mysql"},
 		{"github.com/go-sql-driver", []string{"internal/mysql"}, false, "the SQL driver is behind package mysql"},
 		{"database/sql", []string{"internal/mysql", "internal/state"}, false, "the SQL driver is behind package mysql"},
+		{"filippo.io/age", []string{"internal/archive"}, true, "what is sealed is sealed inside a format"},
+		{"github.com/klauspost", []string{"internal/archive"}, true, "the repository packs by itself; only archives are packed by us"},
 		{"github.com/goccy/go-yaml", []string{"internal/config"}, false, "YAML is read in one place, strictly"},
 		{"github.com/VKCOM/php-parser", []string{"internal/phpconf"}, false, "PHP is read in one place"},
 		{"github.com/vbauerster/mpb", []string{"internal/cli/ui"}, false, "packages report to core.Progress; ui draws"},
