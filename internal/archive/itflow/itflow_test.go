@@ -38,7 +38,7 @@ func TestConformance(t *testing.T) {
 		Write:   archive.WriteOptions{Password: core.NewSecret(password)},
 		Open:    options(),
 		Expect:  expect,
-		Warns:   []string{archive.NeverCarried, "not_carried"},
+		Warns:   []string{archive.NeverCarried, "not-carried"},
 		Forge:   forge,
 		Accepts: []string{
 			"plain", "newline", "names that differ in case", "name of 255 bytes", "invalid UTF-8", "special files in a sub-folder",

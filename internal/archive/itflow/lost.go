@@ -8,7 +8,7 @@ import (
 )
 
 // notCarried is the code of warnings of what the archive does not hold.
-const notCarried = "not_carried"
+const notCarried = "not-carried"
 
 // notUploads is why a file is not carried that every ITFlow has: its own code
 // has some in the folders for custom code.

@@ -18,7 +18,7 @@ func TestWhatIsNotCarried(t *testing.T) {
 	var got []string
 	for _, w := range warnings {
 		never := strings.HasPrefix(w.Message, "owners") || strings.Contains(w.Message, "not below uploads/") || strings.Contains(w.Message, "carries no config") || strings.Contains(w.Message, "carries no code")
-		if w.Code != map[bool]string{true: archive.NeverCarried, false: "not_carried"}[never] || w.Object == "" {
+		if w.Code != map[bool]string{true: archive.NeverCarried, false: "not-carried"}[never] || w.Object == "" {
 			t.Errorf("%+v", w)
 		}
 		message, _, _ := strings.Cut(w.Message, " (and ")

@@ -46,7 +46,7 @@ func FuzzOpen(f *testing.F) {
 // gunzippedAll unpacks all members.
 func gunzippedAll(t testing.TB, data []byte) []byte {
 	t.Helper()
-	g, err := newGunzip(&source{ctx: context.Background(), r: bytes.NewReader(data)})
+	g, err := newGunzip(archive.NewSource(context.Background(), bytes.NewReader(data), nil))
 	if err != nil {
 		t.Fatal(err)
 	}

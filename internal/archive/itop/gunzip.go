@@ -2,50 +2,25 @@ package itop
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"io"
 
 	"github.com/klauspost/compress/gzip"
 
-	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/archive"
 )
-
-// source reads the archive's file. It keeps the error of the file apart from
-// errors about what is in it.
-type source struct {
-	ctx      context.Context
-	r        io.Reader
-	progress core.Progress // nil: none
-	err      error         // why the file could not be read; nil at its end
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
-		s.err = err
-		return 0, err
-	}
-	n, err := s.r.Read(p)
-	if err != nil && err != io.EOF {
-		s.err = err
-	}
-	if s.progress != nil {
-		s.progress.Add(int64(n))
-	}
-	return n, err
-}
 
 // gunzip unpacks gzip members up to the end of the file, and says so where
 // anything else follows them.
 type gunzip struct {
-	src     *source
+	src     *archive.Source
 	packed  *bufio.Reader
 	z       *gzip.Reader
 	members int
 	err     error
 }
 
-func newGunzip(src *source) (*gunzip, error) {
+func newGunzip(src *archive.Source) (*gunzip, error) {
 	g := &gunzip{src: src, packed: bufio.NewReaderSize(src, 256<<10)}
 	z, err := gzip.NewReader(g.packed)
 	if err != nil {
@@ -59,8 +34,8 @@ func newGunzip(src *source) (*gunzip, error) {
 // problem tells errors of the file from damage in it.
 func (g *gunzip) problem(err error) error {
 	switch {
-	case g.src.err != nil:
-		return g.src.err
+	case g.src.Failed() != nil:
+		return g.src.Failed()
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return &flaw{Where: "the archive", Message: "its compressed data break off: it was cut short"}
 	default:

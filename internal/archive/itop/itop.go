@@ -54,7 +54,7 @@ func (Format) Recognizes(f *os.File, _ string) bool {
 	name := ""
 	switch {
 	case n > 2 && head[0] == 0x1f && head[1] == 0x8b:
-		src := &source{ctx: context.Background(), r: io.NewSectionReader(f, 0, 1<<20)}
+		src := archive.NewSource(context.Background(), io.NewSectionReader(f, 0, 1<<20), nil)
 		z, err := newGunzip(src)
 		if err != nil {
 			return false

@@ -43,7 +43,7 @@ type pass struct {
 }
 
 func (a *tarball) begin(ctx context.Context, progress core.Progress) (*pass, error) {
-	src := &source{ctx: ctx, r: io.NewSectionReader(a.f, 0, a.size), progress: progress}
+	src := archive.NewSource(ctx, io.NewSectionReader(a.f, 0, a.size), progress)
 	z, err := newGunzip(src)
 	if err != nil {
 		return nil, err

@@ -153,7 +153,7 @@ func (a *zipped) OpenDump(ctx context.Context) (io.ReadCloser, error) {
 // open returns the body of an entry, which fails at its end where it is not
 // what the directory says.
 func (a *zipped) open(ctx context.Context, e zippedEntry, meter *archive.Meter, progress core.Progress) io.Reader {
-	src := &source{ctx: ctx, r: io.NewSectionReader(a.f, e.data, e.packed), progress: progress}
+	src := archive.NewSource(ctx, io.NewSectionReader(a.f, e.data, e.packed), progress)
 	b := &zipBody{name: e.name, left: e.size, crc: e.crc, src: src, packed: bufio.NewReader(src), sum: crc32.NewIEEE()}
 	b.r = b.packed
 	if e.method != 0 {
@@ -168,7 +168,7 @@ type zipBody struct {
 	name   string
 	left   int64
 	crc    uint32
-	src    *source
+	src    *archive.Source
 	packed *bufio.Reader
 	r      io.Reader
 	sum    hash.Hash32
@@ -180,8 +180,8 @@ func (b *zipBody) Read(p []byte) (int, error) {
 	b.sum.Write(p[:n]) // a hash never fails
 	var limit *core.Error
 	switch {
-	case b.src.err != nil:
-		return n, b.src.err
+	case b.src.Failed() != nil:
+		return n, b.src.Failed()
 	case b.left < 0:
 		return n, &flaw{Where: b.name, Message: "it is larger than the archive says"}
 	case err == nil || errors.As(err, &limit):

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
 
 	"filippo.io/age"
 	"github.com/klauspost/compress/zstd"
@@ -19,42 +18,10 @@ import (
 // maxWindow is what zstd -d reads without being told to.
 const maxWindow = 8 << 20
 
-// source is the archive's file as it is read. It remembers its own failure, so
-// that a disk that cannot be read is not taken for a damaged archive. It is
-// read in goroutines of the unpacker.
-type source struct {
-	ctx      context.Context
-	r        io.Reader
-	progress core.Progress
-
-	mu  sync.Mutex
-	err error
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	err := s.ctx.Err()
-	n := 0
-	if err == nil {
-		n, err = s.r.Read(p)
-		s.progress.Add(int64(n))
-	}
-	if err != nil && err != io.EOF {
-		s.mu.Lock()
-		s.err = err
-		s.mu.Unlock()
-	}
-	return n, err
-}
-
-func (s *source) failed() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.err
-}
-
 // unpacked is the tar in the archive: opened, unpacked and counted.
 type unpacked struct {
-	source *source
+	source *archive.Source
+	ctx    context.Context
 	zstd   *zstd.Decoder
 	meter  *archive.Meter
 	limit  error // of the meter
@@ -65,14 +32,15 @@ type unpacked struct {
 // unpack begins to read the archive. key is nil where it is not sealed.
 func unpack(ctx context.Context, f *os.File, size int64, key age.Identity, limits archive.Limits, progress core.Progress) (*unpacked, error) {
 	u := &unpacked{
-		source: &source{ctx: ctx, r: io.NewSectionReader(f, 0, size), progress: progress},
+		source: archive.NewSource(ctx, io.NewSectionReader(f, 0, size), progress),
+		ctx:    ctx,
 		meter:  archive.NewMeter(limits, size),
 	}
 	var r io.Reader = bufio.NewReaderSize(u.source, 256<<10)
 	if key != nil {
 		opened, err := age.Decrypt(r, key)
 		if err != nil {
-			if failed := u.source.failed(); failed != nil {
+			if failed := u.source.Failed(); failed != nil {
 				return nil, fmt.Errorf("read archive: %w", failed)
 			}
 			return nil, damaged("open archive", "the seal is damaged", err)
@@ -108,10 +76,10 @@ func (u *unpacked) cause() error {
 	if u.limit != nil {
 		return u.limit
 	}
-	if err := u.source.failed(); err != nil {
+	if err := u.source.Failed(); err != nil {
 		return fmt.Errorf("read archive: %w", err)
 	}
-	return u.source.ctx.Err()
+	return u.ctx.Err()
 }
 
 // says puts the error of a layer into words.

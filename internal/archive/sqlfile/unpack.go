@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -50,43 +49,11 @@ func unpack(p packing, r io.Reader) (*unpacker, error) {
 	return &unpacker{in, func() {}}, nil
 }
 
-// source is the file as it is read. It remembers its own failure, so that a
-// disk that cannot be read is not taken for a damaged dump. It may be read in a
-// goroutine of the unpacker.
-type source struct {
-	ctx      context.Context
-	r        io.Reader
-	progress core.Progress
-
-	mu  sync.Mutex
-	err error
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	err := s.ctx.Err()
-	n := 0
-	if err == nil {
-		n, err = s.r.Read(p)
-		s.progress.Add(int64(n))
-	}
-	if err != nil && err != io.EOF {
-		s.mu.Lock()
-		s.err = err
-		s.mu.Unlock()
-	}
-	return n, err
-}
-
-func (s *source) failed() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.err
-}
-
 // dump is the text as it comes out of the file: unpacked and counted. Damage
 // is an error with core.CodeDamage.
 type dump struct {
-	source *source
+	source *archive.Source
+	ctx    context.Context
 	in     *unpacker // nil: it could not be begun
 	meter  *archive.Meter
 	err    error // how it ended
@@ -94,7 +61,8 @@ type dump struct {
 
 func (a *opened) stream(ctx context.Context, progress core.Progress) *dump {
 	d := &dump{
-		source: &source{ctx: ctx, r: io.NewSectionReader(a.file, 0, a.size), progress: progress},
+		source: archive.NewSource(ctx, io.NewSectionReader(a.file, 0, a.size), progress),
+		ctx:    ctx,
 		meter:  archive.NewMeter(a.opt.Limits, a.size),
 	}
 	var err error
@@ -107,7 +75,7 @@ func (a *opened) stream(ctx context.Context, progress core.Progress) *dump {
 // Read implements io.Reader.
 func (d *dump) Read(p []byte) (int, error) {
 	if d.err == nil {
-		d.err = d.source.ctx.Err()
+		d.err = d.ctx.Err()
 	}
 	if d.err != nil {
 		return 0, d.err
@@ -144,7 +112,7 @@ func (d *damage) Error() string { return d.message }
 // says tells the failure of the file from the damage of its bytes, and puts
 // that into words.
 func (d *dump) says(err error) error {
-	if failed := d.source.failed(); failed != nil {
+	if failed := d.source.Failed(); failed != nil {
 		return fmt.Errorf("read dump: %w", failed)
 	}
 	message := "it cannot be unpacked on: " + err.Error()

@@ -228,6 +228,13 @@ func (i *importer) examine(ctx context.Context) error {
 		return fmt.Errorf("read %s: %w", i.file.Name(), err)
 	}
 	i.out.Info = i.archive.Info()
+	stated, err := i.file.stated()
+	if err != nil {
+		return err
+	}
+	if stated != "" && stated != i.out.SHA256 {
+		i.out.Flaws = append(i.out.Flaws, archive.Flaw{Where: "the archive", Message: fmt.Sprintf("its SHA-256 is %s, and %s.sha256 says %s", i.out.SHA256, i.file.base(), stated)})
+	}
 	// Somebody who gives a password expects that only those who know it could
 	// have written the archive.
 	if len(i.req.Passwords) > 0 && !i.out.Info.Encrypted {

@@ -367,3 +367,20 @@ func TestNotEncrypted(t *testing.T) {
 		t.Errorf("got %+v", got.Info)
 	}
 }
+
+// TestStatedSum: FILE.sha256 beside an archive is believed.
+func TestStatedSum(t *testing.T) {
+	s := newSite(t)
+	file := s.export(t, own.New(), "shop.tar.zst")
+	s.write(t, "shop.tar.zst.sha256", []byte(strings.Repeat("0", 64)+"  shop.tar.zst\n"))
+	s.refused(t, s.request(file), core.CodeDamage, "shop.tar.zst.sha256 says 000")
+	for _, other := range []string{"", strings.Repeat("0", 64) + "  another.tar.zst\n"} {
+		s.write(t, "shop.tar.zst.sha256", []byte(other))
+		s.imported(t, s.request(file))
+	}
+	got, err := exporting.Export(t.Context(), s.e, exporting.Request{Record: s.backup, Format: own.New(), File: file, Replace: true, Sum: true})
+	if err != nil || got.SumFile != file+".sha256" {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	s.imported(t, s.request(file))
+}

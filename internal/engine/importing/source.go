@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/backstay/backstay/internal/core"
@@ -65,6 +66,29 @@ func (s *source) sum(ctx context.Context, p core.Progress) (string, error) {
 			return "", &core.Error{Code: core.CodeDisk, Op: "read " + s.Name(), Err: err}
 		}
 	}
+}
+
+// stated is the SHA-256 that FILE.sha256 beside the file gives for it, in hex;
+// "" where there is none.
+func (s *source) stated() (string, error) {
+	f, err := os.Open(s.Name() + ".sha256")
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", &core.Error{Code: core.CodeDisk, Op: "read " + s.Name() + ".sha256", Err: err, Hint: "run as a user who may read it"}
+	}
+	text, err := io.ReadAll(io.LimitReader(f, 64<<10))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return "", fmt.Errorf("read %s.sha256: %w", s.Name(), err)
+	}
+	for line := range strings.Lines(string(text)) {
+		sum, name, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if name = strings.TrimLeft(name, " *"); name == "" || filepath.Base(name) == s.base() {
+			return strings.ToLower(sum), nil
+		}
+	}
+	return "", nil
 }
 
 // unchanged fails when the file was written to since it was opened: then what
