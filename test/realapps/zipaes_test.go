@@ -46,12 +46,34 @@ func readEncryptedZip(t *testing.T, path, password string) map[string][]byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		entries[f.Name], err = io.ReadAll(flate.NewReader(bytes.NewReader(decryptEntry(t, f.Name, sealed, password))))
+		var plain io.Reader = bytes.NewReader(decryptEntry(t, f.Name, sealed, password))
+		if sealedMethod(t, f) == zip.Deflate {
+			plain = flate.NewReader(plain)
+		}
+		entries[f.Name], err = io.ReadAll(plain)
 		if err != nil {
 			t.Fatalf("%s: %v", f.Name, err)
 		}
 	}
 	return entries
+}
+
+// sealedMethod is how the entry is compressed below its encryption, which its
+// extra field 0x9901 says: vendor's version and name, strength, method.
+func sealedMethod(t *testing.T, f *zip.File) uint16 {
+	t.Helper()
+	for extra := f.Extra; len(extra) >= 4; {
+		id, size := binary.LittleEndian.Uint16(extra), int(binary.LittleEndian.Uint16(extra[2:]))
+		if size > len(extra)-4 {
+			break
+		}
+		if id == 0x9901 && size == 7 {
+			return binary.LittleEndian.Uint16(extra[9:])
+		}
+		extra = extra[4+size:]
+	}
+	t.Fatalf("%s has no extra field of its encryption", f.Name)
+	return 0
 }
 
 func decryptEntry(t *testing.T, name string, sealed []byte, password string) []byte {
