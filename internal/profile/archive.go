@@ -32,6 +32,8 @@ type ArchiveKeeper interface {
 	// ArchivePassword returns the password from the live app's configuration;
 	// empty when it has none.
 	ArchivePassword(ctx context.Context, app App) (core.Secret, error)
+	// ArchiveConfig is the configuration file, below the app's root, that has it.
+	ArchiveConfig() string
 	// ArchivePasswordIn returns it from the text of a configuration file, read
 	// as text only; false when it is not there in plain text.
 	ArchivePasswordIn(config []byte) (core.Secret, bool)

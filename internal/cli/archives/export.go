@@ -1,6 +1,7 @@
 package archives
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -71,6 +72,7 @@ such as routines.`
 type export struct {
 	flags    exportFlags
 	rec      repository.Record
+	open     *engine.Open
 	manifest core.Manifest
 	profile  profile.Profile
 	target   *engine.Target // the app as it is configured; nil: it is not
@@ -110,7 +112,7 @@ func (s commands) export(ctx context.Context, ref, file string, f exportFlags) e
 		if err != nil {
 			return err
 		}
-		x := &export{flags: f, rec: rec, manifest: open.Manifest, settings: cfg.Defaults.Export}
+		x := &export{flags: f, rec: rec, open: open, manifest: open.Manifest, settings: cfg.Defaults.Export}
 		if x.profile, err = e.Profiles.Get(rec.Profile); err != nil {
 			return err
 		}
@@ -175,7 +177,8 @@ func (x *export) choose(ctx context.Context, file string) (err error) {
 	return nil
 }
 
-// password is the one given, or that of the application's own archives.
+// password is the one given, or that of the application's own archives, as the
+// live app has it or else the backup.
 func (x *export) password(ctx context.Context) (core.Secret, error) {
 	if x.flags.passwordFile != "" {
 		all, err := secrets([]string{x.flags.passwordFile})
@@ -185,14 +188,25 @@ func (x *export) password(ctx context.Context) (core.Secret, error) {
 		return all[0], nil
 	}
 	keeper, ok := x.profile.(profile.ArchiveKeeper)
-	if !ok || x.target == nil || x.format.Name() != profile.ArchiveFormat(x.profile) {
+	if !ok || x.format.Name() != profile.ArchiveFormat(x.profile) {
 		return core.Secret{}, nil
 	}
-	password, err := keeper.ArchivePassword(ctx, x.target.App)
-	if err != nil && core.CodeOf(err) != core.CodeCancelled {
-		return core.Secret{}, nil // the format says what is missing
+	if x.target != nil {
+		password, err := keeper.ArchivePassword(ctx, x.target.App)
+		if core.CodeOf(err) == core.CodeCancelled {
+			return core.Secret{}, err
+		}
+		if err == nil && !password.Empty() {
+			return password, nil
+		}
 	}
-	return password, err
+	// Without one here or there the format says what is missing.
+	var text bytes.Buffer
+	if err := x.open.Cat(ctx, "config/app/"+keeper.ArchiveConfig(), &text); err != nil && core.CodeOf(err) != core.CodeNotFound {
+		return core.Secret{}, err
+	}
+	password, _ := keeper.ArchivePasswordIn(text.Bytes())
+	return password, nil
 }
 
 // sealed says whether nobody without a key can read the archive.

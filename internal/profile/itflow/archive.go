@@ -68,6 +68,9 @@ func (p Profile) ArchivePassword(ctx context.Context, app profile.App) (core.Sec
 	return core.NewSecret(text), err
 }
 
+// ArchiveConfig is config.php.
+func (Profile) ArchiveConfig() string { return configFile }
+
 // ArchivePasswordIn returns $config_backup_key of the text of a config.php.
 func (Profile) ArchivePasswordIn(config []byte) (core.Secret, bool) {
 	parsed, err := phpconf.Parse(config)
