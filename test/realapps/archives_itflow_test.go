@@ -1,6 +1,7 @@
 package realapps
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"encoding/base64"
@@ -182,6 +183,28 @@ func (r *running) secondITFlow() *running {
 	return s
 }
 
+// withoutKey reads and writes archives where the configuration does not say
+// their password.
+func (r *running) withoutKey(archive, key, passwordFile string) {
+	r.t.Helper()
+	config := filepath.Join(r.root, "config.php")
+	text, err := os.ReadFile(config)
+	r.ok(err)
+	r.ok(os.WriteFile(config, bytes.Replace(text, []byte("$config_backup_key"), []byte("$config_another_key"), 1), 0o644))
+	defer func() { r.ok(os.WriteFile(config, text, 0o644)) }()
+	var refused imports
+	r.backstay(12, &refused, "import", r.name, archive, "--dry-run")
+	if !strings.Contains(refused.Error.Hint, "--password-file") && !strings.Contains(refused.Error.Hint, "config_backup_key") {
+		r.t.Errorf("without a password it says %+v", refused.Error)
+	}
+	r.backstay(0, nil, "import", r.name, archive, "--dry-run", "--password-file", passwordFile)
+	made := filepath.Join(r.folder, "without.zip")
+	r.export(0, made, "--check") // with that of the configuration that was backed up
+	if entries := readEncryptedZip(r.t, made, key); len(entries["db.sql"]) == 0 {
+		r.t.Error("what was exported has no dump")
+	}
+}
+
 // TestArchivesOfRunningITFlow: what ITFlow's own backup makes becomes a backup
 // and is restored, and what is exported is restored by ITFlow's own restore.
 func TestArchivesOfRunningITFlow(t *testing.T) {
@@ -219,6 +242,7 @@ func TestArchivesOfRunningITFlow(t *testing.T) {
 
 	password := filepath.Join(r.folder, "archive.password")
 	r.write(password, key+"\n", 0o600)
+	r.run("without its key", func(*testing.T) { r.withoutKey(full, key, password) })
 	for _, tt := range []struct {
 		kind, file string
 		args       []string

@@ -71,6 +71,10 @@ func (r *running) damageITop() {
 	for _, path := range []string{"data/production.delta.xml", "data/production-modules/mine/läsmich.txt", "data/rig extra/中文", "data/één.txt"} {
 		r.ok(os.RemoveAll(filepath.Join(r.root, path)))
 	}
+	config := filepath.Join(r.root, "conf/production/config-itop.php")
+	text, err := os.ReadFile(config)
+	r.ok(err)
+	r.ok(os.WriteFile(config, regexp.MustCompile(`'cron_max_execution_time' => \d+`).ReplaceAll(text, []byte("'cron_max_execution_time' => 601")), 0o440))
 	r.writeAs("data/rig extra/empty", "it is not")
 	r.writeAs("data/production-modules/later/later.txt", "later")
 }
