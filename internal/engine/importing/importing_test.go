@@ -384,3 +384,35 @@ func TestStatedSum(t *testing.T) {
 	}
 	s.imported(t, s.request(file))
 }
+
+// TestConfiguredServer: where no installed program can take the dump, it is
+// loaded into a schema of a configured server, which is gone afterwards.
+func TestConfiguredServer(t *testing.T) {
+	s := newSite(t)
+	text := "-- MySQL dump 10.13  Distrib 99.1.0, for Linux (x86_64)\n--\n-- Host: localhost    Database: shop\n-- ------------------------------------------------------\n-- Server version\t99.1.0\n" +
+		"/*!50503 SET NAMES utf8mb4 */;\nDROP TABLE IF EXISTS `a`;\nCREATE TABLE `a` (`id` int NOT NULL, PRIMARY KEY (`id`)) ENGINE=InnoDB;\nINSERT INTO `a` VALUES (1),(2);\n-- Dump completed on 2026-01-01 10:00:00\n"
+	req := s.request(s.write(t, "mysql.sql", []byte(text)))
+	config := mysqltest.Config(t, "")
+	req.Server = &mysql.Config{Socket: config.Socket, User: config.User}
+	before := databasesNow(t)
+	got := s.imported(t, req)
+	if got.Backup.Components[core.ComponentDatabase].Rows != 2 {
+		t.Errorf("got %+v", got.Backup)
+	}
+	open, err := s.e.OpenBackup(t.Context(), *got.Record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if open.Manifest.Database.Name != s.app.DB {
+		t.Errorf("the backup is of database %s", open.Manifest.Database.Name)
+	}
+	if diff := cmp.Diff(before, databasesNow(t)); diff != "" {
+		t.Errorf("databases changed:\n%s", diff)
+	}
+	// One that has no right to make databases says what to grant, and none is an error too.
+	account := mysqltest.User(t, "SELECT ON *.*")
+	req.Server, req.Again = &mysql.Config{Socket: account.Socket, User: account.User, Password: account.Password}, true
+	s.refused(t, req, core.CodeDatabase, "GRANT")
+	req.Server, req.Target = nil, s.app.FilesOnly()
+	s.refused(t, req, core.CodeUnsupported, "scratch:")
+}
