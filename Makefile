@@ -75,6 +75,10 @@ bench-freeze: setup ## measure how long writers wait at most during a backup
 test-consistency: setup ## change schemas at every moment of a backup, and wait for what is rare
 	BACKSTAY_TEST_LONG=1 go test -count=1 -timeout 60m $(TEST_FLAGS) ./test/consistency
 
+.PHONY: test-large
+test-large: ## archives of 71 GiB that take little disk (BACKSTAY_TEST_LARGE_GIB=2 for less), an hour
+	BACKSTAY_TEST_LONG=1 go test -count=1 -v -timeout 6h $(TEST_FLAGS) ./test/large
+
 .PHONY: setup
 setup:
 	@scripts/setup.sh
