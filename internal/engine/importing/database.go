@@ -61,10 +61,21 @@ func (i *importer) storeDatabase(ctx context.Context, w core.TreeWriter, m *core
 func (i *importer) scratch(ctx context.Context) (*scratch.Database, error) {
 	opt := scratch.Options{Dir: i.scratchDir, Name: i.out.Dump.Database, Vendor: i.out.Dump.Vendor, Version: i.out.Dump.ServerVersion, Log: i.e.Log}
 	db, err := scratch.Private(ctx, opt)
-	if err == nil || core.CodeOf(err) != core.CodeUnsupported {
-		return db, err
+	if err != nil && core.CodeOf(err) != core.CodeUnsupported {
+		return nil, err
+	}
+	// Each vendor knows collations and types that the other does not. A server
+	// that somebody named for imports may be of the right one.
+	if err == nil && (i.req.Server == nil || opt.Vendor == "" || db.Server.Vendor == opt.Vendor) {
+		return db, nil
 	}
 	none := err
+	if db != nil {
+		none = fmt.Errorf("the dump is of %s, and %s is installed", opt.Vendor, db.Server.Vendor)
+		if err := db.Close(ctx); err != nil {
+			return nil, err
+		}
+	}
 	server := i.server()
 	if server == nil {
 		return nil, &core.Error{
@@ -72,7 +83,7 @@ func (i *importer) scratch(ctx context.Context) (*scratch.Database, error) {
 			Hint: "install the server (mariadb-server or mysql-server; it need not run), or name one in backstay.yaml under scratch:",
 		}
 	}
-	i.e.Log.Info("the dump is loaded on a configured server, because no private one can be started", "why", none)
+	i.e.Log.Info("the dump is loaded on a configured server, because no private one fits", "why", none)
 	return scratch.OnServer(ctx, *server, opt)
 }
 
