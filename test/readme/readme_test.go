@@ -1,4 +1,4 @@
-// Package readme runs the commands of README.md and of docs/disaster-recovery.md
+// Package readme runs the commands of README.md and of guides in docs
 // and compares what they print with what is shown there.
 package readme
 
@@ -39,7 +39,8 @@ var (
 	units   = regexp.MustCompile(`N (?:B|[kKMG]B|ms|s|min|h)\b(?:/s)?(?: N (?:ms|s|min)\b)?`)
 	server  = regexp.MustCompile(`on (?:mariadb|mysql) \S+`)
 	host    = regexp.MustCompile(`(\(generic\) on) \S+`)
-	place   = regexp.MustCompile(`into /\S*/out`)
+	place   = regexp.MustCompile(`(into|to) /\S*/(out|helpdesk\.tar\.zst)`)
+	sum     = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
 	person  = regexp.MustCompile(`\b[a-z_][a-z0-9_-]*:[a-z_][a-z0-9_-]*  `)
 	blanks  = regexp.MustCompile(`[ \t]+`)
 	// A table that was made seconds before a backup may or may not be proven unchanged after it.
@@ -52,7 +53,8 @@ func normal(s string) string {
 	s = reused.ReplaceAllString(s, "")
 	s = server.ReplaceAllString(s, "on SERVER")
 	s = host.ReplaceAllString(s, "$1 HOST")
-	s = place.ReplaceAllString(s, "into out")
+	s = sum.ReplaceAllString(s, "SUM")
+	s = place.ReplaceAllString(s, "$1 $2")
 	s = person.ReplaceAllString(s, "OWNER  ")
 	s = ids.ReplaceAllString(s, "ID")
 	s = zone.ReplaceAllString(s, "$1")
