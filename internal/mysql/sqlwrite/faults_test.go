@@ -8,8 +8,10 @@ import (
 	"io"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
@@ -230,4 +232,64 @@ func TestStatementsStayShort(t *testing.T) {
 			}
 		}
 	}
+}
+
+// stuck is a writer that hangs at its first write of rows until it is released.
+type stuck struct {
+	hangs, released chan struct{}
+	once            sync.Once
+}
+
+func (s *stuck) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("INSERT INTO")) {
+		s.once.Do(func() { close(s.hangs); <-s.released })
+	}
+	return len(p), nil
+}
+
+// noted tells each opening of a file.
+type noted struct {
+	files
+	opened chan string
+}
+
+func (n noted) Open(ctx context.Context, path string) (io.ReadCloser, error) {
+	n.opened <- path
+	return n.files.Open(ctx, path)
+}
+
+// TestSlowWriter: while nobody takes the text, only so much of it is made, however
+// many chunks there are.
+func TestSlowWriter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const workers, chunks = 3, 100
+		table := core.Table{Name: "t", Schema: "schema", Columns: []core.Column{{Name: "a"}}}
+		source := noted{files{"schema": []byte(shapes[0].create)}, make(chan string, chunks+1)}
+		for i := range chunks {
+			var sum mysql.RowSummer
+			row := fmt.Appendf(nil, "%d\n", i)
+			sum.Write(row, true)
+			path := fmt.Sprint(i)
+			source.files[path] = row
+			table.Chunks = append(table.Chunks, core.Chunk{File: path, Rows: 1, Bytes: int64(len(row)), Checksum: sum.Sum().String()})
+		}
+		w := &stuck{hangs: make(chan struct{}), released: make(chan struct{})}
+		failed := make(chan error, 1)
+		go func() {
+			_, err := Write(t.Context(), w, Input{Index: core.DatabaseIndex{Tables: []core.Table{table}}, Source: source}, Options{Dialect: DialectMySQL, Workers: workers})
+			failed <- err
+		}()
+		<-w.hangs
+		synctest.Wait()                                                // the workers do no more, unless the writer does
+		if n := len(source.opened) - 1; n > 2*workers || n < workers { // but for the schema
+			t.Errorf("%d chunks were begun while none was written", n)
+		}
+		close(w.released)
+		if err := <-failed; err != nil {
+			t.Fatal(err)
+		}
+		if n := len(source.opened) - 1; n != chunks {
+			t.Errorf("%d chunks of %d were read", n, chunks)
+		}
+	})
 }

@@ -43,7 +43,10 @@ func (p *pipeline) run(ctx context.Context, items []item) (err error) {
 	defer busy.Wait()
 	defer cancel()
 	p.blocks = make(chan []byte, aheadBytes/outBytes+p.opt.Workers)
-	waiting := max(aheadBytes/outBytes/p.opt.Workers, 1)
+	// A worker that is done with a job takes the next one, whether or not anybody
+	// has written the text: only so many jobs are begun and not yet written.
+	begun := make(chan struct{}, 2*p.opt.Workers)
+	waiting := max(aheadBytes/outBytes/cap(begun), 1)
 	jobs := make(chan *job)
 	for i := range items {
 		if items[i].rows != nil {
@@ -55,6 +58,11 @@ func (p *pipeline) run(ctx context.Context, items []item) (err error) {
 		for _, it := range items {
 			if it.rows == nil {
 				continue
+			}
+			select {
+			case begun <- struct{}{}:
+			case <-ctx.Done():
+				return
 			}
 			select {
 			case jobs <- it.rows:
@@ -85,6 +93,7 @@ func (p *pipeline) run(ctx context.Context, items []item) (err error) {
 		if err := p.drain(ctx, it.rows); err != nil {
 			return err
 		}
+		<-begun
 	}
 	return nil
 }
