@@ -121,6 +121,9 @@ type Flaw struct {
 	// Name is what --force takes where somebody who knows better may agree to
 	// the flaw; "": nobody may.
 	Name string `json:"name,omitempty"`
+	// Refused says that this is something that no backup holds, and not damage.
+	Refused bool   `json:"refused,omitempty"`
+	Hint    string `json:"hint,omitempty"` // what to do about it, where that is known
 }
 
 // NeverCarried is the code of a warning of Write about what the format carries
@@ -130,9 +133,10 @@ const NeverCarried = "never-carried"
 
 // Names of flaws that somebody may agree to.
 const (
-	FlawNoEnd        = "no-end-marker" // the dump says nowhere that it ends; it may be cut between two statements
-	FlawNotEncrypted = "not-encrypted" // a password was given, and the archive needs none: it may have been replaced
-	FlawEmptyUploads = "empty-uploads" // ITFlow's archive has no uploaded file at all
+	FlawNoEnd        = "no-end-marker"  // the dump says nowhere that it ends; it may be cut between two statements
+	FlawNotEncrypted = "not-encrypted"  // a password was given, and the archive needs none: it may have been replaced
+	FlawStranger     = "other-database" // hardly a table of it is one of the app's
+	FlawEmptyUploads = "empty-uploads"  // ITFlow's archive has no uploaded file at all
 )
 
 // Entry is one file, folder or link of the application.

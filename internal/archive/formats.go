@@ -35,10 +35,23 @@ func (fs Formats) Get(name string) (Format, error) {
 	}
 }
 
-// Recognize returns the first format that f looks like.
+// Named is a format whose archives have names that no other file has, so that
+// one is known by its name where nothing can be read of it.
+type Named interface {
+	HasName(name string) bool
+}
+
+// Recognize returns the first format that f looks like, or else is called like:
+// a cut archive must not pass for a file that is none.
 func (fs Formats) Recognize(f *os.File) (Format, error) {
+	name := filepath.Base(f.Name())
 	for _, format := range fs {
-		if format.Recognizes(f, filepath.Base(f.Name())) {
+		if format.Recognizes(f, name) {
+			return format, nil
+		}
+	}
+	for _, format := range fs {
+		if named, ok := format.(Named); ok && named.HasName(name) {
 			return format, nil
 		}
 	}

@@ -69,6 +69,11 @@ func (Format) Recognizes(f *os.File, name string) bool {
 	return first == dumpName || first == keyName || first == versionName || first == uploadsName || fileName.MatchString(name)
 }
 
+// HasName says yes to the names that ITFlow gives.
+func (Format) HasName(name string) bool {
+	return strings.HasPrefix(name, "itflow_") && strings.HasSuffix(name, ".zip")
+}
+
 // Open looks at the archive's structure, finds the password and reads
 // version.txt.
 func (Format) Open(ctx context.Context, f *os.File, opt archive.OpenOptions) (archive.Archive, error) {

@@ -77,6 +77,11 @@ func (Format) Recognizes(f *os.File, _ string) bool {
 	return string(name) == readmeName && string(first[blockSize:]) == readmeTitle
 }
 
+// HasName says yes to .tar.zst, and to that with .age.
+func (Format) HasName(name string) bool {
+	return strings.HasSuffix(name, extension) || strings.HasSuffix(name, sealedExtension)
+}
+
 // Open implements archive.Format. The archive is an archive.Native.
 func (Format) Open(ctx context.Context, f *os.File, opt archive.OpenOptions) (archive.Archive, error) {
 	return open(ctx, f, opt)

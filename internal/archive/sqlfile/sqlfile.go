@@ -8,6 +8,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/backstay/backstay/internal/archive"
 	"github.com/backstay/backstay/internal/core"
@@ -32,6 +33,16 @@ func (f Format) Extension() string { return f.extension }
 
 // Recognizes says yes to what unpacks to text that begins as SQL does.
 func (Format) Recognizes(f *os.File, name string) bool { return recognizes(f) }
+
+// HasName says yes to .sql, and to that with the ending of a packing.
+func (Format) HasName(name string) bool {
+	for _, packing := range []string{"", ".gz", ".zst", ".bz2"} {
+		if strings.HasSuffix(name, ".sql"+packing) {
+			return true
+		}
+	}
+	return false
+}
 
 // Open implements archive.Format.
 func (Format) Open(ctx context.Context, f *os.File, opt archive.OpenOptions) (archive.Archive, error) {

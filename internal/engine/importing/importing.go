@@ -151,6 +151,12 @@ func (i *importer) open(ctx context.Context) (err error) {
 		i.e.Log.Debug("the live app is not looked at", "app", i.req.Target.App.Name, "err", err)
 		i.live = nil
 	}
+	if i.file.size() == 0 && looksPacked(i.file.base()) {
+		return &core.Error{
+			Code: core.CodeDamage, Op: "read " + i.file.Name(), Message: "the file is empty: whatever was to write it failed",
+			Hint: "look for its error messages, and make a new archive",
+		}
+	}
 	var format archive.Format
 	if i.req.Format != "" {
 		format, err = i.req.Formats.Get(i.req.Format)
@@ -174,6 +180,11 @@ func (i *importer) open(ctx context.Context) (err error) {
 	i.out.Info = i.archive.Info()
 	i.out.SHA256, err = i.file.sum(ctx, i.e.Progress)
 	return err
+}
+
+// looksPacked says whether a name is one that archives have.
+func looksPacked(name string) bool {
+	return slices.ContainsFunc([]string{".gz", ".zip", ".sql", ".zst", ".bz2", ".age"}, func(ending string) bool { return strings.HasSuffix(name, ending) })
 }
 
 // fits says whether an archive of this format can be of an app of this profile.
@@ -243,6 +254,11 @@ func (i *importer) examine(ctx context.Context) error {
 		})
 	}
 	i.out.Flaws = append(i.out.Flaws, flaws...)
+	if native, ok := i.archive.(archive.Native); ok && len(flaws) == 0 {
+		if err := i.sameProfile(native.Manifest()); err != nil {
+			return err
+		}
+	}
 	// The dump is only looked at in a container that is whole: what else is
 	// wrong would be consequences.
 	if !slices.ContainsFunc(flaws, func(f archive.Flaw) bool { return f.Name == "" }) {
@@ -262,18 +278,40 @@ func (i *importer) agreed(f archive.Flaw) bool {
 }
 
 func (i *importer) notWhole(flaws []archive.Flaw) error {
-	message := flaws[0].Where + ": " + flaws[0].Message
+	first := flaws[0]
+	what := "the archive is not whole"
+	hint := "nothing of it was loaded or stored; make a new archive where this one was made, or take an older one"
+	named := !slices.ContainsFunc(flaws, func(f archive.Flaw) bool { return f.Name == "" })
+	broken := slices.IndexFunc(flaws, func(f archive.Flaw) bool { return !f.Refused })
+	switch {
+	case named:
+		what = "somebody has to agree to it"
+		hint = "nothing of it was loaded or stored; if you know that it is right, agree with --force " + first.Name
+	case broken < 0: // as it was written, and nothing to load
+		what = "what is in it is refused"
+		hint = "nothing of it was loaded or stored; a backup holds tables, rows and objects of one database, and nothing else"
+	default:
+		first = flaws[broken]
+		if _, native := i.archive.(archive.Native); !native && i.out.Info.Kind != "master_key" {
+			hint += "; backstay import " + i.out.App + " FILE --salvage DATABASE loads what there is into a database of its own"
+		}
+	}
+	message := what + ": " + first.Where + ": " + first.Message
 	if n := len(flaws) - 1; n > 0 {
 		message += fmt.Sprintf(" (and %d more)", n)
 	}
-	hint := "nothing of it was loaded or stored; make a new archive where this one was made, or take an older one"
-	if i.out.Dump != nil {
-		hint += "; backstay import " + i.out.App + " FILE --salvage DATABASE loads what there is into a database of its own"
+	return &core.Error{Code: core.CodeDamage, Op: "import " + i.file.Name(), Message: message, Hint: cmp.Or(first.Hint, hint)}
+}
+
+// sameProfile fails where the backup in an archive is of another kind of app.
+func (i *importer) sameProfile(m core.Manifest) error {
+	if m.Profile == i.profile.Name() {
+		return nil
 	}
-	if !slices.ContainsFunc(flaws, func(f archive.Flaw) bool { return f.Name == "" }) {
-		hint = "nothing of it was loaded or stored; if you know that it is right, agree with --force " + flaws[0].Name
+	return &core.Error{
+		Code: core.CodeUsage, Op: "import " + i.file.Name(), Message: fmt.Sprintf("it holds a backup of an app with the profile %s, and app %s has %s", m.Profile, i.out.App, i.profile.Name()),
+		Hint: "name an app of that profile; one that is not installed yet needs only its entry in backstay.yaml",
 	}
-	return &core.Error{Code: core.CodeDamage, Op: "import " + i.file.Name(), Message: "the archive is not whole: " + message, Hint: hint}
 }
 
 // examineDump reads the SQL dump to its end.
@@ -293,7 +331,7 @@ func (i *importer) examineDump(ctx context.Context) (err error) {
 		if p.Line > 0 {
 			where = fmt.Sprintf("line %d of the dump", p.Line)
 		}
-		i.out.Flaws = append(i.out.Flaws, archive.Flaw{Where: where, Message: p.Message})
+		i.out.Flaws = append(i.out.Flaws, archive.Flaw{Where: where, Message: p.Message, Refused: p.Refused, Hint: p.Hint})
 	}
 	if len(report.Problems) > 0 {
 		return nil
@@ -306,6 +344,44 @@ func (i *importer) examineDump(ctx context.Context) (err error) {
 		})
 	case len(report.Tables) == 0:
 		i.out.Flaws = append(i.out.Flaws, archive.Flaw{Where: "the dump", Message: "it has no table"})
+	case i.out.Info.Format == "sql":
+		return i.looksStrange(ctx, report)
+	}
+	return nil
+}
+
+// looksStrange asks for somebody's word where a dump has hardly a table of the
+// app's newest backup: nothing else in it says which application it is of.
+func (i *importer) looksStrange(ctx context.Context, report *sqlread.Report) error {
+	all, err := i.e.List(ctx, i.out.App)
+	if err != nil && core.CodeOf(err) != core.CodeDamage {
+		return err
+	}
+	for _, r := range slices.Backward(all) {
+		if r.Components[core.ComponentDatabase].Tables == 0 {
+			continue
+		}
+		open, err := i.e.OpenBackup(ctx, r)
+		if err != nil || open.IndexDamage != nil {
+			return err
+		}
+		known := map[string]bool{}
+		for _, t := range open.Index.Tables {
+			known[strings.ToLower(t.Name)] = true
+		}
+		same := 0
+		for _, t := range report.Tables {
+			if known[strings.ToLower(t.Name)] {
+				same++
+			}
+		}
+		if same*10 < min(len(report.Tables), len(known)) || same == 0 {
+			i.out.Flaws = append(i.out.Flaws, archive.Flaw{
+				Where: "the dump", Name: archive.FlawStranger,
+				Message: fmt.Sprintf("only %d of its %d tables are in the app's backup %s: it seems to be of another application", same, len(report.Tables), r.ID),
+			})
+		}
+		return nil
 	}
 	return nil
 }

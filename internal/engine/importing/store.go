@@ -117,12 +117,6 @@ func (i *importer) storeNative(ctx context.Context, session repository.Session, 
 		return repository.Record{}, err
 	}
 	m := native.Manifest()
-	if m.Profile != i.profile.Name() {
-		return repository.Record{}, &core.Error{
-			Code: core.CodeUsage, Op: "import " + i.file.Name(), Message: fmt.Sprintf("it holds a backup of an app with the profile %s, and app %s has %s", m.Profile, i.out.App, i.profile.Name()),
-			Hint: "name an app of that profile; one that is not installed yet needs only its entry in backstay.yaml",
-		}
-	}
 	now := i.manifest()
 	now.Origin.Backup = m.ID
 	m.ID, m.App, m.Trigger, m.Origin, m.Started, m.Time = now.ID, now.App, now.Trigger, now.Origin, now.Started, now.Time
