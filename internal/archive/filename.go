@@ -10,9 +10,6 @@ import (
 	"github.com/backstay/backstay/internal/core"
 )
 
-// DefaultFileName is iTop's own format of file names (DBBackup::MakeName).
-const DefaultFileName = "__DB__-%Y-%m-%d"
-
 var timePlaceholder = regexp.MustCompile(`%[a-zA-Z]`)
 
 // FileName returns the name, without its extension, that iTop's

@@ -14,7 +14,7 @@ func TestFileName(t *testing.T) {
 	paris := time.FixedZone("CET", 3600)
 	at := time.Date(2024, 12, 30, 23, 59, 9, 0, paris)
 	for format, want := range map[string]string{
-		DefaultFileName: "itop-2024-12-30", "__DB__-%Y-%m-%d_%H_%M": "itop-2024-12-30_23_59",
+		"__DB__-%Y-%m-%d": "itop-2024-12-30", "__DB__-%Y-%m-%d_%H_%M": "itop-2024-12-30_23_59",
 		"__HOST__.__DB__.__SUBNAME__": "db.example.itop.pre_", "plain": "plain", "100%": "100%", "%%Y": "%2024", "%5": "%5",
 		"%a %A %b %B %h": "Mon Monday Dec December Dec", "%e %j %u %w %V": "30 364 1 1 01", "%y %g %G %C": "24 24 2024 %C",
 		"%k %I %l %p %P": "23 11 11 PM pm", "%r": "11:59:09 PM", "%R %T": "23:59 23:59:09", "%z %Z": "+0100 CET",

@@ -42,14 +42,20 @@ func (s commands) exportCommand() *cobra.Command {
 		}
 		return s.export(ctx, args[0], file, f)
 	})
-	cmd.PreRunE = session.RefuseEmptyFlags
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		if cmd.Flags().Changed("level") && f.level == 0 {
+			return usage("give 1 (fast) to 9 (small)", "--level 0 is none")
+		}
+		return session.RefuseEmptyFlags(cmd, args)
+	}
 	cmd.Long = `Write a backup as an archive that iTop's, ITFlow's or the mysql client's own restore reads, or, in backstay's
 own format, as one file with everything in it, which tar, zstd and age can read.
 
 The format is --format, or what the file's name ends with: .tar.gz is iTop's, .zip ITFlow's, .sql, .sql.gz
 and .sql.zst the database as SQL, .tar.zst and .tar.zst.age (sealed) backstay's; otherwise the application's
 own. In a folder, and without FILE, the archive is called as --file-name-format says. It has that name only
-once it is whole, and only its owner can read it. - writes to the standard output.
+once it is whole, and only its owner can read it. - writes to the standard output, where SQL is plain:
+backstay export wiki@latest - --format sql | mariadb --comments wiki_copy
 
 What the format cannot carry is said; the exit code is 3 when that is something that only this backup has,
 such as routines.`
@@ -81,18 +87,20 @@ type export struct {
 	options  archive.WriteOptions
 }
 
+// usage is an error in how export is used.
+func usage(hint, format string, args ...any) error {
+	return &core.Error{Code: core.CodeUsage, Op: "export", Message: fmt.Sprintf(format, args...), Hint: hint}
+}
+
 func (f exportFlags) wrong(file string) error {
-	usage := func(hint, format string, args ...any) error {
-		return &core.Error{Code: core.CodeUsage, Op: "export", Message: fmt.Sprintf(format, args...), Hint: hint}
-	}
 	if wrong, hint := config.CheckFileNameFormat(cmp.Or(f.nameFormat, config.DefaultFileNameFormat)); wrong != "" {
 		return usage(hint, "--file-name-format %s", wrong)
 	}
 	switch {
 	case f.level < 0 || f.level > 9:
 		return usage("give 1 (fast) to 9 (small)", "--level %d is none", f.level)
-	case file == "-" && (f.sum || f.check || f.replace || f.simulate):
-		return usage("give a file", "--sha256, --check, --replace and --simulate are for files")
+	case file == "-" && (f.sum || f.check || f.replace || f.simulate || f.nameFormat != ""):
+		return usage("give a file", "--sha256, --check, --replace, --simulate and --file-name-format are for files")
 	case len(f.recipients) > 0 && f.passwordFile != "":
 		return usage("give recipients, or a password", "an archive is sealed for recipients or by a password")
 	}
@@ -144,17 +152,20 @@ func (x *export) choose(ctx context.Context, file string) (err error) {
 	usage := func(hint, format string, args ...any) error {
 		return &core.Error{Code: core.CodeUsage, Op: "export backup " + ui.ShortID(x.rec.ID), Message: fmt.Sprintf(format, args...), Hint: hint}
 	}
-	byName, ending := formatOf(file)
+	said := endingOf(file)
 	itsOwn := profile.ArchiveFormat(x.profile)
-	name := cmp.Or(x.flags.format, byName, x.settings.Format, itsOwn, "backstay")
+	name := cmp.Or(x.flags.format, said.format, x.settings.Format, itsOwn, "backstay")
 	if slices.Contains([]string{"itop", "itflow"}, name) && name != itsOwn {
 		return usage("give --format backstay, which carries everything, or --format sql", "it is of an app with the profile %s, which cannot be written as an archive of %s", x.profile.Name(), name)
 	}
 	if x.format, err = Formats().Get(name); err != nil {
 		return err
 	}
-	if name == "sql" && byName == "sql" {
-		x.format = sqlfile.New(ending)
+	switch {
+	case name == "sql" && said.format == "sql":
+		x.format = sqlfile.New(said.text)
+	case name == "sql" && file == "-": // for the client, which unpacks nothing
+		x.format = sqlfile.New(".sql")
 	}
 	if name == "sql" && x.manifest.Database == nil {
 		return usage("give --format backstay", "there is no database in it, so there is nothing to write as SQL")
@@ -171,8 +182,8 @@ func (x *export) choose(ctx context.Context, file string) (err error) {
 		return usage("give --format backstay", "only backstay's own archives are sealed for recipients, not those of %s", name)
 	case x.flags.passwordFile != "" && slices.Contains([]string{"sql", "itop"}, name):
 		return usage("give --format backstay for an archive that is encrypted", "archives of %s have no password", name)
-	case ending == ".tar.zst.age" && name == "backstay" && !x.sealed():
-		return usage("give --recipient age1… or --password-file FILE, or a name that ends with .tar.zst", "a name that ends with .age is for an archive that is sealed")
+	case x.flags.level != 0 && x.extension() == ".sql":
+		return usage("leave it out, or call it NAME.sql.gz or NAME.sql.zst", "--level is for what is packed, and plain SQL is not")
 	}
 	return nil
 }
@@ -258,6 +269,9 @@ func (s commands) exportToFile(ctx context.Context, e *engine.Engine, x *export,
 			how = "read back, " + how
 		}
 		s.Printer.Printf("%s: exported backup %s of %s to %s (%s, %s; %s)\n", x.rec.App, ui.ShortID(x.rec.ID), s.Printer.Time(x.rec.Time), done.File, done.Format, ui.Size(done.Bytes), how)
+		if endingOf(done.File).text == "" {
+			s.Printer.Printf("  it is %s, which its name does not say: those end with %s\n", x.what(), x.extension())
+		}
 		s.Printer.Printf("  SHA-256 %s\n", done.SHA256)
 		if done.SumFile != "" {
 			s.Printer.Printf("  which is in %s too\n", done.SumFile)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/profile"
+	"github.com/backstay/backstay/internal/profile/generic"
 )
 
 func TestFileName(t *testing.T) {
@@ -45,13 +46,25 @@ func TestEveryLetterOfADate(t *testing.T) {
 	}
 }
 
-func TestFormatOf(t *testing.T) {
+// TestNameOfAHost: no name begins with what a missing host leaves.
+func TestNameOfAHost(t *testing.T) {
+	x := &export{profile: generic.Profile{}, flags: exportFlags{nameFormat: "__HOST__-x"}}
+	for host, want := range map[string]string{"": "localhost-x", "vm": "vm-x"} {
+		x.rec.Host = host
+		if got, err := fileName(x.naming(t.Context()), time.Time{}, "full"); got != want || err != nil {
+			t.Errorf("of %q: %q, %v, want %q", host, got, err, want)
+		}
+	}
+}
+
+func TestEndingOf(t *testing.T) {
 	for file, want := range map[string]string{
-		"a.tar.gz": "itop", "/x/A.TGZ": "itop", "a.zip": "itflow", "a.sql": "sql", "a.sql.gz": "sql", "a.sql.zst": "sql",
-		"a.tar.zst": "backstay", "a.tar.zst.age": "backstay", "a": "", "a.tar": "", "": "", "-": "", "a.gz": "",
+		"a.tar.gz": ".tar.gz itop", "/x/A.TGZ": ".tgz itop", "a.zip": ".zip itflow", "a.sql": ".sql sql", "a.sql.gz": ".sql.gz sql",
+		"a.sql.zst": ".sql.zst sql", "a.tar.zst": ".tar.zst backstay", "a.tar.zst.age": ".tar.zst.age backstay", "a": " ", "a.tar": ".tar ",
+		"": " ", "-": " ", "a.gz": ".gz ", "a.sql.bz2": ".bz2 ", "a.sql.gz.age": ".age ", "a.txt": " ",
 	} {
-		if got, ending := formatOf(file); got != want || !strings.HasSuffix(strings.ToLower(file), ending) {
-			t.Errorf("%s: %q, %q, want %q", file, got, ending, want)
+		if got := endingOf(file); got.text+" "+got.format != want {
+			t.Errorf("%s: %+v, want %q", file, got, want)
 		}
 	}
 }

@@ -140,7 +140,7 @@ func TestNoFile(t *testing.T) {
 		"read back": {func(r *exporting.Request) {
 			r.Check, r.Format = true, plain{flaws: []archive.Flaw{{Where: "x", Message: "is short"}}}
 		}, core.CodeDamage, "is short"},
-		"no folder":  {func(r *exporting.Request) { r.File = filepath.Join(dir, "none", "x") }, core.CodeDisk, "no such file"},
+		"no folder":  {func(r *exporting.Request) { r.File = filepath.Join(dir, "none", "x") }, core.CodeDisk, "there is no folder"},
 		"a folder":   {func(r *exporting.Request) { r.File = dir }, core.CodeUsage, "not a plain file"},
 		"recipients": {func(r *exporting.Request) { r.Check, r.Options.Recipients = true, []string{"age1x"} }, core.CodeUsage, "keys are not here"},
 	} {

@@ -31,7 +31,7 @@ func refuseTarget(path string, replace bool) error {
 	case err != nil:
 		return &core.Error{Code: core.CodeDisk, Op: "export to " + path, Err: err, Hint: "choose another file"}
 	case !info.Mode().IsRegular():
-		return &core.Error{Code: core.CodeUsage, Op: "export to " + path, Message: "it is there and is not a plain file", Hint: "give the name of a file that is to be made"}
+		return &core.Error{Code: core.CodeUsage, Op: "export to " + path, Message: "it is there and is not a plain file", Hint: "give the name of a file that is to be made, or - for the standard output: backstay export BACKUP - > FILE"}
 	case !replace:
 		return exists(path)
 	}
@@ -49,7 +49,11 @@ func newTarget(path string) (*target, error) {
 	t := &target{path: path, temp: filepath.Join(dir, files.TempName(filepath.Base(path)))}
 	for {
 		f, err := os.OpenFile(t.temp, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, &core.Error{Code: core.CodeDisk, Op: "export to " + path, Message: "there is no folder " + dir, Hint: "make it, or choose a folder that exists"}
+		}
 		if err != nil {
+			err = fmt.Errorf("make a file in %s: %w", dir, unnamed(err))
 			return nil, &core.Error{Code: core.CodeDisk, Op: "export to " + path, Err: err, Hint: "choose a folder that exists and that you may write to"}
 		}
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
@@ -72,6 +76,15 @@ func newTarget(path string) (*target, error) {
 		}
 		return t, nil
 	}
+}
+
+// unnamed is an error without the temporary name, which nobody knows.
+func unnamed(err error) error {
+	var of *os.PathError
+	if errors.As(err, &of) {
+		return of.Err
+	}
+	return err
 }
 
 // explain says what to do about an error of writing.
