@@ -136,6 +136,8 @@ const (
 	FlawNoEnd        = "no-end-marker"  // the dump says nowhere that it ends; it may be cut between two statements
 	FlawNotEncrypted = "not-encrypted"  // a password was given, and the archive needs none: it may have been replaced
 	FlawStranger     = "other-database" // hardly a table of it is one of the app's
+	FlawOtherApp     = "other-app"      // the backup in it is of another app
+	FlawNoRows       = "no-rows"        // it has tables and no rows, and the app's last backup has some
 	FlawEmptyUploads = "empty-uploads"  // ITFlow's archive has no uploaded file at all
 )
 

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,6 +42,9 @@ type Named interface {
 	HasName(name string) bool
 }
 
+// ErrUnknown is in the chain of Recognize's error.
+var ErrUnknown = errors.New("it looks like no archive that backstay reads")
+
 // Recognize returns the first format that f looks like, or else is called like:
 // a cut archive must not pass for a file that is none.
 func (fs Formats) Recognize(f *os.File) (Format, error) {
@@ -56,7 +60,7 @@ func (fs Formats) Recognize(f *os.File) (Format, error) {
 		}
 	}
 	return nil, &core.Error{
-		Code: core.CodeUnsupported, Op: "read " + f.Name(), Message: "it looks like no archive that backstay reads",
+		Code: core.CodeUnsupported, Op: "read " + f.Name(), Err: ErrUnknown,
 		Hint: "say what it is with --format " + strings.Join(fs.Names(), ", --format "),
 	}
 }

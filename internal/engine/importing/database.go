@@ -51,6 +51,9 @@ func (i *importer) storeDatabase(ctx context.Context, w core.TreeWriter, m *core
 	if err := i.askVersions(ctx, db, m); err != nil {
 		return core.Entry{}, err
 	}
+	if err := i.knowsApplication(m); err != nil {
+		return core.Entry{}, err
+	}
 	m.Database = &dumped.Database
 	m.Database.Name, m.Database.Prefix = i.databaseName(), i.prefix()
 	m.Warnings = append(m.Warnings, dumped.Warnings...)
@@ -104,7 +107,7 @@ func (i *importer) load(ctx context.Context, db *scratch.Database) (_ *sqlload.L
 	}
 	defer func() { err = errors.Join(err, text.Close()) }()
 	i.e.Progress.Stage("load "+i.file.base()+" into a scratch database", i.out.Dump.Bytes)
-	loaded, err := sqlload.Load(ctx, text, sqlload.Options{Config: db.Config, Database: i.out.Dump.Database, Progress: i.e.Progress})
+	loaded, err := sqlload.Load(ctx, text, sqlload.Options{Config: db.Config, Database: i.out.Dump.Database, MakeDefiner: db.MakeDefiner, Progress: i.e.Progress})
 	if err != nil {
 		return nil, fmt.Errorf("load the dump in %s: %w", i.file.Name(), err)
 	}
@@ -125,8 +128,16 @@ func (i *importer) compareCounts(loaded *sqlload.Loaded, dumped *dump.Dumped, m 
 	for _, t := range dumped.Index.Tables {
 		rows[t.Name] = t.Rows
 	}
+	read := map[string]int64{}
+	for _, t := range i.out.Dump.Tables {
+		read[t.Name] = t.Rows
+	}
 	var strangers, kept []string
 	for _, t := range loaded.Tables {
+		if n := read[t.Name]; n != t.Read {
+			return i.countsDiffer(t.Name, n, t.Read)
+		}
+		delete(read, t.Name)
 		got, there := rows[t.Name]
 		switch {
 		case !there && mysql.Reserved(t.Name):
@@ -139,6 +150,11 @@ func (i *importer) compareCounts(loaded *sqlload.Loaded, dumped *dump.Dumped, m 
 			return &core.Error{Code: core.CodeFailed, Op: "import " + i.file.Name(), Message: fmt.Sprintf("table %s has %d rows in the scratch database, and %d were loaded", t.Name, got, t.Rows)}
 		}
 		delete(rows, t.Name)
+	}
+	for name, n := range read {
+		if n > 0 {
+			return i.countsDiffer(name, n, 0)
+		}
 	}
 	if len(rows) > 0 {
 		return &core.Error{Code: core.CodeFailed, Op: "import " + i.file.Name(), Message: "tables are in the scratch database that were not loaded: " + core.Some(slices.Sorted(maps.Keys(rows)), 5)}
@@ -158,6 +174,14 @@ func (i *importer) compareCounts(loaded *sqlload.Loaded, dumped *dump.Dumped, m 
 		}
 	}
 	return nil
+}
+
+// countsDiffer is for rows that stand in comments which only other servers read.
+func (i *importer) countsDiffer(table string, read, loaded int64) error {
+	return &core.Error{
+		Code: core.CodeDamage, Op: "import " + i.file.Name(), Message: fmt.Sprintf("table %s has %d rows in the dump, and the scratch server (%s) was given %d: the rest is for another server", table, read, i.out.Server, loaded),
+		Hint: "no backup was made; install a server of the kind that the dump was made of, or name one in backstay.yaml under scratch:",
+	}
 }
 
 // askVersions asks the scratch database what only the database tells.

@@ -248,7 +248,7 @@ func (i *importer) examine(ctx context.Context) error {
 	}
 	// Somebody who gives a password expects that only those who know it could
 	// have written the archive.
-	if len(i.req.Passwords) > 0 && !i.out.Info.Encrypted {
+	if len(i.req.Passwords) > 0 && !i.out.Info.Encrypted && slices.Contains([]string{"backstay", "itflow"}, i.out.Info.Format) {
 		i.out.Flaws = append(i.out.Flaws, archive.Flaw{
 			Where: "the archive", Name: archive.FlawNotEncrypted, Message: "a password was given, and it is not encrypted: anybody may have written it",
 		})
@@ -257,6 +257,9 @@ func (i *importer) examine(ctx context.Context) error {
 	if native, ok := i.archive.(archive.Native); ok && len(flaws) == 0 {
 		if err := i.sameProfile(native.Manifest()); err != nil {
 			return err
+		}
+		if app := native.Manifest().App; app != i.out.App {
+			i.out.Flaws = append(i.out.Flaws, archive.Flaw{Where: "the archive", Name: archive.FlawOtherApp, Message: fmt.Sprintf("it holds a backup of app %s, and is to become one of %s", app, i.out.App)})
 		}
 	}
 	// The dump is only looked at in a container that is whole: what else is
@@ -344,44 +347,8 @@ func (i *importer) examineDump(ctx context.Context) (err error) {
 		})
 	case len(report.Tables) == 0:
 		i.out.Flaws = append(i.out.Flaws, archive.Flaw{Where: "the dump", Message: "it has no table"})
-	case i.out.Info.Format == "sql":
-		return i.looksStrange(ctx, report)
-	}
-	return nil
-}
-
-// looksStrange asks for somebody's word where a dump has hardly a table of the
-// app's newest backup: nothing else in it says which application it is of.
-func (i *importer) looksStrange(ctx context.Context, report *sqlread.Report) error {
-	all, err := i.e.List(ctx, i.out.App)
-	if err != nil && core.CodeOf(err) != core.CodeDamage {
-		return err
-	}
-	for _, r := range slices.Backward(all) {
-		if r.Components[core.ComponentDatabase].Tables == 0 {
-			continue
-		}
-		open, err := i.e.OpenBackup(ctx, r)
-		if err != nil || open.IndexDamage != nil {
-			return err
-		}
-		known := map[string]bool{}
-		for _, t := range open.Index.Tables {
-			known[strings.ToLower(t.Name)] = true
-		}
-		same := 0
-		for _, t := range report.Tables {
-			if known[strings.ToLower(t.Name)] {
-				same++
-			}
-		}
-		if same*10 < min(len(report.Tables), len(known)) || same == 0 {
-			i.out.Flaws = append(i.out.Flaws, archive.Flaw{
-				Where: "the dump", Name: archive.FlawStranger,
-				Message: fmt.Sprintf("only %d of its %d tables are in the app's backup %s: it seems to be of another application", same, len(report.Tables), r.ID),
-			})
-		}
-		return nil
+	default:
+		return i.doubt(ctx, report)
 	}
 	return nil
 }

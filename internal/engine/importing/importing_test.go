@@ -281,7 +281,7 @@ func TestNoEnd(t *testing.T) {
 // TestTimeToCome: an archive cannot make itself the latest backup for ever.
 func TestTimeToCome(t *testing.T) {
 	s := newSite(t)
-	text := "-- MySQL dump 10.13\nCREATE TABLE `a` (`id` int NOT NULL, PRIMARY KEY (`id`));\n-- Dump completed on 2090-01-01 10:00:00\n"
+	text := "-- MySQL dump 10.13\nCREATE TABLE `a` (`id` int NOT NULL, PRIMARY KEY (`id`));\nINSERT INTO `a` VALUES (1);\n-- Dump completed on 2090-01-01 10:00:00\n"
 	got := s.imported(t, s.request(s.write(t, "late.sql", []byte(text))))
 	if got.Backup.Time.After(s.e.Clock.Now()) || !slices.ContainsFunc(got.Backup.Warnings, func(w core.Warning) bool { return w.Code == "clock" }) {
 		t.Errorf("dated %s, %v", got.Backup.Time, got.Backup.Warnings)
@@ -413,4 +413,43 @@ func TestConfiguredServer(t *testing.T) {
 	account := mysqltest.User(t, "SELECT ON *.*")
 	req.Server, req.Again = &mysql.Config{Socket: account.Socket, User: account.User, Password: account.Password}, true
 	s.refused(t, req, core.CodeDatabase, "GRANT")
+}
+
+// TestDoubts: what is whole and still looks like no backup of the app needs
+// somebody's word.
+func TestDoubts(t *testing.T) {
+	s := newSite(t)
+	for name, c := range map[string]struct{ text, flaw string }{
+		"other":       {"CREATE TABLE `zz` (`id` int NOT NULL);\nINSERT INTO `zz` VALUES (1);\n", archive.FlawStranger},
+		"definitions": {"CREATE TABLE `a` (`id` int NOT NULL);\nCREATE TABLE `b` (`id` int NOT NULL);\n", archive.FlawNoRows},
+	} {
+		t.Run(name, func(t *testing.T) {
+			req := s.request(s.write(t, name+".sql", []byte("-- MySQL dump 10.13\n"+c.text+"-- Dump completed on 2026-01-01 10:00:00\n")))
+			s.refused(t, req, core.CodeDamage, "--force "+c.flaw)
+			req.Force = []string{c.flaw}
+			s.imported(t, req)
+		})
+	}
+	req := s.request(s.export(t, own.New(), "shop.tar.zst"))
+	req.Target.App.Name = "another"
+	s.refused(t, req, core.CodeDamage, "of app shop", "--force "+archive.FlawOtherApp)
+}
+
+// TestNewerRows: rows that only a newer server reads are not lost in silence.
+func TestNewerRows(t *testing.T) {
+	s := newSite(t)
+	text := "-- MySQL dump 10.13  Distrib 8.0.36, for Linux (x86_64)\n-- Server version\t8.0.36\nCREATE TABLE `a` (`id` int NOT NULL);\nINSERT INTO `a` VALUES (1);\n/*!80000 INSERT INTO `a` VALUES (2),(3) */;\n-- Dump completed on 2026-01-01 10:00:00\n"
+	req := s.request(s.write(t, "newer.sql", []byte(text)))
+	before := enginetest.Listed(t, s.e)
+	got, err := importing.Import(t.Context(), s.e, req)
+	if err == nil { // by MySQL 8
+		if rows := got.Backup.Components[core.ComponentDatabase].Rows; rows != 3 {
+			t.Errorf("%d rows of 3 are in the backup", rows)
+		}
+		return
+	}
+	enginetest.WantError(t, err, core.CodeDamage)
+	if diff := cmp.Diff(before, enginetest.Listed(t, s.e)); diff != "" {
+		t.Errorf("backups changed:\n%s", diff)
+	}
 }

@@ -88,10 +88,14 @@ func (i *importer) setTime(m *core.Manifest) {
 		m.Time, says = i.file.info.ModTime(), "the file"
 	}
 	if now := i.e.Clock.Now(); m.Time.After(now) {
+		at := now
+		if written := i.file.info.ModTime(); written.Before(now) {
+			at, says = written, "the file"
+		}
 		m.Warnings = append(m.Warnings, core.Warning{
-			Code: "clock", Object: i.file.base(), Message: fmt.Sprintf("it says that it was made at %s, which is to come; the backup is dated now", m.Time.UTC().Format(time.RFC3339)),
+			Code: "clock", Object: i.file.base(), Message: fmt.Sprintf("it says that it was made at %s, which is to come; the backup is dated %s", m.Time.UTC().Format(time.RFC3339), at.UTC().Format(time.RFC3339)),
 		})
-		m.Time = now
+		m.Time = at
 	}
 	m.Time = m.Time.UTC()
 	m.Origin = &core.Origin{

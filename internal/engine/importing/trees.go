@@ -25,6 +25,10 @@ type treeStore struct {
 	live     *assemble.Live
 	builders map[core.Component]*assemble.Builder
 	owned    map[core.Component]*ownedPaths
+	// among are files that lie where the live app has its code, the first few;
+	// amongAll counts them.
+	among    []string
+	amongAll int
 }
 
 // storeTrees stores what the archive has of config, files and code, and returns
@@ -62,6 +66,12 @@ func (i *importer) storeTrees(ctx context.Context, w core.TreeWriter, m *core.Ma
 		maps.Copy(m.Owners.Groups, got.Owners.Groups)
 		entries = append(entries, engine.ComponentEntries(c, got.Entry, got.Extra, m.Time)...)
 	}
+	if s.amongAll > 0 {
+		m.Warnings = append(m.Warnings, core.Warning{
+			Code: "among-code", Object: core.Some(append(s.among, make([]string, s.amongAll-len(s.among))...), len(s.among)),
+			Message: "the archive has files where the application's code is, which a restore would replace; look at them first if you do not know who wrote the archive",
+		})
+	}
 	maps.Copy(m.Settings, i.config.Settings)
 	m.Warnings = append(m.Warnings, i.config.Problems...)
 	return entries, nil
@@ -72,6 +82,24 @@ func (i *importer) liveSets() []core.FileSet {
 		return nil
 	}
 	return i.live.FileSets
+}
+
+// amongCode says whether a path lies in none of the folders that backups of the
+// live app take as its files. Where there is no live app nothing is known.
+func (i *importer) amongCode(p string) bool {
+	known := false
+	for _, set := range i.liveSets() {
+		if set.Place != "app" || set.Component == core.ComponentCode {
+			continue
+		}
+		known = true
+		for _, include := range set.Include {
+			if include.Path == "." || p == include.Path || strings.HasPrefix(p, include.Path+"/") {
+				return false
+			}
+		}
+	}
+	return known
 }
 
 // liveExcludes are what backups of the live app leave out of a component: an
@@ -115,6 +143,11 @@ func (s *treeStore) add(ctx context.Context, e archive.Entry, body io.Reader) er
 		body = bytes.NewReader(text)
 	}
 	s.owned[e.Component].add(e.Path, e.Type == core.TypeDir)
+	if e.Type == core.TypeFile && e.Component == core.ComponentFiles && s.i.amongCode(e.Path) {
+		if s.amongAll++; len(s.among) < 5 {
+			s.among = append(s.among, e.Path)
+		}
+	}
 	return b.Add(ctx, assemble.File{Place: "app", Path: e.Path, Type: e.Type, Attributes: attributes, Size: e.Size}, body)
 }
 
