@@ -217,7 +217,7 @@ func (a *asker) findDefiners(ctx context.Context) error {
 		case !a.target.AnyDefiner, !there && a.target.Accounts != nil && !orphans:
 			given[o.Definer] = append(given[o.Definer], label)
 		case o.Kind == "view" && invoker(a.texts[o.File]):
-		case a.in.Imported && (there || a.target.Accounts == nil):
+		case a.in.Imported && !a.mayAnything() && (there || a.target.Accounts == nil):
 			foreign[o.Definer] = append(foreign[o.Definer], label)
 		case there:
 		case a.target.Accounts == nil:
@@ -264,6 +264,11 @@ func (a *asker) findDefiners(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// mayAnything says whether no other account may do what this one may not.
+func (a *asker) mayAnything() bool {
+	return a.grants != nil && a.global("SUPER") && a.global("CREATE USER") && a.global("FILE") && a.global("INSERT")
 }
 
 // invoker says whether a view runs with the rights of who asks, so that it
