@@ -302,6 +302,11 @@ func TestFolder(t *testing.T) {
 	}
 	s.write(t, "copy.sql", text)
 	s.write(t, "notes.txt", []byte("hello"))
+	s.write(t, "failed.sql", nil)
+	s.write(t, "cut.zip", []byte("PK"))
+	if err := os.Symlink("good.sql", filepath.Join(s.dir, "link.sql")); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Mkdir(filepath.Join(s.dir, "sub"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +325,7 @@ func TestFolder(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]string{"good.sql": "imported", "cut.sql": "damage", "copy.sql": "known", "notes.txt": "skipped"}, became); diff != "" {
+	if diff := cmp.Diff(map[string]string{"good.sql": "imported", "cut.sql": "damage", "copy.sql": "known", "notes.txt": "skipped", "failed.sql": "damage", "cut.zip": "unsupported", "link.sql": "skipped"}, became); diff != "" {
 		t.Error(diff)
 	}
 }
