@@ -23,7 +23,8 @@ A table is database/schema/table/NAME.sql, a CREATE statement, and database/data
     SET NAMES binary, time_zone='+00:00', foreign_key_checks=0, sql_mode='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES';
     LOAD DATA LOCAL INFILE 'FILE.tsv' INTO TABLE NAME CHARACTER SET binary
       FIELDS TERMINATED BY '\t' ESCAPED BY '\\' LINES TERMINATED BY '\n' (COLUMNS);
-Of columns with a "form" in the index, "text" is loaded as (@v) SET c = CONVERT(@v USING utf8mb4). Then come the
+Of columns with a "form" in the index, "text" is loaded as (@v) SET c = CONVERT(@v USING utf8mb4); a
+column with AUTO_INCREMENT then needs (@n) SET id = @n too, or a 0 in it becomes another number. Then come the
 index's objects, each under the settings that stand there. manifest.json says all else that is known of the backup.
 backstay reads this file as it is: backstay import APP FILE. Its docs/spec/archive.md describes it whole.
 `, m.ID, m.App, m.Host, m.Time.UTC().Format(time.RFC3339))

@@ -82,6 +82,7 @@ type loader struct {
 	result      Loaded
 	hints       map[string][]string     // table → what the server remarked while loading it
 	changes     map[string]mysql.RowSum // chunk → by how much the server differs from it in ways that are known
+	counters    map[string]string       // table whose values are converted → its column with AUTO_INCREMENT
 }
 
 // Load replaces the tables and objects of the index in the target database.
@@ -97,7 +98,7 @@ func Load(ctx context.Context, index core.DatabaseIndex, source Source, opt Opti
 	if opt.largeTable == 0 {
 		opt.largeTable = largeTable
 	}
-	l := &loader{opt: opt, source: source, hints: map[string][]string{}}
+	l := &loader{opt: opt, source: source, hints: map[string][]string{}, counters: map[string]string{}}
 	defer func() { err = errors.Join(err, l.close()) }()
 	if err := l.connect(ctx); err != nil {
 		return nil, err
@@ -377,7 +378,20 @@ func (l *loader) createTable(ctx context.Context, c *mysql.Conn, t core.Table) e
 	if _, err := c.Exec(ctx, string(create)); err != nil {
 		return tableError(t.Name, "create it", err)
 	}
+	if d, ok := readDefinition(string(create)); ok && converts(t) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.counters[t.Name] = d.autoIncrement
+	}
 	return nil
+}
+
+// counter returns the column with AUTO_INCREMENT of a table whose values are
+// converted, "" for none.
+func (l *loader) counter(table string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.counters[table]
 }
 
 func tableError(table, doing string, err error) error {

@@ -129,7 +129,7 @@ func (l *loader) sendChunk(ctx context.Context, c *mysql.Conn, t core.Table, chu
 		}
 		defer func() { err = l.endChunk(ctx, c, rows == chunk.Rows, err) }()
 	}
-	res, err := c.LoadLocal(ctx, loadStatement(l.here(t), l.lastInstant), &counting{r: r, progress: l.opt.Progress})
+	res, err := c.LoadLocal(ctx, loadStatement(l.here(t), l.counter(t.Name), l.lastInstant), &counting{r: r, progress: l.opt.Progress})
 	if mysql.LocalDisabled(err) {
 		l.noLocal.Store(true)
 		n, err := l.insertRows(ctx, c, t, r) // nothing was read from r yet
@@ -174,22 +174,24 @@ func (l *loader) remarks(table string) string {
 	return " (the server said: " + strings.Join(l.hints[table], "; ") + ")"
 }
 
-func loadStatement(t core.Table, lastInstant string) string {
-	var cols, sets []string
+// loadStatement returns the statement that takes a chunk in. counter is the
+// column with AUTO_INCREMENT, "" for none: as soon as anything is SET, servers
+// make a new number of a 0 in a column that is not set itself.
+func loadStatement(t core.Table, counter, lastInstant string) string {
+	cols, sets := make([]string, len(t.Columns)), []string(nil)
 	for i, c := range t.Columns {
-		name := mysql.QuoteName(c.Name)
-		if c.Form == core.FormText {
-			v := fmt.Sprintf("@backstay_%d", i)
-			cols = append(cols, v)
+		name, v := mysql.QuoteName(c.Name), fmt.Sprintf("@backstay_%d", i)
+		switch {
+		case c.Form == core.FormText:
 			sets = append(sets, name+" = CONVERT("+v+" USING utf8mb4)")
-			continue
+		case c.Form == core.FormEnd:
+			sets = append(sets, name+" = LEAST("+v+", '"+lastInstant+"')")
+		case c.Name == counter && converts(t):
+			sets = append(sets, name+" = "+v)
+		default:
+			v = name
 		}
-		if c.Form == core.FormEnd {
-			cols = append(cols, "@backstay_end")
-			sets = append(sets, name+" = LEAST(@backstay_end, '"+lastInstant+"')")
-			continue
-		}
-		cols = append(cols, name)
+		cols[i] = v
 	}
 	s := "LOAD DATA LOCAL INFILE 'rows' INTO TABLE " + mysql.QuoteName(t.Name) +
 		` CHARACTER SET binary FIELDS TERMINATED BY '\t' ESCAPED BY '\\' LINES TERMINATED BY '\n' (` + strings.Join(cols, ", ") + ")"
@@ -197,6 +199,11 @@ func loadStatement(t core.Table, lastInstant string) string {
 		s += " SET " + strings.Join(sets, ", ")
 	}
 	return s
+}
+
+// converts says whether values of a table are converted on their way in.
+func converts(t core.Table) bool {
+	return slices.ContainsFunc(t.Columns, func(c core.Column) bool { return c.Form == core.FormText || c.Form == core.FormEnd })
 }
 
 // insertBytes is about how long an INSERT may get.
