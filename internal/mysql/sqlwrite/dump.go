@@ -105,7 +105,7 @@ func (d *dump) writeTable(ctx context.Context, t core.Table) error {
 		return nil
 	}
 	if h := t.History; h != nil && h.Rows > t.Rows {
-		d.notCarried("table "+t.Name, fmt.Sprintf("of its %d former rows, which no SQL text carries from one version of MariaDB to another, there are none in it; its present rows are", h.Rows-t.Rows))
+		d.warn("not-carried", "table "+t.Name, fmt.Sprintf("its %d present rows are in the export; its history, %d former rows, is not: SQL text cannot carry it", t.Rows, h.Rows-t.Rows))
 	}
 	if t.LongestRow > largeRow {
 		d.warn("large-row", "table "+t.Name, fmt.Sprintf("its longest row has %d bytes: server and client must be told to take it (max_allowed_packet of up to %d)", t.LongestRow, min(2*t.LongestRow, 1<<30)))
