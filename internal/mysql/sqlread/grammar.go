@@ -103,6 +103,7 @@ func (g *grammar) target() (string, error) {
 		return "", err
 	}
 	g.pieces[from].dropped, g.pieces[from+1].dropped = true, true
+	g.st.placed = true
 	return g.name()
 }
 

@@ -121,6 +121,7 @@ type Statement struct {
 
 	definerAt int // in Text
 	qualified map[string]bool
+	placed    bool // the database stood before a name that the statement is about
 }
 
 // WithDefiner returns Text with another DEFINER clause, or without one for "".
