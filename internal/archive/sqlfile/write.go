@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
@@ -28,7 +29,7 @@ func (f Format) write(ctx context.Context, w io.Writer, content archive.Content,
 	if err != nil {
 		return nil, err
 	}
-	warnings, err := content.Dump(ctx, &counted{p, opt.Progress}, archive.DialectMySQL)
+	warnings, err := content.Dump(ctx, &meter{p, opt.Progress}, archive.DialectMySQL)
 	if err != nil {
 		p.abandon()
 		return nil, fmt.Errorf("write dump: %w", err)
@@ -47,26 +48,40 @@ func notCarried(m core.Manifest) []core.Warning {
 		if c == core.ComponentDatabase {
 			continue
 		}
-		var files, links, size int64
+		var files, links int64
 		for _, t := range m.Trees {
 			if t.Component == c {
-				files, links, size = files+t.Files, links+t.Symlinks, size+t.Bytes
+				files, links = files+t.Files, links+t.Symlinks
 			}
+		}
+		var left []string
+		if files > 0 || links == 0 {
+			left = append(left, counted(files, "file"))
+		}
+		if links > 0 {
+			left = append(left, counted(links, "link"))
 		}
 		warnings = append(warnings, core.Warning{
 			Code: archive.NeverCarried, Object: string(c),
-			Message: fmt.Sprintf("a dump holds the database alone: %d files and %d links with %d bytes are left out", files, links, size),
+			Message: "a dump holds the database alone; left out: " + strings.Join(left, " and "),
 		})
 	}
 	return warnings
 }
 
-type counted struct {
+func counted(n int64, one string) string {
+	if n != 1 {
+		one += "s"
+	}
+	return fmt.Sprintf("%d %s", n, one)
+}
+
+type meter struct {
 	w        io.Writer
 	progress core.Progress
 }
 
-func (c *counted) Write(p []byte) (int, error) {
+func (c *meter) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
 	c.progress.Add(int64(n))
 	return n, err

@@ -231,7 +231,7 @@ func Print(s *session.Session, done *importing.Imported) {
 func contents(done *importing.Imported) string {
 	text := ui.Size(done.Bytes)
 	if d := done.Dump; d != nil {
-		text += fmt.Sprintf(", %d tables with %s rows", len(d.Tables), ui.Count(d.Rows))
+		text += ", " + ui.Counted(int64(len(d.Tables)), "table") + " with " + ui.Counted(d.Rows, "row")
 	}
 	return text
 }
@@ -266,7 +266,7 @@ func (s commands) importFolder(ctx context.Context, e *engine.Engine, req import
 	})
 	if err != nil {
 		if errors.Is(err, context.Canceled) && imported > 0 {
-			s.Printer.Infof("%d archives were imported before that, and stay", imported)
+			s.Printer.Infof("what was imported before that stays: %s", ui.Counted(int64(imported), "archive"))
 		}
 		return err
 	}

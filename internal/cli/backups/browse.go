@@ -338,7 +338,7 @@ func (s commands) verifyCommand() *cobra.Command {
 					if n := len(v.Damaged); n > 0 {
 						state = fmt.Sprintf("DAMAGED: %d object(s)", n)
 					}
-					s.Printer.Printf("%s %s: %s; %s objects, %s rows, %s read back\n", ui.ShortID(v.ID), v.App, state, ui.Count(v.Files), ui.Count(v.Rows), ui.Size(v.Bytes))
+					s.Printer.Printf("%s %s: %s; %s, %s, %s read back\n", ui.ShortID(v.ID), v.App, state, ui.Counted(v.Files, "object"), ui.Counted(v.Rows, "row"), ui.Size(v.Bytes))
 					for _, d := range v.Damaged {
 						what := d.Path
 						if d.Table != "" {

@@ -127,7 +127,7 @@ func (s commands) printCopied(r *restore.Restored, app string) {
 	p, c := s.Printer, r.Copy
 	var parts []string
 	if r.Tables > 0 {
-		parts = append(parts, fmt.Sprintf("%d tables with %s rows in database %s", r.Tables, ui.Count(r.Rows), c.Database))
+		parts = append(parts, fmt.Sprintf("%s with %s in database %s", ui.Counted(int64(r.Tables), "table"), ui.Counted(r.Rows, "row"), c.Database))
 	}
 	parts = append(parts, ui.Count(r.Files)+" files in "+c.Root)
 	p.Printf("made %s, a copy of %s: %s, %s; all compared with the backup\n", c.Name, app, strings.Join(parts, " and "), ui.Size(r.Bytes))

@@ -263,10 +263,10 @@ func (g *guarded) tellOutcome() {
 	}
 	tables := ""
 	if done.Tables > 0 {
-		tables = fmt.Sprintf("%d tables with %s rows and ", done.Tables, ui.Count(done.Rows))
+		tables = ui.Counted(int64(done.Tables), "table") + " with " + ui.Counted(done.Rows, "row") + " and "
 	}
-	p.Printf("%s is what it was before %s: %s%s files, all compared with backup %s\n",
-		r.App, r.Command.Program, tables, ui.Count(done.Files), ui.ShortID(r.Before.ID))
+	p.Printf("%s is what it was before %s: %s%s, all compared with backup %s\n",
+		r.App, r.Command.Program, tables, ui.Counted(done.Files, "file"), ui.ShortID(r.Before.ID))
 	g.s.printSwitched(&done.Outcome)
 	if r.After != nil {
 		p.Printf("  what came since, from users too, is in backup %s\n", ui.ShortID(r.After.ID))

@@ -124,11 +124,11 @@ func (s commands) printTables(tables []restore.TableChange) {
 	rows := func(n *int64, exact bool) string {
 		switch {
 		case n == nil:
-			return "none"
+			return "no rows"
 		case exact:
-			return ui.Count(*n)
+			return ui.Counted(*n, "row")
 		}
-		return "about " + ui.Count(*n)
+		return "about " + ui.Counted(*n, "row")
 	}
 	for _, t := range tables {
 		if t.Fate == "replaced" && t.Exact && t.Then != nil && *t.Now == *t.Then || t.Fate == "added" && len(tables) > tablesShown {
@@ -140,11 +140,11 @@ func (s commands) printTables(tables []restore.TableChange) {
 		}
 		switch t.Fate {
 		case "kept":
-			s.Printer.Printf("            table %s: %s rows, not in the backup, stays\n", t.Name, rows(t.Now, t.Exact))
+			s.Printer.Printf("            table %s: %s, not in the backup, stays\n", t.Name, rows(t.Now, t.Exact))
 		case "removed":
-			s.Printer.Printf("            table %s: %s rows, not in the backup, is taken away\n", t.Name, rows(t.Now, t.Exact))
+			s.Printer.Printf("            table %s: %s, not in the backup, is taken away\n", t.Name, rows(t.Now, t.Exact))
 		default:
-			s.Printer.Printf("            table %s: %s rows now, %s in the backup\n", t.Name, rows(t.Now, t.Exact), rows(t.Then, true))
+			s.Printer.Printf("            table %s: %s now, %s in the backup\n", t.Name, rows(t.Now, t.Exact), rows(t.Then, true))
 		}
 	}
 	if more > 0 {
@@ -155,10 +155,10 @@ func (s commands) printTables(tables []restore.TableChange) {
 func (s commands) printRestored(r *restore.Restored) {
 	var parts []string
 	if r.Tables > 0 {
-		parts = append(parts, fmt.Sprintf("%d tables with %s rows", r.Tables, ui.Count(r.Rows)))
+		parts = append(parts, ui.Counted(int64(r.Tables), "table")+" with "+ui.Counted(r.Rows, "row"))
 	}
 	if r.Files > 0 || r.Tables == 0 {
-		parts = append(parts, ui.Count(r.Files)+" files")
+		parts = append(parts, ui.Counted(r.Files, "file"))
 	}
 	s.Printer.Printf("restored %s: %s, %s; all compared with the backup\n", r.App, strings.Join(parts, " and "), ui.Size(r.Bytes))
 	if r.Safety != "" {

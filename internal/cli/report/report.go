@@ -30,10 +30,10 @@ func Change(c engine.Change) string {
 func table(t engine.TableDiff) string {
 	change := engine.Change{Kind: t.Kind, Object: "table " + t.Name}
 	if t.RowsBefore != nil {
-		change.Before = ui.Count(*t.RowsBefore) + " rows"
+		change.Before = ui.Counted(*t.RowsBefore, "row")
 	}
 	if t.RowsAfter != nil {
-		change.After = ui.Count(*t.RowsAfter) + " rows"
+		change.After = ui.Counted(*t.RowsAfter, "row")
 	}
 	text := Change(change)
 	switch {
@@ -111,6 +111,6 @@ func changes(p *ui.Printer, d *engine.Difference) {
 		line("%s", table(t))
 	}
 	for _, f := range d.Files {
-		line("%s: %s files added, %s changed, %s removed", f.Component, ui.Count(f.Added), ui.Count(f.Changed), ui.Count(f.Removed))
+		line("%s: %s added, %s changed, %s removed", f.Component, ui.Counted(f.Added, "file"), ui.Count(f.Changed), ui.Count(f.Removed))
 	}
 }

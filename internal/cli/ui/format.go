@@ -160,16 +160,24 @@ func (t *Table) String() string {
 // ShortID is as much of a backup's id as lists show.
 func ShortID(id string) string { return id[:min(8, len(id))] }
 
+// Counted writes a number of things: "1 file", "1 234 files".
+func Counted(n int64, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return Count(n) + " " + one + "s"
+}
+
 // Describe says in one line how large a component of a backup is.
 func Describe(c core.Component, size core.ComponentSize) string {
 	if c == core.ComponentDatabase {
-		text := fmt.Sprintf("%d tables, %s rows, %s", size.Tables, Count(size.Rows), Size(size.Bytes))
+		text := Counted(int64(size.Tables), "table") + ", " + Counted(size.Rows, "row") + ", " + Size(size.Bytes)
 		if size.TablesReused > 0 {
-			text += fmt.Sprintf(" (%d tables unchanged, not read again)", size.TablesReused)
+			text += " (" + Counted(int64(size.TablesReused), "table") + " unchanged, not read again)"
 		}
 		return text
 	}
-	text := fmt.Sprintf("%s files, %s", Count(size.Files), Size(size.Bytes))
+	text := Counted(size.Files, "file") + ", " + Size(size.Bytes)
 	if size.FilesReused > 0 {
 		text += fmt.Sprintf(" (%s unchanged, not read again)", Count(size.FilesReused))
 	}

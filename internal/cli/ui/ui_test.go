@@ -241,6 +241,11 @@ func TestCountAndRate(t *testing.T) {
 			t.Errorf("Count(%d) is %q, want %q", in, got, want)
 		}
 	}
+	for in, want := range map[int64]string{0: "0 files", 1: "1 file", 1000: "1\u00a0000 files"} {
+		if got := Counted(in, "file"); got != want {
+			t.Errorf("Counted(%d) is %q, want %q", in, got, want)
+		}
+	}
 	if got := Rate(3_000_000, 2*time.Second); got != "1.5 MB/s" {
 		t.Errorf("got %q", got)
 	}

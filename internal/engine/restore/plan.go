@@ -328,6 +328,9 @@ func (r *Restore) planTree(ctx context.Context, c core.Component) error {
 		bytes, count = bytes+t.Bytes, count+t.Files
 	}
 	what := fmt.Sprintf("%d files", count)
+	if count == 1 {
+		what = "1 file"
+	}
 	if len(r.req.Paths) > 0 {
 		for _, asked := range r.req.Paths {
 			found, err := r.resolvePath(ctx, c, asked)
