@@ -93,9 +93,21 @@ type Native interface {
 	Archive
 	// Manifest is the backup's, read by Check.
 	Manifest() core.Manifest
+	// Watch has Check and Copy, each of which reads everything, call fn for each
+	// entry but the manifest, in the archive's order, before they use it. body is all of
+	// the database's index, of a definition and of an extra.jsonl, otherwise nil. An error of fn ends
+	// the reading and is returned.
+	Watch(fn func(e Stored, body []byte) error)
 	// Copy stores the backup's whole tree but for its manifest and returns the
 	// entries of its root folder. It is called after Check.
 	Copy(ctx context.Context, w core.TreeWriter) ([]core.Entry, error)
+}
+
+// Stored is an entry of a backup's tree, as it is stored.
+type Stored struct {
+	core.Entry        // its Object has only a Size
+	Path       string // in the backup
+	Link       string // the target of a symbolic link
 }
 
 // Info is what an archive says of itself. Fields are "" or zero where it does

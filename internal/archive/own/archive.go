@@ -1,10 +1,12 @@
 package own
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"filippo.io/age"
 
@@ -20,6 +22,7 @@ type opened struct {
 	opt      archive.OpenOptions
 	manifest core.Manifest
 	flawed   bool // Check found a flaw
+	watch    func(e archive.Stored, body []byte) error
 }
 
 var _ archive.Native = (*opened)(nil)
@@ -115,10 +118,42 @@ func (a *opened) Info() archive.Info {
 // Manifest implements archive.Native.
 func (a *opened) Manifest() core.Manifest { return a.manifest }
 
+// Watch implements archive.Native.
+func (a *opened) Watch(fn func(e archive.Stored, body []byte) error) { a.watch = fn }
+
+// watched reads the archive as walk does, and has it watched.
+func (a *opened) watched(ctx context.Context, progress core.Progress, fn func(i item, body io.Reader) error) ([]archive.Flaw, error) {
+	if a.watch == nil {
+		return a.walk(ctx, progress, fn)
+	}
+	return a.walk(ctx, progress, func(i item, body io.Reader) error {
+		var whole []byte
+		if body != nil && readWhole(i.path) {
+			var err error
+			if whole, err = io.ReadAll(io.LimitReader(body, maxIndex+1)); err != nil {
+				return err
+			}
+			if len(whole) > maxIndex {
+				return archive.Hostile(i.path, fmt.Sprintf("it has %d bytes, more than %d", i.entry.Object.Size, maxIndex))
+			}
+			body = bytes.NewReader(whole)
+		}
+		if err := a.watch(archive.Stored{Entry: i.entry, Path: i.path, Link: i.link}, whole); err != nil {
+			return err
+		}
+		return fn(i, body)
+	})
+}
+
+// readWhole says whether who watches gets the body.
+func readWhole(p string) bool {
+	return p == indexName || strings.HasPrefix(p, databaseDir+"/schema/") || (*extras)(nil).is(p)
+}
+
 // Check implements archive.Archive.
 func (a *opened) Check(ctx context.Context) ([]archive.Flaw, error) {
 	a.opt.Progress.Stage("read archive", a.size)
-	flaws, err := a.walk(ctx, a.opt.Progress, func(item, io.Reader) error { return nil })
+	flaws, err := a.watched(ctx, a.opt.Progress, func(item, io.Reader) error { return nil })
 	a.flawed = len(flaws) > 0
 	return flaws, err
 }

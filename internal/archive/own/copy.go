@@ -14,7 +14,7 @@ import (
 // the file may have changed since Check.
 func (a *opened) Copy(ctx context.Context, w core.TreeWriter) ([]core.Entry, error) {
 	c := copier{w: w, open: []folder{{}}, buf: make([]byte, 256<<10)}
-	flaws, err := a.walk(ctx, core.NoProgress{}, func(i item, body io.Reader) error { return c.add(ctx, i, body) })
+	flaws, err := a.watched(ctx, core.NoProgress{}, func(i item, body io.Reader) error { return c.add(ctx, i, body) })
 	if err != nil {
 		return nil, err
 	}
