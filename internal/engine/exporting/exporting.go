@@ -34,6 +34,8 @@ type Request struct {
 	File    string
 	Replace bool
 	Writer  io.Writer
+	// NoDefiner leaves out of SQL as whom views, triggers, routines and events run.
+	NoDefiner bool
 	// Sum writes File.sha256 beside the archive, as sha256sum reads it.
 	Sum bool
 	// Check reads the archive back and compares it with itself before it gets
@@ -73,7 +75,7 @@ func Export(ctx context.Context, e *engine.Engine, req Request) (*Exported, erro
 	out := &Exported{Backup: req.Record.ID, App: req.Record.App, Format: req.Format.Name(), Warnings: []core.Warning{}}
 	req.Options.Clock, req.Options.Progress = e.Clock, e.Progress
 	e.Progress.Stage("export "+req.Record.App, req.Record.LogicalBytes)
-	content, err := contentOf(ctx, e, open)
+	content, err := contentOf(ctx, e, open, req.NoDefiner)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +102,7 @@ func Export(ctx context.Context, e *engine.Engine, req Request) (*Exported, erro
 }
 
 // contentOf makes a backup the content of an archive.
-func contentOf(ctx context.Context, e *engine.Engine, open *engine.Open) (archive.Content, error) {
+func contentOf(ctx context.Context, e *engine.Engine, open *engine.Open, noDefiner bool) (archive.Content, error) {
 	root, err := open.Lookup(ctx, "")
 	if err != nil {
 		return archive.Content{}, err
@@ -111,7 +113,7 @@ func contentOf(ctx context.Context, e *engine.Engine, open *engine.Open) (archiv
 	}
 	in := sqlwrite.Input{Index: open.Index, Database: *open.Manifest.Database, Source: engine.NewSource(open), Warnings: open.Manifest.Warnings}
 	options := func(d archive.Dialect, p core.Progress) sqlwrite.Options {
-		return sqlwrite.Options{Dialect: sqlwrite.Dialect(d), Progress: p, Version: e.Version, Time: open.Manifest.Time}
+		return sqlwrite.Options{Dialect: sqlwrite.Dialect(d), Progress: p, Version: e.Version, Time: open.Manifest.Time, NoDefiner: noDefiner}
 	}
 	c.DumpSize = func(ctx context.Context, d archive.Dialect) (int64, error) {
 		return sqlwrite.Size(ctx, in, options(d, core.NoProgress{}))

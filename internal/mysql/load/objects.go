@@ -9,6 +9,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/ddl"
 	"github.com/backstay/backstay/internal/mysql/portable"
 )
 
@@ -119,11 +120,6 @@ func (l *loader) createAll(ctx context.Context, objects []core.SchemaObject, kin
 	return nil
 }
 
-// A definer is an account or a role, quoted as the object's sql_mode has it.
-var definer = regexp.MustCompile("(?i)\\bDEFINER\\s*=\\s*" + quotedName + "(?:\\s*@\\s*" + quotedName + ")?")
-
-const quotedName = "(?:`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\")"
-
 // create runs an object's statement under the settings that it was made under.
 func (l *loader) create(ctx context.Context, o core.SchemaObject) error {
 	statement, err := l.read(ctx, o.File)
@@ -165,11 +161,9 @@ func CreateObject(ctx context.Context, c *mysql.Conn, o core.SchemaObject, state
 		return nil, err
 	}
 	_, err = c.Exec(ctx, string(statement))
-	if mysql.AccessDenied(err) && definer.Match(statement) {
-		// Only an account with more rights may name another definer.
-		place := definer.FindIndex(statement)
-		mine := slices.Concat(statement[:place[0]], statement[place[1]:])
-		if _, err = c.Exec(ctx, string(mine)); err == nil {
+	// Only an account with more rights may name another definer.
+	if mine, named := ddl.WithoutDefiner(string(statement)); named && mysql.AccessDenied(err) {
+		if _, err = c.Exec(ctx, mine); err == nil {
 			warning = &core.Warning{
 				Code: "definer", Object: o.Kind + " " + o.Name,
 				Message: fmt.Sprintf("its definer %s could not be kept with this account's rights; it now belongs to the restoring account", o.Definer),

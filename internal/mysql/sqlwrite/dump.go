@@ -10,6 +10,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/ddl"
 )
 
 // dump is a dump that is being put together: texts, and chunks in their places.
@@ -20,11 +21,12 @@ type dump struct {
 	pending  strings.Builder
 	items    []item
 	warnings []core.Warning
+	definers map[string][]string // account → objects that run as it
 }
 
 // compose puts the dump together, reading definitions and no rows.
 func compose(ctx context.Context, in Input, opt Options) (*dump, error) {
-	d := &dump{in: in, opt: opt, mode: "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"}
+	d := &dump{in: in, opt: opt, definers: map[string][]string{}, mode: "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"}
 	for _, m := range []string{"NO_UNSIGNED_SUBTRACTION", "PAD_CHAR_TO_FULL_LENGTH"} {
 		if slices.Contains(strings.Split(in.Database.Server.SQLMode, ","), m) {
 			d.mode += "," + m // it decides what generated columns hold
@@ -49,6 +51,7 @@ func compose(ctx context.Context, in Input, opt Options) (*dump, error) {
 			d.writeObject(o)
 		}
 	}
+	d.warnOfDefiners()
 	d.end()
 	d.flush()
 	return d, nil
@@ -68,6 +71,9 @@ func (d *dump) objects(ctx context.Context) (map[string][]object, error) {
 		text, err := d.read(ctx, o.File)
 		if err != nil {
 			return nil, fmt.Errorf("write %s %s: %w", o.Kind, o.Name, err)
+		}
+		if d.opt.NoDefiner && o.Definer != "" {
+			text, _ = ddl.WithoutDefiner(text)
 		}
 		byKind[o.Kind] = append(byKind[o.Kind], object{o, text})
 	}

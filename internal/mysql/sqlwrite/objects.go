@@ -2,6 +2,8 @@ package sqlwrite
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -26,6 +28,9 @@ func (d *dump) writeObject(o object) {
 	}
 	if d.opt.Dialect == DialectITop && hasComment(o) {
 		d.warn("comments", o.Kind+" "+o.Name, "iTop's restore has the mysql client leave comments out, those in its text too; what it does stays the same")
+	}
+	if o.Definer != "" && !d.opt.NoDefiner {
+		d.definers[o.Definer] = append(d.definers[o.Definer], o.Kind+" "+o.Name)
 	}
 	d.comment(strings.ToUpper(o.Kind[:1]) + o.Kind[1:] + " " + name)
 	mode := o.SQLMode
@@ -243,6 +248,20 @@ func onOneLine(text string) string {
 	}
 	return out.String()
 }
+
+// warnOfDefiners says for each account that objects run as what it takes to load them.
+func (d *dump) warnOfDefiners() {
+	for _, account := range slices.Sorted(maps.Keys(d.definers)) {
+		objects, more := d.definers[account], ""
+		if n := len(objects) - namedObjects; n > 0 {
+			objects, more = objects[:namedObjects], fmt.Sprintf(" and %d more", n)
+		}
+		d.warn(CodeDefiner, "account "+account, fmt.Sprintf("%s%s run as this account: only it, or an account with SUPER, SET USER (MariaDB) or SET_ANY_DEFINER (MySQL), can load the dump to its end", strings.Join(objects, ", "), more))
+	}
+}
+
+// namedObjects is how many objects of an account a warning names.
+const namedObjects = 10
 
 func (d *dump) notCarried(what, why string) {
 	d.warn("not-carried", what, "it is not in the export: "+why)

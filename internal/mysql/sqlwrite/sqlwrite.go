@@ -47,11 +47,17 @@ type Options struct {
 	Dialect Dialect
 	// Workers convert chunks at the same time; 0: one for each processor, at most 4.
 	Workers int
+	// NoDefiner leaves out as whom views, triggers, routines and events run: whoever loads them.
+	NoDefiner bool
 	// Progress hears tables and the bytes of their chunks, and no stage; nil: none.
 	Progress core.Progress
 	Version  string    // backstay's, for the header
 	Time     time.Time // the instant that the backup shows, for the header and the trailer
 }
+
+// CodeDefiner is the code of a warning about what the text carries, and not every
+// account may load.
+const CodeDefiner = "definer"
 
 // Write writes the database as SQL text. The same input and options, but for
 // Workers and Progress, give the same bytes at each call. On error what was
