@@ -31,6 +31,7 @@ type exportFlags struct {
 	recipients                       []string
 	level                            int
 	sum, check, replace, simulate    bool
+	noDefiner                        bool
 }
 
 func (s commands) exportCommand() *cobra.Command {
@@ -68,6 +69,7 @@ such as routines.`
 	fl.IntVar(&f.level, "level", 0, "compression, 1 (fast) to 9 (small)")
 	fl.BoolVar(&f.check, "check", false, "read the archive back before it gets its name")
 	fl.BoolVar(&f.replace, "replace", false, "replace FILE when it is there")
+	fl.BoolVar(&f.noDefiner, "no-definer", false, "leave out as whom views, triggers, routines and events run, so that any account can load them, as its own (itop, itflow, sql)")
 	fl.BoolVar(&f.simulate, "simulate", false, "only print the archive's name")
 	s.RepositoryFlags(fl, session.OtherKeyFlag)
 	fl.StringVar(&s.StateDir, "state-dir", "", "where locks and caches are kept, on a machine without a configuration")
@@ -178,6 +180,8 @@ func (x *export) choose(ctx context.Context, file string) (err error) {
 		return err
 	}
 	switch {
+	case x.flags.noDefiner && name == "backstay":
+		return usage("leave out --no-definer: a restore by an account that may not name others leaves them out by itself", "an archive of backstay holds everything as it was")
 	case len(x.options.Recipients) > 0 && name != "backstay":
 		return usage("give --format backstay", "only backstay's own archives are sealed for recipients, not those of %s", name)
 	case x.flags.passwordFile != "" && slices.Contains([]string{"sql", "itop"}, name):
@@ -237,7 +241,7 @@ func (s commands) exportToOutput(ctx context.Context, e *engine.Engine, x *expor
 	case ok && term.IsTerminal(int(out.Fd())) && x.extension() != ".sql":
 		return &core.Error{Code: core.CodeUsage, Op: "export", Message: "an archive is nothing to look at on a terminal", Hint: "give a file, or send the output into one"}
 	}
-	done, err := exporting.Export(ctx, e, exporting.Request{Record: x.rec, Format: x.format, Options: x.options, Writer: &failing{w: s.Env.Stdout}})
+	done, err := exporting.Export(ctx, e, exporting.Request{Record: x.rec, Format: x.format, Options: x.options, NoDefiner: x.flags.noDefiner, Writer: &failing{w: s.Env.Stdout}})
 	if err != nil {
 		return err
 	}
@@ -258,7 +262,7 @@ func (f *failing) Write(p []byte) (int, error) {
 
 func (s commands) exportToFile(ctx context.Context, e *engine.Engine, x *export, path string) error {
 	done, err := exporting.Export(ctx, e, exporting.Request{
-		Record: x.rec, Format: x.format, Options: x.options, File: path, Replace: x.flags.replace, Sum: x.flags.sum, Check: x.flags.check,
+		Record: x.rec, Format: x.format, Options: x.options, File: path, Replace: x.flags.replace, NoDefiner: x.flags.noDefiner, Sum: x.flags.sum, Check: x.flags.check,
 	})
 	if err != nil {
 		return err
@@ -283,15 +287,17 @@ func (s commands) exportToFile(ctx context.Context, e *engine.Engine, x *export,
 	return s.tellMissing(x, done)
 }
 
-// commentsChanged is the code of a warning that a routine's comments are not as
-// they were, which changes nothing of what it does.
-const commentsChanged = "comments"
+// Codes of warnings about what is not lost.
+const (
+	commentsChanged = "comments" // a routine's comments are not as they were, which changes nothing of what it does
+	definerNeeded   = "definer"  // not every account may load it
+)
 
 // tellMissing says what the archive does not carry, and what it gives away.
 func (s commands) tellMissing(x *export, done *exporting.Exported) error {
 	lost := false
 	for _, w := range done.Warnings {
-		if w.Code == archive.NeverCarried || w.Code == commentsChanged {
+		if w.Code == archive.NeverCarried || w.Code == commentsChanged || w.Code == definerNeeded {
 			s.Printer.Infof("note: %s", w)
 			continue
 		}
