@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files"
 )
 
 // Formats are the formats that a program knows, the most particular first. They
@@ -60,7 +61,7 @@ func (fs Formats) Recognize(f *os.File) (Format, error) {
 		}
 	}
 	return nil, &core.Error{
-		Code: core.CodeUnsupported, Op: "read " + f.Name(), Err: ErrUnknown,
+		Code: core.CodeUnsupported, Op: "read " + files.Quote(f.Name()), Err: ErrUnknown,
 		Hint: "say what it is with --format " + strings.Join(fs.Names(), ", --format "),
 	}
 }

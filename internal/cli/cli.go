@@ -42,7 +42,7 @@ func Main(ctx context.Context, args []string, env Environment) int {
 		s.Prepare(asksForJSON(args))
 	}
 	if err != nil && s.Ran() == "" && help.err == nil {
-		err = session.UsageError(err)
+		err = unknownCommand(root, args, err)
 	}
 	if errors.Is(err, context.Canceled) {
 		err = cancelled(ctx, s.Ran(), err)
@@ -126,7 +126,8 @@ func rootCommand(s *session.Session, out io.Writer) *cobra.Command {
 		},
 	}
 	s.GlobalFlags(root.PersistentFlags())
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return session.UsageError(err) })
+	root.SetFlagErrorFunc(unknownFlag)
+	root.DisableSuggestions = true // cobra's take three lines; see unknownCommand
 	root.AddCommand(versionCommand(s))
 	root.AddCommand(setup.Commands(s)...)
 	root.AddCommand(backups.Commands(s)...)

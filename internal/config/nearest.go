@@ -20,6 +20,10 @@ func nearestHint(got string, valid []string, what string) string {
 	return fmt.Sprintf("%s are %s", what, strings.Join(valid, ", "))
 }
 
+// Nearest returns the entry of valid that was probably meant by got, "" when
+// none is near.
+func Nearest(got string, valid []string) string { return nearest(got, valid) }
+
 // nearest returns the entry of valid that takes the fewest edits to make out
 // of got, or "" when even that one has little in common with it.
 func nearest(got string, valid []string) string {

@@ -70,9 +70,9 @@ func unseal(r io.Reader, passwords []core.Secret) (age.Identity, error) {
 	if err != nil {
 		return nil, &core.Error{Code: core.CodeDamage, Op: op, Message: "the seal's header is damaged", Err: err}
 	}
-	wanted := "it is sealed for age recipients: give the key, the line AGE-SECRET-KEY-…, in place of a password"
+	wanted := "it is sealed for age recipients: give the file that holds the key, the line AGE-SECRET-KEY-…, with --password-file FILE"
 	if strings.Contains(string(header), "\n-> scrypt ") {
-		wanted = "it is sealed with a passphrase"
+		wanted = "it is sealed with a passphrase: give the file that holds it with --password-file FILE"
 	}
 	var identities []age.Identity
 	for _, p := range passwords {

@@ -116,7 +116,7 @@ func (s commands) export(ctx context.Context, ref, file string, f exportFlags) e
 	return s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
 		rec, err := e.Find(ctx, ref)
 		if err != nil {
-			return err
+			return notBackup(ctx, e, cfg, ref, file, err)
 		}
 		open, err := e.OpenBackup(ctx, rec)
 		if err != nil {
@@ -147,6 +147,22 @@ func (s commands) export(ctx context.Context, ref, file string, f exportFlags) e
 		}
 		return s.exportToFile(ctx, e, x, path)
 	})
+}
+
+// notBackup says what was given in place of a backup: an app, or the file.
+func notBackup(ctx context.Context, e *engine.Engine, cfg *config.Config, ref, file string, err error) error {
+	if core.CodeOf(err) != core.CodeNotFound {
+		return err
+	}
+	hint := ""
+	if _, none := cfg.App(ref); none == nil {
+		hint = "that is an app; its newest backup is " + ref + "@latest"
+	} else if _, none := e.Find(ctx, file); none == nil && file != "" {
+		hint = "the backup comes first, then the file: backstay export " + file + " " + ui.Clean(ref)
+	} else {
+		return err
+	}
+	return &core.Error{Code: core.CodeUsage, Op: "export", Err: err, Hint: hint}
 }
 
 // choose decides on the format and its options.

@@ -3,9 +3,9 @@ package archives
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +17,6 @@ import (
 	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/engine/importing"
 	"github.com/backstay/backstay/internal/mysql"
-	"github.com/backstay/backstay/internal/mysql/sqlload"
 )
 
 // importFlags are the flags of import.
@@ -71,7 +70,7 @@ func (s commands) importArchives(ctx context.Context, name, path string, f impor
 	return s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
 		app, err := cfg.App(name)
 		if err != nil {
-			return err
+			return swapped(cfg, name, path, err)
 		}
 		target, err := s.Target(app)
 		if err != nil {
@@ -91,6 +90,20 @@ func (s commands) importArchives(ctx context.Context, name, path string, f impor
 		req.File = path
 		return s.importFile(ctx, e, req)
 	})
+}
+
+// swapped says so where an app that is not known is a file, or what should be a
+// file is an app.
+func swapped(cfg *config.Config, name, path string, err error) error {
+	_, missing := os.Stat(name)
+	_, unknown := cfg.App(path)
+	if missing != nil && unknown != nil {
+		return err
+	}
+	if unknown != nil {
+		path = "APP"
+	}
+	return &core.Error{Code: core.CodeUsage, Op: "import", Err: err, Hint: "the app comes first, then the file: backstay import " + ui.Clean(path) + " " + ui.Clean(name)}
 }
 
 func (s commands) request(cfg *config.Config, target engine.Target, f importFlags) (importing.Request, error) {
@@ -126,15 +139,16 @@ func scratchServer(s *session.Session, cfg *config.Config) (*mysql.Config, error
 // jsonImport is an archive in the JSON of import.
 type jsonImport struct {
 	*importing.Imported
+	Latest  bool        `json:"latest"`            // its backup is the newest one of its app
 	Skipped string      `json:"skipped,omitempty"` // why it was not imported
 	Error   *ui.Failure `json:"error,omitempty"`
 }
 
-func jsonOf(path string, done *importing.Imported, err error) jsonImport {
+func jsonOf(path string, done *importing.Imported, err error, latest bool) jsonImport {
 	if done == nil {
 		done = &importing.Imported{File: path, Flaws: []archive.Flaw{}}
 	}
-	out := jsonImport{Imported: done}
+	out := jsonImport{Imported: done, Latest: latest}
 	if err != nil {
 		out.Error = ui.FailureOf(err)
 	}
@@ -146,7 +160,14 @@ func (s commands) importFile(ctx context.Context, e *engine.Engine, req importin
 	if err != nil {
 		return s.refused(req.File, done, err)
 	}
-	if err := Report(s.Session, done); err != nil {
+	latest := isLatest(ctx, e, done)
+	err = s.Printer.Result(map[string]any{"imports": []jsonImport{jsonOf(done.File, done, nil, latest)}}, func() {
+		Print(s.Session, done)
+		if latest {
+			s.Printer.Printf("  it is the newest backup of %s now: %s@latest names it\n", done.App, done.App)
+		}
+	})
+	if err != nil {
 		return err
 	}
 	if warned(done) {
@@ -155,13 +176,23 @@ func (s commands) importFile(ctx context.Context, e *engine.Engine, req importin
 	return nil
 }
 
+// isLatest says whether the backup that was just made of an archive is what
+// `latest` names from now on. What cannot be told is no error: the import is done.
+func isLatest(ctx context.Context, e *engine.Engine, done *importing.Imported) bool {
+	if done.Backup == nil || done.Known {
+		return false
+	}
+	rec, err := e.Find(ctx, done.App+"@latest")
+	return err == nil && rec.ID == done.Backup.ID
+}
+
 // refused says all that an archive lacks: the error names the first thing.
 func (s commands) refused(path string, done *importing.Imported, err error) error {
 	if done == nil || len(done.Flaws) == 0 {
 		return err
 	}
 	if s.Printer.JSON() {
-		if perr := s.Printer.Result(map[string]any{"imports": []jsonImport{jsonOf(path, done, nil)}, "error": ui.FailureOf(err)}, nil); perr != nil {
+		if perr := s.Printer.Result(map[string]any{"imports": []jsonImport{jsonOf(path, done, nil, false)}, "error": ui.FailureOf(err)}, nil); perr != nil {
 			return perr
 		}
 		return session.Outcome(core.CodeOf(err).ExitCode())
@@ -195,7 +226,7 @@ func warned(done *importing.Imported) bool {
 
 // Report prints the result of one import.
 func Report(s *session.Session, done *importing.Imported) error {
-	return s.Printer.Result(map[string]any{"imports": []jsonImport{jsonOf(done.File, done, nil)}}, func() { Print(s, done) })
+	return s.Printer.Result(map[string]any{"imports": []jsonImport{jsonOf(done.File, done, nil, false)}}, func() { Print(s, done) })
 }
 
 // Print says, for people, what became of an archive.
@@ -241,7 +272,11 @@ func (s commands) importFolder(ctx context.Context, e *engine.Engine, req import
 	var failures []error
 	imported, known, whole, skipped, warnings := 0, 0, 0, 0, false
 	err := importing.Folder(ctx, e, req, dir, func(t importing.Tried) {
-		one := jsonOf(t.File, t.Imported, t.Err)
+		s.Printer.EndStage(t.Err == nil)
+		if t.Skipped != "" && sumOfNeighbour(t.File) {
+			return
+		}
+		one := jsonOf(t.File, t.Imported, t.Err, false)
 		one.Skipped = t.Skipped
 		all = append(all, one)
 		switch {
@@ -273,12 +308,21 @@ func (s commands) importFolder(ctx context.Context, e *engine.Engine, req import
 	if imported+known+whole+len(failures) == 0 {
 		return &core.Error{Code: core.CodeNotFound, Op: "import " + dir, Message: "there is no archive in this folder", Hint: "folders in it are not looked into; give the one that holds the files"}
 	}
+	newest := -1
+	for i := range all {
+		if all[i].Latest = isLatest(ctx, e, all[i].Imported); all[i].Latest {
+			newest = i
+		}
+	}
 	if err := s.Printer.Result(map[string]any{"imports": all}, func() {
 		if req.DryRun {
 			s.Printer.Printf("%s: %d whole, %d not, %d skipped\n", filepath.Clean(dir), whole, len(failures), known+skipped)
 			return
 		}
 		s.Printer.Printf("%s: %d imported, %d imported before, %d failed, %d skipped\n", filepath.Clean(dir), imported, known, len(failures), skipped)
+		if newest >= 0 {
+			s.Printer.Printf("  the newest backup of %s is that of %s now: %s@latest names it\n", all[newest].App, all[newest].File, all[newest].App)
+		}
 	}); err != nil {
 		return err
 	}
@@ -291,42 +335,19 @@ func (s commands) importFolder(ctx context.Context, e *engine.Engine, req import
 	return nil
 }
 
+// sumOfNeighbour says whether a file is the FILE.sha256 of a file beside it.
+func sumOfNeighbour(path string) bool {
+	neighbour, ok := strings.CutSuffix(path, ".sha256")
+	if !ok {
+		return false
+	}
+	_, err := os.Lstat(neighbour)
+	return err == nil
+}
+
 // tell prints what became of one of several archives as soon as that is known.
 func (s commands) tell(done *importing.Imported) {
 	if !s.Printer.JSON() {
 		Print(s.Session, done)
 	}
-}
-
-// jsonSalvaged is what was salvaged, as JSON.
-type jsonSalvaged struct {
-	File     string          `json:"file"`
-	Database string          `json:"database"`
-	Server   string          `json:"server"`
-	Tables   []sqlload.Table `json:"tables"`
-	Rows     int64           `json:"rows"`
-	Flaws    []archive.Flaw  `json:"flaws"` // of the archive, then of what was loaded
-}
-
-func (s commands) salvage(ctx context.Context, e *engine.Engine, req importing.Request, database string) error {
-	done, err := importing.Salvage(ctx, e, req, database)
-	if err != nil {
-		return err
-	}
-	out := jsonSalvaged{File: done.File, Database: done.Database, Server: done.Server, Tables: []sqlload.Table{}, Rows: done.Loaded.Rows, Flaws: []archive.Flaw{}}
-	out.Tables = append(out.Tables, done.Loaded.Tables...)
-	out.Flaws = append(out.Flaws, done.Flaws...)
-	for _, f := range done.Loaded.Flaws {
-		out.Flaws = append(out.Flaws, archive.Flaw{Where: fmt.Sprintf("%s (line %d)", f.Object, f.Line), Message: f.Message})
-	}
-	err = s.Printer.Result(map[string]any{"salvaged": out}, func() {
-		s.Printer.Printf("%s: loaded %d tables with %s rows into database %s on %s; no backup was made\n", out.File, len(out.Tables), ui.Count(out.Rows), out.Database, out.Server)
-		for _, f := range out.Flaws {
-			s.Printer.Warn(core.Warning{Object: f.Where, Message: f.Message})
-		}
-	})
-	if err != nil || len(out.Flaws) == 0 {
-		return err
-	}
-	return session.Outcome(core.CodeWarnings.ExitCode())
 }

@@ -151,7 +151,11 @@ func (s commands) printShow(o *engine.Open) {
 		line("imported", "%s from %s (%s, %s)", p.Time(o.Imported), o.File, o.Format, ui.Size(o.Bytes))
 		line("", "SHA-256 %s", o.SHA256)
 		if o.TimeSays != "" {
-			line("", "its time is from %s", o.TimeSays)
+			says := o.TimeSays
+			if says == "the file" {
+				says = "the file's date"
+			}
+			line("", "its time is from %s", says)
 		}
 	}
 	if m.Note != "" {
@@ -387,7 +391,9 @@ func (s commands) deleteCommand() *cobra.Command {
 				}
 				what := fmt.Sprintf("backup %s of app %s, %s, will be deleted for ever", rec.ID, rec.App, s.Printer.Time(rec.Time))
 				if !yes {
-					if err := s.Printer.Confirm(ctx, rec.App, what); err != nil {
+					if err := s.Printer.Confirm(ctx, rec.App, what); core.CodeOf(err) == core.CodeUsage {
+						return &core.Error{Code: core.CodeUsage, Err: err, Hint: "nobody can be asked here; look at it with backstay show " + ui.ShortID(rec.ID) + ", then add --yes"}
+					} else if err != nil {
 						return err
 					}
 				}

@@ -78,7 +78,14 @@ func (s *Session) Ran() string { return s.ran }
 // Command makes a cobra command whose errors are not about usage once it runs.
 func (s *Session) Command(use, short string, args cobra.PositionalArgs, run func(ctx context.Context, args []string) error) *cobra.Command {
 	return &cobra.Command{
-		Use: use, Short: short, Args: args,
+		Use: use, Short: short,
+		Args: func(cmd *cobra.Command, given []string) error {
+			err := args(cmd, given)
+			if err == nil {
+				return nil
+			}
+			return &core.Error{Code: core.CodeUsage, Op: cmd.Name(), Err: err, Hint: "it is: backstay " + use + "; backstay " + cmd.Name() + " --help lists the flags"}
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if slices.ContainsFunc(args, func(a string) bool { return strings.TrimSpace(a) == "" }) {
 				return UsageError(errors.New("an argument is empty; was a variable of your script not set?"))

@@ -128,6 +128,16 @@ func (g *Progress) Add(n int64) {
 	}
 }
 
+// EndStage ends the stage that goes on, so that what became of it can be
+// printed; complete says whether it was finished.
+func (g *Progress) EndStage(complete bool) {
+	g.mu.Lock()
+	line, bar := g.end(complete)
+	g.stage = nil
+	g.mu.Unlock()
+	g.finish(line, bar, complete)
+}
+
 // Close ends the last stage and the display; complete says whether the work
 // was finished. A second Close does nothing.
 func (g *Progress) Close(complete bool) {
@@ -193,9 +203,9 @@ func (g *Progress) say() {
 func (g *Progress) describe(s *stage) string {
 	if !s.ended.IsZero() {
 		took := s.ended.Sub(s.began)
-		text := "in " + Duration(took)
+		text := "done in " + Duration(took)
 		if s.done > 0 || s.total > 0 {
-			text = Size(s.done) + " " + text
+			text = Size(s.done) + " in " + Duration(took)
 		}
 		if rate := Rate(s.done, took); rate != "" && s.done > 0 {
 			text += " (" + rate + ")"

@@ -189,6 +189,17 @@ func (p *Printer) Result(v any, text func()) error {
 	return p.Err()
 }
 
+// EndStage ends the stage of work that is shown, before a part of the result is
+// printed; complete says whether it was finished.
+func (p *Printer) EndStage(complete bool) {
+	p.mu.Lock()
+	progress := p.progress
+	p.mu.Unlock()
+	if progress != nil {
+		progress.EndStage(complete)
+	}
+}
+
 // Object returns v, which must be a struct or map, as a JSON object on one
 // line, with "schema":1 in front.
 func Object(v any) ([]byte, error) {

@@ -386,6 +386,25 @@ func TestProgressIsOff(t *testing.T) {
 	}
 }
 
+// What became of a part of the work is printed after the line of its last stage.
+func TestEndStage(t *testing.T) {
+	var c console
+	printer := c.printer(nil)
+	p := printer.Progress()
+	p.Stage("first", 0)
+	c.clock.pass(time.Second)
+	printer.EndStage(true)
+	printer.Infof("the result")
+	p.Add(1)
+	p.Stage("second", 0)
+	printer.EndStage(false)
+	p.Close(true)
+	if got, want := c.stderr.String(), "backstay: first: done in 1.0 s\nbackstay: the result\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	c.printer(nil).EndStage(true) // there is none
+}
+
 // Bars end before a result is printed: they would write over it.
 func TestResultAfterBars(t *testing.T) {
 	var c console

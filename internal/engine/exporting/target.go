@@ -29,9 +29,9 @@ func refuseTarget(path string, replace bool) error {
 	case errors.Is(err, os.ErrNotExist):
 		return nil
 	case err != nil:
-		return &core.Error{Code: core.CodeDisk, Op: "export to " + path, Err: err, Hint: "choose another file"}
+		return &core.Error{Code: core.CodeDisk, Op: "export to " + files.Quote(path), Err: err, Hint: "choose another file"}
 	case !info.Mode().IsRegular():
-		return &core.Error{Code: core.CodeUsage, Op: "export to " + path, Message: "it is there and is not a plain file", Hint: "give the name of a file that is to be made, or - for the standard output: backstay export BACKUP - > FILE"}
+		return &core.Error{Code: core.CodeUsage, Op: "export to " + files.Quote(path), Message: "it is there and is not a plain file", Hint: "give the name of a file that is to be made, or - for the standard output: backstay export BACKUP - > FILE"}
 	case !replace:
 		return exists(path)
 	}
@@ -39,7 +39,7 @@ func refuseTarget(path string, replace bool) error {
 }
 
 func exists(path string) error {
-	return &core.Error{Code: core.CodeUsage, Op: "export to " + path, Message: "the file is there already", Hint: "choose another name, or give --replace"}
+	return &core.Error{Code: core.CodeUsage, Op: "export to " + files.Quote(path), Message: "the file is there already", Hint: "choose another name, or give --replace"}
 }
 
 // newTarget makes the temporary file, 0600. What a killed export left under
@@ -50,14 +50,14 @@ func newTarget(path string) (*target, error) {
 	for {
 		f, err := os.OpenFile(t.temp, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, &core.Error{Code: core.CodeDisk, Op: "export to " + path, Message: "there is no folder " + dir, Hint: "make it, or choose a folder that exists"}
+			return nil, &core.Error{Code: core.CodeDisk, Op: "export to " + files.Quote(path), Message: "there is no folder " + files.Quote(dir), Hint: "make it, or choose a folder that exists"}
 		}
 		if err != nil {
-			err = fmt.Errorf("make a file in %s: %w", dir, unnamed(err))
-			return nil, &core.Error{Code: core.CodeDisk, Op: "export to " + path, Err: err, Hint: "choose a folder that exists and that you may write to"}
+			err = fmt.Errorf("make a file in %s: %w", files.Quote(dir), unnamed(err))
+			return nil, &core.Error{Code: core.CodeDisk, Op: "export to " + files.Quote(path), Err: err, Hint: "choose a folder that exists and that you may write to"}
 		}
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-			return nil, errors.Join(&core.Error{Code: core.CodeLocked, Op: "export to " + path, Message: "another export is writing it", Hint: "wait until it is done, or choose another name"}, f.Close())
+			return nil, errors.Join(&core.Error{Code: core.CodeLocked, Op: "export to " + files.Quote(path), Message: "another export is writing it", Hint: "wait until it is done, or choose another name"}, f.Close())
 		}
 		mine, err := f.Stat()
 		if err != nil {
@@ -90,7 +90,7 @@ func unnamed(err error) error {
 // explain says what to do about an error of writing.
 func (t *target) explain(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return &core.Error{Code: core.CodeDisk, Op: "export to " + t.path, Err: err, Hint: "make room, or choose a file on another disk; nothing is left of this attempt"}
+		return &core.Error{Code: core.CodeDisk, Op: "export to " + files.Quote(t.path), Err: err, Hint: "make room, or choose a file on another disk; nothing is left of this attempt"}
 	}
 	return err
 }
@@ -108,7 +108,7 @@ func (t *target) discard() error {
 // place brings the file to disk and gives it its name.
 func (t *target) place(replace bool) error {
 	if err := t.Sync(); err != nil {
-		return t.explain(fmt.Errorf("write %s: %w", t.path, err))
+		return t.explain(fmt.Errorf("write %s: %w", files.Quote(t.path), err))
 	}
 	flags := uint(unix.RENAME_NOREPLACE)
 	if replace {
@@ -124,11 +124,11 @@ func (t *target) place(replace bool) error {
 	case errors.Is(err, unix.EEXIST):
 		return exists(t.path)
 	case err != nil:
-		return &core.Error{Code: core.CodeDisk, Op: "export to " + t.path, Err: err}
+		return &core.Error{Code: core.CodeDisk, Op: "export to " + files.Quote(t.path), Err: err}
 	}
 	t.done = true
 	if err := t.Close(); err != nil {
-		return fmt.Errorf("write %s: %w", t.path, err)
+		return fmt.Errorf("write %s: %w", files.Quote(t.path), err)
 	}
 	return syncFolder(filepath.Dir(t.path))
 }

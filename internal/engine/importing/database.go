@@ -109,12 +109,12 @@ func (i *importer) load(ctx context.Context, db *scratch.Database) (_ *sqlload.L
 	i.e.Progress.Stage("load "+i.file.base()+" into a scratch database", i.out.Dump.Bytes)
 	loaded, err := sqlload.Load(ctx, text, sqlload.Options{Config: db.Config, Database: i.out.Dump.Database, MakeDefiner: db.MakeDefiner, Progress: i.e.Progress})
 	if err != nil {
-		return nil, fmt.Errorf("load the dump in %s: %w", i.file.Name(), err)
+		return nil, fmt.Errorf("load the dump in %s: %w", i.file.shown(), err)
 	}
 	if len(loaded.Flaws) > 0 {
 		f := loaded.Flaws[0]
 		return nil, &core.Error{
-			Code: core.CodeDamage, Op: "load the dump in " + i.file.Name(), Message: fmt.Sprintf("%s (line %d): %s", f.Object, f.Line, f.Message),
+			Code: core.CodeDamage, Op: "load the dump in " + i.file.shown(), Message: fmt.Sprintf("%s (line %d): %s", f.Object, f.Line, f.Message),
 			Hint: "no backup was made; backstay import " + i.out.App + " FILE --salvage DATABASE loads what there is into a database of its own",
 		}
 	}
@@ -145,9 +145,9 @@ func (i *importer) compareCounts(loaded *sqlload.Loaded, dumped *dump.Dumped, m 
 		case !there && !strings.HasPrefix(t.Name, i.prefix()):
 			strangers = append(strangers, t.Name)
 		case !there:
-			return &core.Error{Code: core.CodeFailed, Op: "import " + i.file.Name(), Message: "table " + t.Name + " was loaded and is not in the backup"}
+			return &core.Error{Code: core.CodeFailed, Op: "import " + i.file.shown(), Message: "table " + t.Name + " was loaded and is not in the backup"}
 		case got != t.Rows:
-			return &core.Error{Code: core.CodeFailed, Op: "import " + i.file.Name(), Message: fmt.Sprintf("table %s has %d rows in the scratch database, and %d were loaded", t.Name, got, t.Rows)}
+			return &core.Error{Code: core.CodeFailed, Op: "import " + i.file.shown(), Message: fmt.Sprintf("table %s has %d rows in the scratch database, and %d were loaded", t.Name, got, t.Rows)}
 		}
 		delete(rows, t.Name)
 	}
@@ -157,7 +157,7 @@ func (i *importer) compareCounts(loaded *sqlload.Loaded, dumped *dump.Dumped, m 
 		}
 	}
 	if len(rows) > 0 {
-		return &core.Error{Code: core.CodeFailed, Op: "import " + i.file.Name(), Message: "tables are in the scratch database that were not loaded: " + core.Some(slices.Sorted(maps.Keys(rows)), 5)}
+		return &core.Error{Code: core.CodeFailed, Op: "import " + i.file.shown(), Message: "tables are in the scratch database that were not loaded: " + core.Some(slices.Sorted(maps.Keys(rows)), 5)}
 	}
 	if len(strangers) > 0 {
 		m.Warnings = append(m.Warnings, core.Warning{
@@ -169,7 +169,7 @@ func (i *importer) compareCounts(loaded *sqlload.Loaded, dumped *dump.Dumped, m 
 	}
 	if len(dumped.Index.Tables) == 0 {
 		return &core.Error{
-			Code: core.CodeDamage, Op: "import " + i.file.Name(), Message: fmt.Sprintf("no table in it has a name that begins with the app's prefix %q", i.prefix()),
+			Code: core.CodeDamage, Op: "import " + i.file.shown(), Message: fmt.Sprintf("no table in it has a name that begins with the app's prefix %q", i.prefix()),
 			Hint: "it is of another app; name that one",
 		}
 	}
@@ -179,7 +179,7 @@ func (i *importer) compareCounts(loaded *sqlload.Loaded, dumped *dump.Dumped, m 
 // countsDiffer is for rows that stand in comments which only other servers read.
 func (i *importer) countsDiffer(table string, read, loaded int64) error {
 	return &core.Error{
-		Code: core.CodeDamage, Op: "import " + i.file.Name(), Message: fmt.Sprintf("table %s has %d rows in the dump, and the scratch server (%s) was given %d: the rest is for another server", table, read, i.out.Server, loaded),
+		Code: core.CodeDamage, Op: "import " + i.file.shown(), Message: fmt.Sprintf("table %s has %d rows in the dump, and the scratch server (%s) was given %d: the rest is for another server", table, read, i.out.Server, loaded),
 		Hint: "no backup was made; install a server of the kind that the dump was made of, or name one in backstay.yaml under scratch:",
 	}
 }

@@ -73,7 +73,7 @@ func (i *importer) knowsApplication(m *core.Manifest) error {
 		return nil
 	}
 	return &core.Error{
-		Code: core.CodeDamage, Op: "import " + i.file.Name(), Message: fmt.Sprintf("its database tells no version of %s: it seems to be of another application, or a part of a database", i.profile.Name()),
+		Code: core.CodeDamage, Op: "import " + i.file.shown(), Message: fmt.Sprintf("its database tells no version of %s: it seems to be of another application, or a part of a database", i.profile.Name()),
 		Hint: "no backup was made; if you know that it is right, agree with --force " + archive.FlawStranger,
 	}
 }

@@ -153,7 +153,7 @@ func (i *importer) open(ctx context.Context) (err error) {
 	}
 	if i.file.size() == 0 && looksPacked(i.file.base()) {
 		return &core.Error{
-			Code: core.CodeDamage, Op: "read " + i.file.Name(), Message: "the file is empty: whatever was to write it failed",
+			Code: core.CodeDamage, Op: "read " + i.file.shown(), Message: "the file is empty: whatever was to write it failed",
 			Hint: "look for its error messages, and make a new archive",
 		}
 	}
@@ -175,7 +175,7 @@ func (i *importer) open(ctx context.Context) (err error) {
 		Progress: engine.QuietStage(i.e.Progress),
 	})
 	if err != nil {
-		return fmt.Errorf("read %s: %w", i.file.Name(), err)
+		return fmt.Errorf("read %s: %w", i.file.shown(), err)
 	}
 	i.out.Info = i.archive.Info()
 	i.out.SHA256, err = i.file.sum(ctx, i.e.Progress)
@@ -196,8 +196,12 @@ func (i *importer) fits(format string) error {
 	if format == own || format == "sql" || format == "backstay" {
 		return nil
 	}
+	is := "it is"
+	if i.req.Format != "" {
+		is = "--format says that it is"
+	}
 	return &core.Error{
-		Code: core.CodeUsage, Op: "import " + i.file.Name(), Message: fmt.Sprintf("it is an archive of %s, and app %s has the profile %s", format, i.req.Target.App.Name, i.profile.Name()),
+		Code: core.CodeUsage, Op: "import " + i.file.shown(), Message: fmt.Sprintf("%s an archive of %s, and app %s has the profile %s", is, format, i.req.Target.App.Name, i.profile.Name()),
 		Hint: "name an app of that profile; one that is not installed yet needs only its entry in backstay.yaml",
 	}
 }
@@ -234,9 +238,10 @@ func (i *importer) known(ctx context.Context) (*repository.Record, error) {
 
 // examine reads the whole archive and fails unless it is whole.
 func (i *importer) examine(ctx context.Context) error {
+	seen := i.watch(ctx)
 	flaws, err := i.archive.Check(ctx)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", i.file.Name(), err)
+		return fmt.Errorf("read %s: %w", i.file.shown(), err)
 	}
 	i.out.Info = i.archive.Info()
 	stated, err := i.file.stated()
@@ -261,6 +266,7 @@ func (i *importer) examine(ctx context.Context) error {
 		if app := native.Manifest().App; app != i.out.App {
 			i.out.Flaws = append(i.out.Flaws, archive.Flaw{Where: "the archive", Name: archive.FlawOtherApp, Message: fmt.Sprintf("it holds a backup of app %s, and is to become one of %s", app, i.out.App)})
 		}
+		i.out.Flaws = append(i.out.Flaws, seen.end()...)
 	}
 	// The dump is only looked at in a container that is whole: what else is
 	// wrong would be consequences.
@@ -303,7 +309,7 @@ func (i *importer) notWhole(flaws []archive.Flaw) error {
 	if n := len(flaws) - 1; n > 0 {
 		message += fmt.Sprintf(" (and %d more)", n)
 	}
-	return &core.Error{Code: core.CodeDamage, Op: "import " + i.file.Name(), Message: message, Hint: cmp.Or(first.Hint, hint)}
+	return &core.Error{Code: core.CodeDamage, Op: "import " + i.file.shown(), Message: message, Hint: cmp.Or(first.Hint, hint)}
 }
 
 // sameProfile fails where the backup in an archive is of another kind of app.
@@ -312,7 +318,7 @@ func (i *importer) sameProfile(m core.Manifest) error {
 		return nil
 	}
 	return &core.Error{
-		Code: core.CodeUsage, Op: "import " + i.file.Name(), Message: fmt.Sprintf("it holds a backup of an app with the profile %s, and app %s has %s", m.Profile, i.out.App, i.profile.Name()),
+		Code: core.CodeUsage, Op: "import " + i.file.shown(), Message: fmt.Sprintf("it holds a backup of an app with the profile %s, and app %s has %s", m.Profile, i.out.App, i.profile.Name()),
 		Hint: "name an app of that profile; one that is not installed yet needs only its entry in backstay.yaml",
 	}
 }
@@ -326,7 +332,7 @@ func (i *importer) examineDump(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, dump.Close()) }()
 	report, err := sqlread.Check(ctx, dump, sqlread.Options{})
 	if err != nil {
-		return fmt.Errorf("read the dump in %s: %w", i.file.Name(), err)
+		return fmt.Errorf("read the dump in %s: %w", i.file.shown(), err)
 	}
 	i.out.Dump = report
 	for _, p := range report.Problems {

@@ -17,6 +17,7 @@ type Salvaged struct {
 	File     string          `json:"file"`
 	Database string          `json:"database"`
 	Server   string          `json:"server"`
+	Address  string          `json:"address"` // of Server
 	Flaws    []archive.Flaw  `json:"flaws"` // of the archive and its dump
 	Loaded   *sqlload.Loaded `json:"loaded"`
 }
@@ -35,7 +36,7 @@ func Salvage(ctx context.Context, e *engine.Engine, req Request, name string) (_
 	}
 	out := &Salvaged{File: i.out.File, Database: name}
 	if out.Flaws, err = i.archive.Check(ctx); err != nil {
-		return nil, fmt.Errorf("read %s: %w", i.file.Name(), err)
+		return nil, fmt.Errorf("read %s: %w", i.file.shown(), err)
 	}
 	i.out.Flaws = out.Flaws
 	if err := i.examineDump(ctx); err != nil {
@@ -48,7 +49,7 @@ func Salvage(ctx context.Context, e *engine.Engine, req Request, name string) (_
 	server := i.server()
 	if server == nil {
 		return nil, &core.Error{
-			Code: core.CodeConfig, Op: "salvage " + i.file.Name(), Message: "no server is known to make database " + name + " on",
+			Code: core.CodeConfig, Op: "salvage " + i.file.shown(), Message: "no server is known to make database " + name + " on",
 			Hint: "name one in backstay.yaml under scratch:",
 		}
 	}
@@ -57,7 +58,7 @@ func Salvage(ctx context.Context, e *engine.Engine, req Request, name string) (_
 		return nil, err
 	}
 	if text == nil {
-		return nil, &core.Error{Code: core.CodeDamage, Op: "salvage " + i.file.Name(), Message: "no SQL dump can be found in it", Hint: "take another archive"}
+		return nil, &core.Error{Code: core.CodeDamage, Op: "salvage " + i.file.shown(), Message: "no SQL dump can be found in it", Hint: "take another archive"}
 	}
 	defer func() { _ = text.Close() }() // it is damaged: what closing says of it is known
 	db, err := scratch.Named(ctx, *server, name)
@@ -65,10 +66,10 @@ func Salvage(ctx context.Context, e *engine.Engine, req Request, name string) (_
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, db.Close(context.WithoutCancel(ctx))) }()
-	out.Server = db.Server.Vendor + " " + db.Server.Version
+	out.Server, out.Address = db.Server.Vendor+" "+db.Server.Version, db.Config.Address()
 	e.Progress.Stage("salvage "+i.file.base(), 0)
 	if out.Loaded, err = sqlload.Load(ctx, text, sqlload.Options{Config: db.Config, Salvage: true, Progress: e.Progress}); err != nil {
-		return out, fmt.Errorf("salvage %s: %w", i.file.Name(), err)
+		return out, fmt.Errorf("salvage %s: %w", i.file.shown(), err)
 	}
 	return out, nil
 }

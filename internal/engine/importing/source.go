@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/files"
 )
 
 // source is the archive's file.
@@ -24,19 +25,19 @@ type source struct {
 func openSource(path string) (*source, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return nil, fmt.Errorf("read %s: %w", files.Quote(path), err)
 	}
 	// A FIFO would keep us waiting for a writer.
 	f, err := os.OpenFile(abs, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, &core.Error{Code: core.CodeNotFound, Op: "read " + abs, Message: "there is no such file", Hint: "give the path of an archive"}
+		return nil, &core.Error{Code: core.CodeNotFound, Op: "read " + files.Quote(abs), Message: "there is no such file", Hint: "give the path of an archive"}
 	}
 	if err != nil {
-		return nil, &core.Error{Code: core.CodeDisk, Op: "read " + abs, Err: err, Hint: "run as a user who may read it"}
+		return nil, &core.Error{Code: core.CodeDisk, Op: "read " + files.Quote(abs), Err: err, Hint: "run as a user who may read it"}
 	}
 	s := &source{File: f}
 	if s.info, err = f.Stat(); err == nil && !s.info.Mode().IsRegular() {
-		err = &core.Error{Code: core.CodeUsage, Op: "read " + abs, Message: "it is not a plain file", Hint: "an archive is read more than once: write it to a file first"}
+		err = &core.Error{Code: core.CodeUsage, Op: "read " + files.Quote(abs), Message: "it is not a plain file", Hint: "an archive is read more than once: write it to a file first"}
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -44,8 +45,11 @@ func openSource(path string) (*source, error) {
 	return s, nil
 }
 
-func (s *source) size() int64  { return s.info.Size() }
-func (s *source) base() string { return filepath.Base(s.Name()) }
+func (s *source) size() int64 { return s.info.Size() }
+
+// shown is the file's path as messages have it, on one line.
+func (s *source) shown() string { return files.Quote(s.Name()) }
+func (s *source) base() string  { return filepath.Base(s.Name()) }
 
 // sum is the SHA-256 of the file, in hex.
 func (s *source) sum(ctx context.Context, p core.Progress) (string, error) {
@@ -63,7 +67,7 @@ func (s *source) sum(ctx context.Context, p core.Progress) (string, error) {
 			return hex.EncodeToString(h.Sum(nil)), nil
 		}
 		if err != nil {
-			return "", &core.Error{Code: core.CodeDisk, Op: "read " + s.Name(), Err: err}
+			return "", &core.Error{Code: core.CodeDisk, Op: "read " + s.shown(), Err: err}
 		}
 	}
 }
@@ -76,11 +80,11 @@ func (s *source) stated() (string, error) {
 		return "", nil
 	}
 	if err != nil {
-		return "", &core.Error{Code: core.CodeDisk, Op: "read " + s.Name() + ".sha256", Err: err, Hint: "run as a user who may read it"}
+		return "", &core.Error{Code: core.CodeDisk, Op: "read " + s.shown() + ".sha256", Err: err, Hint: "run as a user who may read it"}
 	}
 	text, err := io.ReadAll(io.LimitReader(f, 64<<10))
 	if err = errors.Join(err, f.Close()); err != nil {
-		return "", fmt.Errorf("read %s.sha256: %w", s.Name(), err)
+		return "", fmt.Errorf("read %s.sha256: %w", s.shown(), err)
 	}
 	for line := range strings.Lines(string(text)) {
 		sum, name, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -96,11 +100,11 @@ func (s *source) stated() (string, error) {
 func (s *source) unchanged() error {
 	now, err := s.Stat()
 	if err != nil {
-		return fmt.Errorf("read %s: %w", s.Name(), err)
+		return fmt.Errorf("read %s: %w", s.shown(), err)
 	}
 	if now.Size() != s.info.Size() || !now.ModTime().Equal(s.info.ModTime()) {
 		return &core.Error{
-			Code: core.CodeFailed, Op: "read " + s.Name(), Message: "it was written to while it was read",
+			Code: core.CodeFailed, Op: "read " + s.shown(), Message: "it was written to while it was read",
 			Hint: "wait until whatever writes it is done, then try again; nothing was stored",
 		}
 	}

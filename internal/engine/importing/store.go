@@ -44,7 +44,7 @@ func (i *importer) store(ctx context.Context) (_ repository.Record, err error) {
 		return !slices.ContainsFunc(entries, func(e core.Entry) bool { return e.Name == string(c) })
 	})
 	if len(entries) == 0 {
-		return repository.Record{}, &core.Error{Code: core.CodeDamage, Op: "import " + i.file.Name(), Message: "there is nothing in it", Hint: "take another archive"}
+		return repository.Record{}, &core.Error{Code: core.CodeDamage, Op: "import " + i.file.shown(), Message: "there is nothing in it", Hint: "take another archive"}
 	}
 	if err := i.file.unchanged(); err != nil {
 		return repository.Record{}, err
