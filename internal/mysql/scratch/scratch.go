@@ -39,7 +39,8 @@ type Database struct {
 	Private bool           // on a server that Close ends
 	Notes   []core.Warning // what the choice of the server means for the import
 
-	close func(ctx context.Context) error
+	close    func(ctx context.Context) error
+	definers int // that were made
 }
 
 // Close takes the database away, but for one of Named, which stays. It is done

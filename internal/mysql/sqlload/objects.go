@@ -81,35 +81,46 @@ func (l *loader) refuse(s *sqlread.Statement, why string) error {
 // create makes an object under the settings of its place in the dump. An
 // account that may not name its definer becomes the definer itself.
 func (l *loader) create(ctx context.Context, p postponed) error {
-	h := l.hands[0]
-	if p.collation != l.collation {
-		if err := l.setCollation(ctx, p.collation); err != nil {
-			return err
-		}
+	if err := l.makeDefiner(ctx, p); err != nil {
+		return err
 	}
-	_, err := h.exec(ctx, p.settings, p.Text)
+	r, err := l.make(ctx, p, p.Text)
 	if mysql.AccessDenied(err) && p.Definer != "" {
-		mine := p.WithDefiner("")
-		if _, merr := h.exec(ctx, p.settings, mine); merr != nil {
+		if _, merr := l.make(ctx, p, p.WithDefiner("")); merr != nil {
 			return err
 		}
 		err = nil
-		l.warn(core.Warning{
-			Code: "definer", Object: string(p.Object) + " " + p.Name,
-			Message: fmt.Sprintf("its definer %s@%s could not be kept with the loading account's rights; the backup says that it belongs to that account", p.DefinerUser, p.DefinerHost),
-		})
+		l.warnOfDefiner(p, "could not be kept with the loading account's rights")
 	}
 	if err != nil {
 		return err
 	}
-	if p.Object == sqlread.ObjectView {
-		if !p.StandIn {
-			l.views++
+	if r.Warnings > 0 && p.Definer != "" {
+		if err := l.noteOrphan(ctx, p); err != nil {
+			return err
 		}
-	} else {
-		l.objects++
 	}
+	l.made(p, 1)
 	return nil
+}
+
+// made counts objects that were made, or are no more.
+func (l *loader) made(p postponed, n int) {
+	switch {
+	case p.Object != sqlread.ObjectView:
+		l.objects += n
+	case !p.StandIn:
+		l.views += n
+	}
+}
+
+func (l *loader) make(ctx context.Context, p postponed, text string) (mysql.Result, error) {
+	if p.collation != l.collation {
+		if err := l.setCollation(ctx, p.collation); err != nil {
+			return mysql.Result{}, err
+		}
+	}
+	return l.hands[0].exec(ctx, p.settings, text)
 }
 
 func (l *loader) setCollation(ctx context.Context, collation string) error {
@@ -134,19 +145,12 @@ func (l *loader) runLater(ctx context.Context) error {
 		return some
 	}
 	todo := of(sqlread.ObjectFunction, sqlread.ObjectProcedure, sqlread.ObjectPackage, sqlread.ObjectPackageBody, sqlread.ObjectView)
-	for before := len(todo) + 1; len(todo) > 0 && len(todo) < before; {
-		before = len(todo)
-		var again []postponed
-		for _, p := range todo {
-			p.err = l.create(ctx, p)
-			if p.err != nil && (mysql.Number(p.err) == 0 || ofTheServer(p.err)) {
-				return fmt.Errorf("line %d: %w", p.Line, p.err)
-			}
-			if p.err != nil {
-				again = append(again, p)
-			}
-		}
-		todo = again
+	todo, err := l.rounds(ctx, todo)
+	if err != nil {
+		return err
+	}
+	if todo, err = l.adopt(ctx, todo); err != nil {
+		return err
 	}
 	for _, p := range todo {
 		if err := l.notMade(p); err != nil {
@@ -166,15 +170,50 @@ func (l *loader) runLater(ctx context.Context) error {
 	return nil
 }
 
+// rounds makes objects, again and again for as long as that helps, and returns
+// those that cannot be made.
+func (l *loader) rounds(ctx context.Context, todo []postponed) ([]postponed, error) {
+	for before := len(todo) + 1; len(todo) > 0 && len(todo) < before; {
+		before = len(todo)
+		var again []postponed
+		for _, p := range todo {
+			p.err = l.create(ctx, p)
+			if p.err != nil && (mysql.Number(p.err) == 0 || ofTheServer(p.err)) {
+				return nil, fmt.Errorf("line %d: %w", p.Line, p.err)
+			}
+			if p.err != nil {
+				again = append(again, p)
+			}
+		}
+		todo = again
+	}
+	return todo, nil
+}
+
 // notMade takes an object that could not be made. A view can be invalid where
-// it comes from: its tables may be gone there too. That must not cost the rest.
+// it comes from: what it reads may be gone there too, and is in the dump of the
+// database no more. That must not cost the rest. Every other view is missed.
 func (l *loader) notMade(p postponed) error {
-	const (
-		erBadField, erNoSuchRoutine, erNoSuchUser = 1054, 1305, 1449
-	)
-	if p.Object == sqlread.ObjectView && slices.Contains([]int{mysql.ErNoSuchTable, mysql.ErViewInvalid, erBadField, erNoSuchRoutine, erNoSuchUser}, mysql.Number(p.err)) {
-		l.warn(core.Warning{Code: "invalid-view", Object: "view " + p.Name, Message: "it could not be created: " + mysql.ServerText(p.err)})
+	if p.Object == sqlread.ObjectView && l.readsWhatIsGone(p) {
+		l.warn(core.Warning{
+			Code: "invalid-view", Object: "view " + p.Name,
+			Message: "it is not in the backup: it reads what is not in the dump, so that it did not work where the dump was made (" + mysql.ServerText(p.err) + ")",
+		})
 		return nil
 	}
 	return l.refusedByServer(p.Statement, p.err)
+}
+
+// readsWhatIsGone says whether a view reads a table, column or function that
+// its own database does not have.
+func (l *loader) readsWhatIsGone(p postponed) bool {
+	const erBadField, erNoSuchRoutine = 1054, 1305
+	switch mysql.Number(p.err) {
+	case erBadField:
+		return true
+	case mysql.ErNoSuchTable, erNoSuchRoutine: // "Table 'shop.t' doesn't exist", "FUNCTION shop.f does not exist"
+		text := mysql.ServerText(p.err)
+		return strings.Contains(text, "'"+l.opt.Config.Database+".") || strings.Contains(text, " "+l.opt.Config.Database+".")
+	}
+	return false
 }

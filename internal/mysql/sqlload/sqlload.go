@@ -32,6 +32,10 @@ type Options struct {
 	Database string
 	// TimeZone is that of TIMESTAMPs in dumps that name none; "": the server's.
 	TimeZone string
+	// MakeDefiner makes an account that objects of the dump run as, and is called
+	// once for each that the dump names, by the name and the host in it; nil: the
+	// accounts are not made. An error of the server about the account is no end.
+	MakeDefiner func(ctx context.Context, user, host string) error
 }
 
 // Loaded says what was put into the database.
@@ -97,7 +101,7 @@ func Load(ctx context.Context, r io.Reader, opt Options) (_ *Loaded, err error) 
 	}
 	ctx, stop := mysql.WhileAlive(ctx, opt.Config, mysql.Patience)
 	defer func() { err = stop(err) }()
-	l := &loader{opt: opt, tables: map[string]*table{}}
+	l := &loader{opt: opt, tables: map[string]*table{}, definers: map[string]bool{}}
 	defer func() { err = errors.Join(err, l.close()) }()
 	if err := l.connect(ctx); err != nil {
 		return nil, err
@@ -160,9 +164,11 @@ type loader struct {
 	offset    int64  // told to Progress
 	cut       bool   // the reader cannot go on
 
-	later   []postponed
-	views   int
-	objects int
+	later    []postponed
+	definers map[string]bool // that MakeDefiner was called for
+	orphans  []postponed     // made, with definers that are not there
+	views    int
+	objects  int
 
 	mu       sync.Mutex // for what workers change
 	failed   error
@@ -290,9 +296,10 @@ func (l *loader) drop(ctx context.Context, s *sqlread.Statement) error {
 	if len(names) == 0 {
 		names = []string{s.Name}
 	}
-	l.later = slices.DeleteFunc(l.later, func(p postponed) bool {
+	gone := func(p postponed) bool {
 		return p.Object == s.Object && slices.Contains(names, p.Name) || s.Object == sqlread.ObjectTable && slices.Contains(names, p.Table)
-	})
+	}
+	l.later, l.orphans = slices.DeleteFunc(l.later, gone), slices.DeleteFunc(l.orphans, gone)
 	if _, err := l.hands[0].exec(ctx, l.settings.exact(), s.Text); err != nil && !slices.Contains(nothingToDrop(), mysql.Number(err)) {
 		return l.refusedByServer(s, err)
 	}
