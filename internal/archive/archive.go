@@ -150,7 +150,12 @@ const (
 	FlawStranger     = "other-database" // hardly a table of it is one of the app's
 	FlawOtherApp     = "other-app"      // the backup in it is of another app
 	FlawNoRows       = "no-rows"        // it has tables and no rows, and the app's last backup has some
-	FlawEmptyUploads = "empty-uploads"  // ITFlow's archive has no uploaded file at all
+	// Of a backup that somebody else may have written:
+	FlawUnread        = "unread-definition" // a definition in a character set in which it cannot be told where texts end
+	FlawNamesDatabase = "names-database"    // a definition names another database
+	FlawReaches       = "reaches-beyond"    // a routine or an event can reach beyond the database
+
+	FlawEmptyUploads = "empty-uploads" // ITFlow's archive has no uploaded file at all
 )
 
 // Entry is one file, folder or link of the application.

@@ -74,6 +74,11 @@ func ReadExtra(ctx context.Context, r core.TreeReader, id core.ObjectID) (map[st
 	return extras, err
 }
 
+// ParseExtra is ReadExtra of bytes.
+func ParseExtra(ctx context.Context, text []byte) (map[string]Extra, error) {
+	return parseExtra(ctx, bytes.NewReader(text))
+}
+
 func parseExtra(ctx context.Context, r io.Reader) (map[string]Extra, error) {
 	extras := map[string]Extra{}
 	lines := bufio.NewScanner(r)

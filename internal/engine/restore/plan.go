@@ -166,8 +166,9 @@ func Make(ctx context.Context, e *engine.Engine, req Request) (*Restore, error) 
 		}
 		say(FindingOtherApp, "the backup is of app %s, not of %s", open.Manifest.App, req.Target.App.Name)
 	}
-	if len(open.Manifest.Warnings) > 0 {
-		r.note("incomplete-backup", "the backup has %d warnings: some of the app is not in it (backstay show %s)", len(open.Manifest.Warnings), req.Record.ID)
+	asked, warnings := engine.Asked(open.Manifest)
+	if warnings > 0 {
+		r.note("incomplete-backup", "the backup has %d warnings: some of the app is not in it (backstay show %s)", warnings, req.Record.ID)
 	}
 	components, err := r.choose()
 	if err != nil {
@@ -202,6 +203,9 @@ func Make(ctx context.Context, e *engine.Engine, req Request) (*Restore, error) 
 	r.compareApp(ctx)
 	if len(r.trees) > 0 {
 		r.findOwners()
+		for _, w := range asked { // of what somebody else may have written
+			r.decide(w.Code, "%s: %s", w.Message, w.Object)
+		}
 	}
 	if err := r.findDependencies(ctx); err != nil {
 		return nil, err

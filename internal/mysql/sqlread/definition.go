@@ -21,15 +21,15 @@ type Definition struct {
 	Table   string // of a trigger
 	SQLMode string
 	Charset string // character_set_client; "": utf8mb4
-	// Database is the one that the definition may name as its own; "": none.
+	// Database is the one that it was made in, and that names may be in; "": none.
 	Database string
 	AnyCase  bool // names of tables are the same in upper and lower case
 }
 
 // Defined is what a definition reaches when it is run, or when what it makes is.
 type Defined struct {
-	// Databases are other ones that it names, and its own where it says by name
-	// where the object is to be: it may be run in a database of another name.
+	// Databases are those that it names: its own too, since it may be run in one
+	// of another name.
 	Databases []string
 	Reaches   []string // as of Statement
 }
@@ -144,7 +144,7 @@ func (out *Defined) read(text []byte, d Definition, opt Options) error {
 	if st.placed {
 		out.note(&out.Databases, d.Database)
 	}
-	for _, name := range foreign(pieces, d.Database) {
+	for _, name := range databases(pieces) {
 		out.note(&out.Databases, name)
 	}
 	for _, what := range st.Reaches {

@@ -20,7 +20,7 @@ var definitions = []struct {
 }{
 	{"table", sqlread.Definition{Kind: "table", Name: "item"}, "CREATE TABLE `item` (\n  `id` int NOT NULL,\n  PRIMARY KEY (`id`)\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4\n/*!50100 PARTITION BY HASH (`id`)\nPARTITIONS 2 */", sqlread.Defined{}},
 	{"hidden column", sqlread.Definition{Kind: "table", Name: "item"}, "CREATE TABLE `item` (\n  `id` int /*!80023 INVISIBLE */,\n `z` blob /*M!100301 COMPRESSED*/) ENGINE=InnoDB", sqlread.Defined{}},
-	{"default of a sequence", sqlread.Definition{Kind: "table", Name: "item"}, "CREATE TABLE `item` (\n  `id` int DEFAULT nextval(`shop`.`s`)\n)", sqlread.Defined{}},
+	{"default of a sequence", sqlread.Definition{Kind: "table", Name: "item"}, "CREATE TABLE `item` (\n  `id` int DEFAULT nextval(`shop`.`s`)\n)", sqlread.Defined{Databases: []string{"shop"}}},
 	{"sequence", sqlread.Definition{Kind: "sequence", Name: "s"}, "CREATE SEQUENCE `s` start with 1 minvalue 1 maxvalue 9223372036854775806 increment by 1 cache 1000 nocycle ENGINE=InnoDB", sqlread.Defined{}},
 	{
 		"view", sqlread.Definition{Kind: "view", Name: "v"},

@@ -29,10 +29,10 @@ func wordSet(words string) map[string]bool {
 	return set
 }
 
-// foreign lists the databases but own that a statement names. A name before a
+// databases lists the databases that a statement names. A name before a
 // dot is one where a table or a routine is named; elsewhere it may be the
 // alias of a table, and then that stands somewhere without a dot.
-func foreign(pieces []piece, own string) (found []string) {
+func databases(pieces []piece) (found []string) {
 	alone := map[string]bool{"new": true, "old": true}
 	for i := range pieces {
 		if name := nameOf(&pieces[i]); name != "" && (i+1 == len(pieces) || pieces[i+1].text != ".") {
@@ -61,7 +61,7 @@ func foreign(pieces []piece, own string) (found []string) {
 			at.tables, at.among = false, false
 		case name != "" && p.kind != lexer.Number && mark(i+1, ".") && !mark(i-1, ".") && !mark(i-1, "@"):
 			three, call := mark(i+3, "."), mark(i+3, "(")
-			if (at.tables || three || call || !alone[strings.ToLower(name)]) && !strings.EqualFold(name, own) {
+			if at.tables || three || call || !alone[strings.ToLower(name)] {
 				found = append(found, name)
 			}
 			at.among, at.tables = at.among || at.tables, false
