@@ -2,7 +2,6 @@ package sqlread
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 )
@@ -231,7 +230,7 @@ func (g *grammar) engine(n int) error {
 	if p.kind == lexer.Name || p.kind == lexer.String {
 		name = lexer.Unquote(p.text, false)
 	}
-	if !engines[strings.ToUpper(name)] {
+	if !engines[lexer.Upper(name)] {
 		return &lexer.Refusal{
 			Message: "a table with an engine that is not loaded (" + printableWord(name) + ")",
 			Hint:    "engines that read files or other servers are not taken; dump without this table",
@@ -509,7 +508,7 @@ func (g *grammar) body(loading bool) error {
 				}
 			}
 		case p.kind != lexer.Word:
-		case g.is(-1, ".") || g.is(-1, "@"):
+		case g.is(-1, ".") && g.peek(-2).kind != lexer.Number || g.is(-1, "@"):
 			if p.upper == "GLOBAL" && g.is(-2, "@") {
 				st.reach("@@GLOBAL")
 			}

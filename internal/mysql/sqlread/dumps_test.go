@@ -55,6 +55,10 @@ func everything(r io.Reader, opt sqlread.Options) (string, error) {
 		if err == io.EOF {
 			return b.String(), nil
 		}
+		if err != nil && hidesQuotes(err.Error()) {
+			fmt.Fprintf(&b, "%v\n", err)
+			continue
+		}
 		if err != nil {
 			return b.String(), err
 		}
@@ -70,6 +74,12 @@ func everything(r io.Reader, opt sqlread.Options) (string, error) {
 			fmt.Fprintf(&b, "  %q\n", row)
 		}
 	}
+}
+
+// hidesQuotes says whether text is refused because quotes can hide in it: some
+// objects of the corpus are made under such character sets.
+func hidesQuotes(message string) bool {
+	return strings.Contains(message, "of which only ASCII is read")
 }
 
 // chunks reads a few bytes at a time.
@@ -116,6 +126,7 @@ func TestRealDumps(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				report.Problems = slices.DeleteFunc(report.Problems, func(p sqlread.Problem) bool { return p.Refused && hidesQuotes(p.Message) })
 				want := sqlread.WholeYes
 				if compact {
 					want = sqlread.WholeUnknown

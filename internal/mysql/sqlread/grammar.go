@@ -227,8 +227,18 @@ func (g *grammar) use(name string) error {
 		return err
 	}
 	r := g.r
-	if !r.databaseFixed {
-		r.database, r.databaseFixed = name, true
+	switch {
+	case r.databaseFixed:
+	case r.touched && name != r.database: // what came before belongs to another one
+		return &lexer.Refusal{
+			Message: "the dump switches to another database (" + name + ") behind the tables of one",
+			Hint:    "one dump is read for one database: dump each database on its own",
+		}
+	default:
+		if r.database == "" {
+			r.database = name
+		}
+		r.databaseFixed = true
 	}
 	if name != r.database {
 		return &lexer.Refusal{
@@ -302,6 +312,19 @@ func (g *grammar) rocksVariable() bool {
 		}
 	}
 	return false
+}
+
+// rocksDBSet takes SET @a = IF (@b, 'statement', 'statement') of them.
+func (g *grammar) rocksDBSet() bool {
+	shape := []string{"@", "", "=", "IF", "(", "@", "", ",", "'", ",", "'", ")"}
+	for i, want := range shape {
+		switch p := g.peek(i); {
+		case want == "" && p.kind == lexer.Word, want == "'" && p.kind == lexer.String, want != "" && (p.text == want || p.upper == want):
+		default:
+			return false
+		}
+	}
+	return g.i+len(shape) == len(g.pieces) && g.rocksVariable()
 }
 
 func (g *grammar) skipRocksDB() error {

@@ -24,6 +24,7 @@ type Reader struct {
 	failed        error // comes again at every call
 	database      string
 	databaseFixed bool // it was said by more than a comment
+	touched       bool // a statement was about more than settings
 	variables     map[string]value
 	sqlMode       string
 	prepared      string // the prepared statement of Percona's mysqldump
@@ -173,6 +174,9 @@ func (r *Reader) statement() (*Statement, error) {
 			kind = lexer.Mark
 		case lexer.Comment, lexer.Frame:
 			r.tokens = append(r.tokens, token{from, to, kind})
+			if err := r.leftOut(r.lex.Buf[r.lex.Keep+int(from):r.lex.Pos], kind); err != nil {
+				return nil, r.refused(err, line)
+			}
 			if len(r.tokens) > maxPieces {
 				return nil, located(lexer.Damaged("a statement of more pieces than any has"), line, r.begin())
 			}
@@ -186,9 +190,12 @@ func (r *Reader) statement() (*Statement, error) {
 			p.text = string(r.lex.Buf[r.lex.Keep+int(from) : r.lex.Keep+int(to)])
 		}
 		if kind == lexer.Word {
-			p.upper = strings.ToUpper(p.text)
+			p.upper = lexer.Upper(p.text)
 		}
 		r.pieces = append(r.pieces, p)
+		if err := glued(r.pieces); err != nil {
+			return nil, r.refused(err, line)
+		}
 		block.take(r.pieces)
 		switch p.text {
 		case "(":
@@ -273,6 +280,9 @@ func (r *Reader) ended(line, offset int64) (*Statement, error) {
 		return nil, nil
 	}
 	raw := r.fill()
+	if r.lex.Mode.Wide && !lexer.ASCII(raw) { // in a comment
+		return nil, located(r.lex.Mode.WideText(), line, "")
+	}
 	st := &Statement{Line: line, Offset: offset}
 	g := &grammar{r: r, pieces: r.pieces, st: st}
 	mode, sqlMode, database, fixed, variables := r.lex.Mode, r.sqlMode, r.database, r.databaseFixed, r.variables
@@ -286,6 +296,10 @@ func (r *Reader) ended(line, offset int64) (*Statement, error) {
 	}
 	if st.Kind == KindSkip {
 		r.lex.Mode, r.sqlMode, r.variables = mode, sqlMode, variables
+	}
+	switch st.Kind {
+	case KindCreate, KindDrop, KindAlter, KindSetSequence, KindLock:
+		r.touched = true
 	}
 	r.render(g, raw)
 	return st, nil
@@ -342,13 +356,15 @@ func (r *Reader) render(g *grammar, raw string) {
 
 // insert judges the head of an INSERT and goes over to its rows.
 func (r *Reader) insert(line, offset int64) (*Statement, error) {
-	r.fill()
+	if raw := r.fill(); r.lex.Mode.Wide && !lexer.ASCII(raw) {
+		return nil, r.refused(r.lex.Mode.WideText(), line)
+	}
 	st := &Statement{Line: line, Offset: offset}
 	g := &grammar{r: r, pieces: r.pieces, st: st}
 	if err := g.insert(); err != nil {
 		return nil, r.refused(err, line)
 	}
-	r.inRows, r.firstRow, r.begun = true, true, line
+	r.inRows, r.firstRow, r.begun, r.touched = true, true, line, true
 	return st, nil
 }
 

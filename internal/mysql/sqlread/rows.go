@@ -154,6 +154,9 @@ func (r *Reader) gap() error {
 }
 
 func (r *Reader) rowComment() error {
+	if r.lex.Mode.Wide {
+		return r.lex.Mode.WideText()
+	}
 	if r.lex.Buf[r.lex.Pos] != '/' {
 		return r.lex.ToLineEnd()
 	}
@@ -219,6 +222,9 @@ func (r *Reader) row() error {
 			}
 			last = lastValue
 		case rowSign:
+			if c == '-' && r.lex.OddDash() {
+				return lexer.OddByte()
+			}
 			if c == '-' && r.lex.Dash() {
 				if err := r.lex.ToLineEnd(); err != nil {
 					return err
@@ -230,6 +236,10 @@ func (r *Reader) row() error {
 		case rowDot:
 			if last == lastWord || last == lastFunction || last == lastNamed {
 				return lexer.Refuse("a name where a value is to be")
+			}
+			// 1. and .5 are numbers, and a.b would be a name.
+			if after := r.lex.At(1); (after < '0' || after > '9') && (last != lastValue || lexer.WordByte[after]) {
+				return lexer.Refuse("something that is no value among the values of an INSERT (.)")
 			}
 			r.lex.Pos++
 		case rowSlash:
@@ -256,16 +266,42 @@ func (r *Reader) row() error {
 
 // number passes a number, also a long one in hexadecimal digits.
 func (r *Reader) number() error {
+	const (
+		decimal = iota
+		zero
+		hexadecimal
+		binary
+		exponent
+	)
+	state, first := decimal, true
 	for {
 		w := r.lex.Buf[r.lex.Pos:r.lex.End]
 		for i, c := range w {
-			if !lexer.WordByte[c] {
+			switch {
+			case c >= '0' && c <= '9' && (state != binary || c <= '1'):
+				if state <= zero {
+					state = decimal
+					if first && c == '0' {
+						state = zero
+					}
+				}
+			case state == zero && c == 'x':
+				state = hexadecimal
+			case state == zero && c == 'b':
+				state = binary
+			case state == hexadecimal && (c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'):
+			case state <= zero && (c == 'e' || c == 'E'):
+				state = exponent
+			case lexer.WordByte[c]:
+				return lexer.Refuse("something that is no value among the values of an INSERT")
+			default:
 				r.lex.Pos += i
 				if c == '(' {
 					return lexer.Refuse("a function that dumps do not call")
 				}
 				return nil
 			}
+			first = false
 		}
 		r.lex.Pos = r.lex.End
 		if !r.lex.More() {
@@ -288,6 +324,9 @@ func (r *Reader) rowWord(last uint8) (uint8, error) {
 		return 0, r.lex.Cut("an INSERT")
 	}
 	word, next := w[:n], w[n]
+	if !lexer.ASCII(string(word)) || word[0] == '$' {
+		return 0, lexer.Refuse("something that is no value among the values of an INSERT (" + printableWord(string(word)) + ")")
+	}
 	if n == 4 && word[0] == 'N' && string(word) == "NULL" {
 		r.lex.Pos += n
 		return lastValue, nil

@@ -3,6 +3,7 @@ package sqlread
 import (
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
@@ -49,4 +50,58 @@ func located(err error, line int64, begin string) error {
 		message += ": " + begin
 	}
 	return &core.Error{Code: code, Op: "read SQL dump", Message: message, Hint: hint}
+}
+
+// glued refuses a last piece that servers may read as several: 1e5SELECT is a
+// number and a word for them, and $a$ … $a$ is a text for some.
+func glued(pieces []piece) error {
+	n := len(pieces) - 1
+	p := &pieces[n]
+	if p.kind != lexer.Word {
+		return nil
+	}
+	c := p.text[0]
+	switch {
+	case c == '$':
+		return lexer.Refuse("a name that begins with a dollar sign and has no quotes")
+	case (c == 'e' || c == 'E') && fraction(pieces[:n], p.from): // 1.e5SELECT
+	case c < '0' || c > '9':
+		return nil
+	case afterExponent(pieces[:n], p.from): // 1e-5SELECT
+		return lexer.Refuse("a number with letters behind it")
+	}
+	rest := strings.TrimLeft(p.text, "0123456789")
+	if rest[0] != 'e' && rest[0] != 'E' {
+		if fraction(pieces[:n], p.from) { // 1.5SELECT
+			return lexer.Refuse("a number with letters behind it")
+		}
+		return nil // digits of 0x…, or a name such as 2fa
+	}
+	if digits := strings.TrimLeft(rest[1:], "0123456789"); digits != "" && (len(digits) < len(rest)-1 || fraction(pieces[:n], p.from)) {
+		return lexer.Refuse("a number with letters behind it")
+	}
+	return nil
+}
+
+// fraction says whether what begins at a place comes behind the point of a number.
+func fraction(pieces []piece, from int32) bool {
+	n := len(pieces) - 1
+	if n < 0 || pieces[n].to != from || pieces[n].text != "." {
+		return false
+	}
+	if n == 0 || pieces[n-1].to != pieces[n].from {
+		return true
+	}
+	before := &pieces[n-1]
+	return before.kind != lexer.Name && (before.kind != lexer.Word || before.text[0] >= '0' && before.text[0] <= '9')
+}
+
+// afterExponent says whether what begins at a place comes behind 1e+ or the like.
+func afterExponent(pieces []piece, from int32) bool {
+	n := len(pieces) - 1
+	if n < 1 || pieces[n].to != from || pieces[n].text != "+" && pieces[n].text != "-" || pieces[n-1].to != pieces[n].from || pieces[n-1].kind != lexer.Word {
+		return false
+	}
+	last := pieces[n-1].text[len(pieces[n-1].text)-1]
+	return last == 'e' || last == 'E'
 }

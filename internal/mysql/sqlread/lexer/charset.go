@@ -1,25 +1,41 @@
 package lexer
 
-import (
-	"regexp"
-	"strings"
-)
+import "strings"
 
-// noClientCharsets cannot be told apart from SQL byte by byte, so that no
-// server takes them from a client.
-var noClientCharsets = map[string]bool{"ucs2": true, "utf16": true, "utf16le": true, "utf32": true}
-
-// plainCharset keeps numbers out, by which servers know character sets too.
-var plainCharset = regexp.MustCompile(`^[a-z][a-z0-9]*$`)
+// clientCharsets are the character sets in which every byte under 0x80 that
+// stands outside quotes is what it is in ASCII: not ucs2, utf16 and utf32, which
+// no server takes from a client, and not swe7, where the marks of SQL are letters.
+// https://dev.mysql.com/doc/refman/8.4/en/charset-charsets.html
+var clientCharsets = func() map[string]bool {
+	known := map[string]bool{}
+	for _, name := range strings.Fields(`armscii8 ascii big5 binary cp1250 cp1251 cp1256 cp1257 cp850 cp852 cp866 cp932 dec8 eucjpms euckr gb18030 gb2312 gbk geostd8
+		greek hebrew hp8 keybcs2 koi8r koi8u latin1 latin2 latin5 latin7 macce macroman sjis tis620 ujis utf8 utf8mb3 utf8mb4`) {
+		known[name] = true
+	}
+	return known
+}()
 
 // SetCharset has text read in another character set of the client.
 func (m *Mode) SetCharset(charset string) error {
-	if noClientCharsets[charset] || !plainCharset.MatchString(charset) {
-		return &Refusal{Message: "a character set that no client can have", Hint: "dump with --default-character-set=utf8mb4"}
+	if !clientCharsets[charset] {
+		return &Refusal{Message: "a character set in which SQL cannot be read safely (" + Clean([]byte(charset), 32) + ")", Hint: "dump with --default-character-set=utf8mb4"}
 	}
 	m.Charset = charset
-	m.wide = wideLead(charset, 0xE0)
+	m.Wide = wideLead(charset, 0xE0)
 	return nil
+}
+
+// Unicode says whether the client's character set is UTF-8. In others the
+// server takes bytes over 0x7F for spaces and control characters here and there.
+func (m *Mode) Unicode() bool { return strings.HasPrefix(m.Charset, "utf8") }
+
+// WideText is the refusal of text in a character set in whose characters a
+// quote or a backslash may be hidden.
+func (m *Mode) WideText() error {
+	return &Refusal{
+		Message: "text in the character set " + m.Charset + ", of which only ASCII is read, because quotes can hide in its characters",
+		Hint:    "load the dump with the mysql client into a database of its own and back that up, or dump with --default-character-set=utf8mb4",
+	}
 }
 
 // ReadsNames says whether names come out in UTF-8.

@@ -52,7 +52,7 @@ type Mode struct {
 	NoBackslash bool
 	Charset     string
 	Delimiter   string
-	wide        bool // a character's second byte may look like a quote or a backslash
+	Wide        bool // a character's second byte may look like a quote or a backslash
 }
 
 // ErrTooLong is Done where Limit was reached.
@@ -200,7 +200,7 @@ func IsSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
 // Quoted moves behind the end of a quoted text; pos is behind its first quote.
 func (s *Lexer) Quoted(q byte, inside string) error {
 	escapes := q != '`' && !s.Mode.NoBackslash && !(q == '"' && s.Mode.ANSIQuotes)
-	if s.Mode.wide {
+	if s.Mode.Wide {
 		return s.quotedWide(q, escapes, inside)
 	}
 	for {
@@ -268,12 +268,16 @@ func seek(w []byte, q byte, escapes bool) int {
 	return -1
 }
 
+// quotedWide is Quoted for character sets in whose characters a quote can hide.
+// Text that has such characters is refused behind its end, which is a guess then.
 func (s *Lexer) quotedWide(q byte, escapes bool, inside string) error {
+	foreign := false
 	for {
 		if s.Pos == s.End && !s.More() {
 			return s.Cut(inside)
 		}
 		c := s.Buf[s.Pos]
+		foreign = foreign || c >= 0x80
 		switch {
 		case wideLead(s.Mode.Charset, c) && s.Need(2) && wideTrail(s.Mode.Charset, s.Buf[s.Pos+1]):
 			s.Pos += 2
@@ -284,10 +288,14 @@ func (s *Lexer) quotedWide(q byte, escapes bool, inside string) error {
 			s.Pos += 2
 		case c == q:
 			s.Pos++
-			if s.At(0) != q {
-				return nil
+			if s.At(0) == q {
+				s.Pos++
+				continue
 			}
-			s.Pos++
+			if foreign {
+				return s.Mode.WideText()
+			}
+			return nil
 		default:
 			s.Pos++
 		}
@@ -349,6 +357,16 @@ func (s *Lexer) Dash() bool {
 	if !s.Need(3) {
 		return true
 	}
-	c := s.Buf[s.Pos+2]
-	return c <= ' ' || c == 0x7f
+	return s.Buf[s.Pos+2] <= ' '
+}
+
+// OddDash says whether two dashes come with a byte behind them that makes a
+// comment of them in some character sets only.
+func (s *Lexer) OddDash() bool {
+	return s.Buf[s.Pos] == '-' && s.At(1) == '-' && (s.At(2) == 0x7f || s.At(2) >= 0x80 && !s.Mode.Unicode())
+}
+
+// OddByte is the refusal of a byte that not every server reads alike.
+func OddByte() error {
+	return &Refusal{Message: "a character outside quotes that servers read in different ways", Hint: "dump with --default-character-set=utf8mb4"}
 }

@@ -34,3 +34,12 @@ func Clean(text []byte, limit int) string {
 		return c
 	}, strings.ToValidUTF8(string(text), "?")))
 }
+
+// Upper is a word in capitals. One that is not ASCII is no keyword, though
+// letters of it may have an ASCII one for their capital.
+func Upper(word string) string {
+	if !ASCII(word) {
+		return word
+	}
+	return strings.ToUpper(word)
+}

@@ -66,32 +66,37 @@ func (s *Lexer) Next() (Kind, error) {
 	case c == 0:
 		return Mark, Damaged("there are zero bytes where a statement is to be")
 	case WordByte[c]:
-		return s.word(), nil
+		return s.word()
+	case c == '-' && s.OddDash():
+		return Mark, OddByte()
 	}
 	s.Pos++
 	return Mark, nil
 }
 
-func (s *Lexer) word() Kind {
-	digits := true
+func (s *Lexer) word() (Kind, error) {
+	kind, odd := Number, false
+	end := func() (Kind, error) {
+		if odd && !s.Mode.Unicode() {
+			return kind, OddByte()
+		}
+		return kind, nil
+	}
 	for {
 		w := s.Buf[s.Pos:s.End]
 		for i, c := range w {
 			if !WordByte[c] || c == '$' && s.Mode.Delimiter[0] == '$' {
 				s.Pos += i
-				if digits {
-					return Number
-				}
-				return Word
+				return end()
 			}
-			digits = digits && c >= '0' && c <= '9'
+			if c < '0' || c > '9' {
+				kind = Word
+			}
+			odd = odd || c >= 0x80
 		}
 		s.Pos = s.End
 		if !s.More() {
-			if digits {
-				return Number
-			}
-			return Word
+			return end()
 		}
 	}
 }
@@ -121,7 +126,7 @@ func (s *Lexer) comment() (Kind, error) {
 		digits = 0
 	}
 	version, _ := strconv.Atoi(string(s.Buf[s.Pos+mark : s.Pos+mark+digits])) // digits or nothing
-	if !s.runs(mark == 4, version) {
+	if !Runs(s.MariaDB, s.Version, mark == 4, version) {
 		return s.skipped(mark + digits)
 	}
 	if s.Versioned {
@@ -132,14 +137,14 @@ func (s *Lexer) comment() (Kind, error) {
 	return Frame, nil
 }
 
-// runs says whether the server reads a versioned comment. MariaDB leaves
+// Runs says whether a server reads a versioned comment. MariaDB leaves
 // /*!50700 to /*!99999 to MySQL, and MySQL knows no /*M!.
 // https://mariadb.com/kb/en/comment-syntax/
-func (s *Lexer) runs(mariaMark bool, version int) bool {
-	if !s.MariaDB {
-		return !mariaMark && version <= s.Version
+func Runs(mariaDB bool, server int, mariaMark bool, version int) bool {
+	if !mariaDB {
+		return !mariaMark && version <= server
 	}
-	return version <= s.Version && (mariaMark || version < 50700 || version > 99999)
+	return version <= server && (mariaMark || version < 50700 || version > 99999)
 }
 
 // skipped reads over a versioned comment that the server skips. The client
