@@ -204,7 +204,7 @@ func (g *Progress) describe(s *stage) string {
 	if !s.ended.IsZero() {
 		took := s.ended.Sub(s.began)
 		text := "done in " + Duration(took)
-		if s.done > 0 || s.total > 0 {
+		if s.done > 0 {
 			text = Size(s.done) + " in " + Duration(took)
 		}
 		if rate := Rate(s.done, took); rate != "" && s.done > 0 {

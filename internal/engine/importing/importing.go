@@ -288,7 +288,7 @@ func (i *importer) agreed(f archive.Flaw) bool {
 
 func (i *importer) notWhole(flaws []archive.Flaw) error {
 	first := flaws[0]
-	what := "the archive is not whole"
+	what, salvage := "the archive is not whole", ""
 	hint := "nothing of it was loaded or stored; make a new archive where this one was made, or take an older one"
 	named := !slices.ContainsFunc(flaws, func(f archive.Flaw) bool { return f.Name == "" })
 	broken := slices.IndexFunc(flaws, func(f archive.Flaw) bool { return !f.Refused })
@@ -302,14 +302,14 @@ func (i *importer) notWhole(flaws []archive.Flaw) error {
 	default:
 		first = flaws[broken]
 		if _, native := i.archive.(archive.Native); !native && i.out.Info.Kind != "master_key" {
-			hint += "; backstay import " + i.out.App + " FILE --salvage DATABASE loads what there is into a database of its own"
+			salvage = "; backstay import " + i.out.App + " FILE --salvage DATABASE loads what there is into a database of its own"
 		}
 	}
 	message := what + ": " + first.Where + ": " + first.Message
 	if n := len(flaws) - 1; n > 0 {
 		message += fmt.Sprintf(" (and %d more)", n)
 	}
-	return &core.Error{Code: core.CodeDamage, Op: "import " + i.file.shown(), Message: message, Hint: cmp.Or(first.Hint, hint)}
+	return &core.Error{Code: core.CodeDamage, Op: "import " + i.file.shown(), Message: message, Hint: cmp.Or(first.Hint, hint) + salvage}
 }
 
 // sameProfile fails where the backup in an archive is of another kind of app.
