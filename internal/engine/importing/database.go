@@ -35,7 +35,7 @@ func (i *importer) storeDatabase(ctx context.Context, w core.TreeWriter, m *core
 	}
 	m.Warnings = append(append(m.Warnings, db.Notes...), loaded.Warnings...)
 	snapshot, err := dump.Open(ctx, dump.Options{
-		Config: mysql.ConfigOf(db.Source), Prefix: i.prefix(), Connections: captureConnections, Clock: i.e.Clock,
+		Config: mysql.ConfigOf(db.Source), Prefix: i.prefix(), Connections: captureConnections, Clock: i.e.Clock, Ownerless: loaded.IsOwnerless,
 	})
 	if err != nil {
 		return core.Entry{}, err

@@ -144,6 +144,10 @@ func (s *Snapshot) eachObject(ctx context.Context, do func(o core.SchemaObject, 
 			} else if statement, err = ddl.InOneSet(statement, o, r[7].Text, s.inSet(ctx)); err != nil {
 				return fmt.Errorf("read %s %s: %w", o.Kind, o.Name, err)
 			}
+			if s.opt.Ownerless != nil && s.opt.Ownerless(o.Kind, o.Name) {
+				o.Definer = ""
+				statement, _ = ddl.WithoutDefiner(statement)
+			}
 			if err := do(o, statement); err != nil {
 				return err
 			}

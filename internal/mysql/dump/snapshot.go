@@ -40,6 +40,9 @@ type Options struct {
 	LockWait time.Duration
 	// Former is the backup whose rows may be taken over; nil: all rows are read.
 	Former *Former
+	// Ownerless says of which objects nobody knows whose they are: they are
+	// stored without a definer. nil: of none.
+	Ownerless func(kind, name string) bool
 
 	sliceBytes int64         // 0: sliceBytes; tests take less
 	attempts   int           // 0: attempts
@@ -61,6 +64,7 @@ type Snapshot struct {
 	locker   *mysql.Conn   // holds the tables without transactions; nil when there are none
 	tables   []tableInfo
 	database string
+	masked   []string // notes on members that the server does not tell
 
 	catalogue sync.Mutex // over control, while readers read tables
 

@@ -12,6 +12,7 @@ import (
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/dump"
+	restore "github.com/backstay/backstay/internal/mysql/load"
 	"github.com/backstay/backstay/internal/mysql/mysqltest"
 	"github.com/backstay/backstay/internal/mysql/scratch"
 	"github.com/backstay/backstay/internal/mysql/sqlload"
@@ -153,18 +154,91 @@ func TestInvalidViews(t *testing.T) {
 	}
 }
 
+// An object of which the dump names no definer is nobody's in the backup too.
+func TestOwnerless(t *testing.T) {
+	text := `CREATE TABLE a (id int primary key);
+CREATE SQL SECURITY INVOKER VIEW vv AS SELECT id FROM a;
+CREATE VIEW vd AS SELECT id FROM a;
+CREATE DEFINER=CURRENT_USER VIEW vc AS SELECT id FROM a;
+CREATE DEFINER=` + "`shop`@`%`" + ` VIEW vs AS SELECT id FROM a;
+DELIMITER ;;
+CREATE PROCEDURE pp() SELECT 'DEFINER';;
+CREATE FUNCTION ff() RETURNS int DETERMINISTIC RETURN 1;;
+CREATE EVENT ee ON SCHEDULE EVERY 1 DAY DO SELECT 1;;
+CREATE TRIGGER tt BEFORE INSERT ON a FOR EACH ROW SET @a=1;;
+DELIMITER ;
+`
+	for _, kind := range []string{"private", "shared"} {
+		t.Run(kind, func(t *testing.T) {
+			make := func() (*scratch.Database, error) {
+				if kind == "shared" {
+					return scratch.OnServer(t.Context(), mysqltest.Config(t, ""), scratch.Options{})
+				}
+				return scratch.Private(t.Context(), scratch.Options{Dir: t.TempDir(), Name: "shop", Binary: os.Getenv(mysqltest.BinaryVariable)})
+			}
+			d, err := make()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := d.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}()
+			loaded, err := sqlload.Load(t.Context(), strings.NewReader(text), sqlload.Options{Config: d.Config, MakeDefiner: d.MakeDefiner})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tree := mysqltest.NewTree()
+			captured := captureTo(t, d, loaded, tree)
+			objects := captured.Index.Objects
+			owners := map[string]string{}
+			for _, o := range objects {
+				owners[o.Name] = o.Definer
+			}
+			want := map[string]string{"vv": "", "vd": "", "vc": "", "vs": "shop@%", "pp": "", "ff": "", "ee": "", "tt": ""}
+			if diff := cmp.Diff(want, owners); diff != "" {
+				t.Errorf("definers (-want +got):\n%s", diff)
+			}
+			// It belongs to whoever restores it, without a word.
+			name := mysqltest.Database(t)
+			config := mysqltest.User(t, "ALL ON "+mysql.QuoteName(name)+".*")
+			config.Database = name
+			restored, err := restore.Load(t.Context(), captured.Index, tree, restore.Options{Config: config, Progress: core.NoProgress{}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(restored.Warnings) != 1 || restored.Warnings[0].Object != "view vs" {
+				t.Errorf("warnings %v", restored.Warnings)
+			}
+			for _, o := range mysqltest.Query(t, name, "SELECT CONCAT(TABLE_NAME, ' ', DEFINER, ' ', SECURITY_TYPE) FROM information_schema.VIEWS WHERE TABLE_SCHEMA=DATABASE() UNION ALL SELECT CONCAT(ROUTINE_NAME, ' ', DEFINER) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA=DATABASE()"+
+				" UNION ALL SELECT CONCAT(TRIGGER_NAME, ' ', DEFINER) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=DATABASE() UNION ALL SELECT CONCAT(EVENT_NAME, ' ', DEFINER) FROM information_schema.EVENTS WHERE EVENT_SCHEMA=DATABASE()") {
+				if !strings.Contains(o[0].Text, " "+config.User+"@") || strings.HasPrefix(o[0].Text, "vv") != strings.HasSuffix(o[0].Text, "INVOKER") {
+					t.Errorf("%s, and not the restoring account's", o[0].Text)
+				}
+			}
+		})
+	}
+}
+
 func capture(t *testing.T, d *scratch.Database) ([]core.SchemaObject, []core.Warning) {
 	t.Helper()
-	snapshot, err := dump.Open(t.Context(), dump.Options{Config: mysql.ConfigOf(d.Source), Clock: core.SystemClock{}})
+	captured := captureTo(t, d, &sqlload.Loaded{}, mysqltest.NewTree())
+	return captured.Index.Objects, captured.Warnings
+}
+
+func captureTo(t *testing.T, d *scratch.Database, loaded *sqlload.Loaded, w core.TreeWriter) *dump.Dumped {
+	t.Helper()
+	snapshot, err := dump.Open(t.Context(), dump.Options{Config: mysql.ConfigOf(d.Source), Clock: core.SystemClock{}, Ownerless: loaded.IsOwnerless})
 	if err != nil {
 		t.Fatal(err)
 	}
-	captured, err := snapshot.Write(t.Context(), mysqltest.NewTree(), core.NoProgress{})
+	captured, err := snapshot.Write(t.Context(), w, core.NoProgress{})
 	if cerr := snapshot.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return captured.Index.Objects, captured.Warnings
+	return captured
 }

@@ -106,6 +106,6 @@ func (l *loader) takeOver(ctx context.Context, objects []postponed) ([]postponed
 func (l *loader) warnOfDefiner(p postponed, why string) {
 	l.warn(core.Warning{
 		Code: "definer", Object: string(p.Object) + " " + p.Name,
-		Message: fmt.Sprintf("its definer %s@%s %s; the backup says that it belongs to the loading account", p.DefinerUser, p.DefinerHost, why),
+		Message: fmt.Sprintf("its definer %s@%s %s; the backup does not say whose it is, and a restore gives it to the restoring account", p.DefinerUser, p.DefinerHost, why),
 	})
 }

@@ -72,7 +72,10 @@ func (l *loader) judgeDefinition(ctx context.Context, h *hand, s *sqlread.Statem
 		return fmt.Errorf("ask what the server remarked on %s: %w", called(s), err)
 	}
 	for _, r := range rows {
-		const keyTooLong, columnConverted, otherEngine = "1071", "1246", "1266"
+		const keyTooLong, columnConverted, otherEngine, otherPlace = "1071", "1246", "1266", "1618"
+		if len(r) == 3 && r[1].Text == otherPlace {
+			return misread(s.Line, r[2].Text)
+		}
 		if len(r) == 3 && slices.Contains([]string{keyTooLong, columnConverted, otherEngine}, r[1].Text) {
 			l.flaw(Flaw{Line: s.Line, Object: called(s), Message: "the server made it differently: " + r[2].Text})
 		}

@@ -84,12 +84,13 @@ func (l *loader) create(ctx context.Context, p postponed) error {
 	if err := l.makeDefiner(ctx, p); err != nil {
 		return err
 	}
+	kept := p.Definer != "" && p.DefinerUser != "CURRENT_USER" && p.DefinerUser != "CURRENT_ROLE"
 	r, err := l.make(ctx, p, p.Text)
 	if mysql.AccessDenied(err) && p.Definer != "" {
 		if _, merr := l.make(ctx, p, p.WithDefiner("")); merr != nil {
 			return err
 		}
-		err = nil
+		err, kept = nil, false
 		l.warnOfDefiner(p, "could not be kept with the loading account's rights")
 	}
 	if err != nil {
@@ -101,6 +102,7 @@ func (l *loader) create(ctx context.Context, p postponed) error {
 		}
 	}
 	l.made(p, 1)
+	l.ownerless[string(p.Object)+" "+p.Name] = !kept
 	return nil
 }
 

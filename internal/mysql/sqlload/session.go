@@ -45,7 +45,8 @@ func (s settings) forRows() settings {
 		}
 	}
 	// A 0 in a dump is a 0, and an engine that is not there must not become another.
-	s.mode = strings.Join(append(modes, "NO_AUTO_VALUE_ON_ZERO", "ALLOW_INVALID_DATES", "NO_ENGINE_SUBSTITUTION"), ",")
+	// Files of a table must not get to another place.
+	s.mode = strings.Join(append(modes, "NO_AUTO_VALUE_ON_ZERO", "ALLOW_INVALID_DATES", "NO_ENGINE_SUBSTITUTION", "NO_DIR_IN_CREATE"), ",")
 	return s
 }
 
@@ -181,9 +182,17 @@ var (
 	obsoleteModes = regexp.MustCompile(`(?i)\bNO_AUTO_CREATE_USER\b,?`)
 )
 
-// set runs a SET statement of the dump.
+// set runs a SET statement of the dump. What decides how the next one is read is
+// compared at once.
 func (l *loader) set(ctx context.Context, s *sqlread.Statement) error {
 	l.changed = true
+	if err := l.runSet(ctx, s); err != nil || !meaningful.MatchString(s.Text) {
+		return err
+	}
+	return l.refresh(ctx)
+}
+
+func (l *loader) runSet(ctx context.Context, s *sqlread.Statement) error {
 	if namesZone.MatchString(s.Text) {
 		l.zoneSaid = true
 	}
@@ -219,6 +228,13 @@ func (l *loader) refresh(ctx context.Context) error {
 	}
 	if len(rows) != 1 || len(rows[0]) != 1+len(l.tracked) {
 		return errors.New("ask for what the dump sets: unexpected answer")
+	}
+	believed := sqlread.Session{Charset: "utf8mb4"}
+	if l.reader != nil {
+		believed = l.reader.Session()
+	}
+	if err := agree(believed, rows[0][0].Text, rows[0][1].Text); err != nil { // character_set_client is the first that is tracked
+		return err
 	}
 	sets := make([]string, len(l.tracked))
 	for i, name := range l.tracked {

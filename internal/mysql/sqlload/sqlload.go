@@ -45,6 +45,9 @@ type Loaded struct {
 	Objects int // that are neither tables nor views
 	Rows    int64
 	Bytes   int64 // of the dump
+	// Ownerless are the objects, "view v", of which the dump names no definer, or
+	// one that could not be kept: what they run as here means nothing.
+	Ownerless map[string]bool
 	// Warnings are differences that are known and no damage: an object that the
 	// loading account had to become the definer of.
 	Warnings []core.Warning
@@ -52,6 +55,9 @@ type Loaded struct {
 	// of them, and what could not be read.
 	Flaws []Flaw
 }
+
+// IsOwnerless says whether an object is of those that the load gave a definer.
+func (l *Loaded) IsOwnerless(kind, name string) bool { return l.Ownerless[kind+" "+name] }
 
 // Table is a table that the dump made or filled.
 type Table struct {
@@ -101,7 +107,7 @@ func Load(ctx context.Context, r io.Reader, opt Options) (_ *Loaded, err error) 
 	}
 	ctx, stop := mysql.WhileAlive(ctx, opt.Config, mysql.Patience)
 	defer func() { err = stop(err) }()
-	l := &loader{opt: opt, tables: map[string]*table{}, definers: map[string]bool{}}
+	l := &loader{opt: opt, tables: map[string]*table{}, definers: map[string]bool{}, ownerless: map[string]bool{}}
 	defer func() { err = errors.Join(err, l.close()) }()
 	if err := l.connect(ctx); err != nil {
 		return nil, err
@@ -164,11 +170,12 @@ type loader struct {
 	offset    int64  // told to Progress
 	cut       bool   // the reader cannot go on
 
-	later    []postponed
-	definers map[string]bool // that MakeDefiner was called for
-	orphans  []postponed     // made, with definers that are not there
-	views    int
-	objects  int
+	later     []postponed
+	definers  map[string]bool // that MakeDefiner was called for
+	orphans   []postponed     // made, with definers that are not there
+	ownerless map[string]bool
+	views     int
+	objects   int
 
 	mu       sync.Mutex // for what workers change
 	failed   error
@@ -273,12 +280,16 @@ func (l *loader) statement(ctx context.Context, s *sqlread.Statement) error {
 	if s.Object == sqlread.ObjectTable {
 		t := l.table(s.Name)
 		t.known = false
-		if r.Warnings > 0 && s.Kind == sqlread.KindAlter {
-			return l.judge(ctx, l.hands[0], t, nil, remarks{r.Warnings, s.Line})
+		switch {
+		case r.Warnings > 0 && s.Kind == sqlread.KindAlter:
+			err = l.judge(ctx, l.hands[0], t, nil, remarks{r.Warnings, s.Line})
+		case r.Warnings > 0:
+			err = l.judgeDefinition(ctx, l.hands[0], s)
 		}
-		if r.Warnings > 0 {
-			return l.judgeDefinition(ctx, l.hands[0], s)
+		if err == nil {
+			err = l.prove(ctx, s)
 		}
+		return err
 	}
 	if s.Kind == sqlread.KindCreate && s.Object == sqlread.ObjectSequence {
 		l.objects++
@@ -415,7 +426,7 @@ func (l *loader) table(name string) *table {
 }
 
 func (l *loader) summary() *Loaded {
-	result := &Loaded{Views: l.views, Objects: l.objects, Bytes: l.offset, Warnings: l.warnings, Flaws: l.flaws}
+	result := &Loaded{Views: l.views, Objects: l.objects, Bytes: l.offset, Warnings: l.warnings, Flaws: l.flaws, Ownerless: l.ownerless}
 	for _, t := range l.tables {
 		result.Tables = append(result.Tables, t.Table)
 		result.Rows += t.Rows
