@@ -305,11 +305,14 @@ func (i *importer) notWhole(flaws []archive.Flaw) error {
 			salvage = "; backstay import " + i.out.App + " FILE --salvage DATABASE loads what there is into a database of its own"
 		}
 	}
+	if first.Hint != "" {
+		hint = "nothing of it was loaded or stored; " + first.Hint
+	}
 	message := what + ": " + first.Where + ": " + first.Message
 	if n := len(flaws) - 1; n > 0 {
 		message += fmt.Sprintf(" (and %d more)", n)
 	}
-	return &core.Error{Code: core.CodeDamage, Op: "import " + i.file.shown(), Message: message, Hint: cmp.Or(first.Hint, hint) + salvage}
+	return &core.Error{Code: core.CodeDamage, Op: "import " + i.file.shown(), Message: message, Hint: hint + salvage}
 }
 
 // sameProfile fails where the backup in an archive is of another kind of app.
