@@ -297,6 +297,9 @@ func (r *reader) finish() error {
 	case int64(n) < size:
 		r.flaw("the archive", "it ends too early: the blocks at the end of the tar are missing")
 	}
+	if err != nil && r.in.frames.skippable {
+		r.flaw("the archive", "there is something in it that is no part of it, or something follows it (a skippable frame of zstd)")
+	}
 	if len(bytes.Trim(end[:n], "\x00")) > 0 {
 		r.flaw("the archive", "something is where the tar ends")
 	}

@@ -23,6 +23,7 @@ type unpacked struct {
 	source *archive.Source
 	ctx    context.Context
 	zstd   *zstd.Decoder
+	frames *frames // may be looked at after the end
 	meter  *archive.Meter
 	limit  error // of the meter
 	offset int64 // bytes read
@@ -48,7 +49,8 @@ func unpack(ctx context.Context, f *os.File, size int64, key age.Identity, limit
 		r = opened
 	}
 	var err error
-	if u.zstd, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true)); err != nil {
+	u.frames = &frames{r: r}
+	if u.zstd, err = zstd.NewReader(u.frames, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true)); err != nil {
 		return nil, fmt.Errorf("read archive: %w", err)
 	}
 	return u, nil
