@@ -62,6 +62,17 @@ func texts() []Case {
 			},
 		},
 		{
+			Name:   "members that servers print as a question mark",
+			Guards: "members of ENUM and SET, and defaults, beyond the first 65,536 characters: the printed definition has \"?\" for them, and their rows would be lost",
+			SQL: []string{
+				"CREATE TABLE mq (id INT PRIMARY KEY AUTO_INCREMENT, e ENUM('x','ä','😀','?','''🔐\\\\') CHARACTER SET utf16 COLLATE utf16_bin DEFAULT '😀', s SET('a','🔐','😀?','b') CHARACTER SET utf32 COLLATE utf32_bin, v VARCHAR(10) CHARACTER SET utf16 NOT NULL DEFAULT '😀?', le ENUM('🔐') CHARACTER SET utf16le) COMMENT='?'",
+				"INSERT INTO mq (e,s) VALUES ('x','a'),('😀','a,🔐,😀?,b'),('?','🔐,b'),('''🔐\\\\',''),(NULL,NULL)", "UPDATE mq SET le='🔐'",
+				"CREATE TABLE mt (e ENUM('😀','b') COMMENT '?', s SET('b','😀')) CHARACTER SET utf16", "INSERT INTO mt VALUES ('😀','😀'),('b','b')",
+				"CREATE TABLE m4 (e ENUM('😀','?'), s SET('?','😀'))", "INSERT INTO m4 VALUES ('😀','😀'),('?','?')",
+				"CREATE TABLE md (v VARCHAR(10) CHARACTER SET utf32 DEFAULT '😀')",
+			},
+		},
+		{
 			Name:   "every character set",
 			Guards: "a set that was forgotten",
 			SQL: []string{

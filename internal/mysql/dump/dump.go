@@ -30,7 +30,7 @@ type Dumped struct {
 	Index    core.DatabaseIndex
 	Entry    core.Entry // the folder "database"
 	Warnings []core.Warning
-	Notes    []string           // what is left out that a restore put beside the app's tables
+	Notes    []string           // what is left out that a restore put beside the app's tables, and what the server does not tell
 	Evidence unchanged.Evidence // of which tables changed, and why the others were read
 }
 
@@ -84,6 +84,7 @@ func (s *Snapshot) Write(ctx context.Context, w core.TreeWriter, progress core.P
 	if d.Notes, err = s.besides(ctx); err != nil {
 		return nil, err
 	}
+	d.Notes = append(d.Notes, s.masked...)
 	if s.lockedNote != "" {
 		s.Consistency.Why = strings.TrimPrefix(s.Consistency.Why+"; "+s.lockedNote, "; ")
 	}
@@ -183,6 +184,7 @@ func changed(table string, cause error) error {
 type tableWork struct {
 	info   tableInfo
 	def    *definition
+	masked []string // columns of whose members nobody knows what they are
 	slices []slice
 	// history is how all versions of the rows are read; nil: they are not.
 	history *history
@@ -214,6 +216,7 @@ func (s *Snapshot) dumpTables(ctx context.Context, w core.TreeWriter, progress c
 	works := append(free, locked...)
 	slices.SortFunc(works, func(a, b *tableWork) int { return strings.Compare(a.info.name, b.info.name) })
 	s.warnOfHistory(works)
+	s.noteMasked(works)
 	return collect(ctx, works, w)
 }
 
@@ -361,6 +364,9 @@ func (s *Snapshot) plan(ctx context.Context, c *mysql.Conn, t *tableWork) error 
 	}
 	return s.withTable(ctx, c, t, func() (err error) {
 		if t.def, err = s.define(ctx, c, t.info.name); err != nil {
+			return err
+		}
+		if err := s.unmask(ctx, c, t); err != nil {
 			return err
 		}
 		if t.info.kind == systemVersioned {

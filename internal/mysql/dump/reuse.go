@@ -11,6 +11,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/ddl"
 	"github.com/backstay/backstay/internal/mysql/layout"
 	"github.com/backstay/backstay/internal/mysql/unchanged"
 )
@@ -101,7 +102,14 @@ func (s *Snapshot) takeOver(ctx context.Context, c *mysql.Conn, t *tableWork) (b
 		known.Why = "its definition is another one"
 		return false, nil
 	}
+	if slices.ContainsFunc(ddl.FindMasked(create), func(m ddl.Masked) bool { return len(m.Members) > 0 }) {
+		known.Why = "its definition is only told whole by its rows"
+		return false, nil
+	}
 	t.def = &definition{create: create, stored: s.unqualified(create), columns: former.Columns, key: former.Key}
+	if err := s.unmask(ctx, c, t); err != nil {
+		return false, tableError(name, err)
+	}
 	t.former, t.data = &former, entry
 	known.Read = s.proof.Read(name)
 	return true, nil
