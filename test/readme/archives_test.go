@@ -27,7 +27,7 @@ type guide struct {
 
 // Of two runs of the same command these differ.
 var (
-	progress  = regexp.MustCompile(`(?m)^backstay: [^:]+: (?:[\d.,]+ [kMG]?B |done )?in [\d.,]+ (?:ms|s|min).*\n`)
+	progress  = regexp.MustCompile(`(?m)^(?:backstay: [^:]+: (?:[\d.,]+ [kMG]?B |done )?in [\d.,]+ (?:ms|s|min).*|  (?:it is )?the newest backup of .*)\n`) // of two of one time either is the newest
 	versionOf = regexp.MustCompile(`(scratch database of|into database \S+ on) (?:mariadb|mysql) [^,;\s]+`)
 	position  = regexp.MustCompile(`begins at line \d+|the dump ends inside .*|ends too early.*| \(line \d+\)`)
 )
