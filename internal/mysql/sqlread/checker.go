@@ -17,23 +17,24 @@ const maxProblems = 100
 
 // checker reads a dump and compares what it holds with what it says.
 type checker struct {
-	r       *Reader
-	report  *Report
-	tables  map[string]*tableState
-	order   []string
-	views   map[string]viewState
-	lines   map[string]int64 // where a view or an announced table was first met
-	locked  int64            // line of the LOCK TABLES without an UNLOCK; 0 none
-	begun   int64            // line of the START TRANSACTION without a COMMIT; 0 none
-	saved   map[string]bool  // user variables that hold what the session had
-	skipped map[string]bool
-	more    int  // problems beyond the most that are kept
-	first   bool // a statement was met
-	creates bool // the dump creates a table: it is not one of rows only
-	itflow  int  // which of the two last statements of ITFlow's dumps came last
-	after   bool // something that is not said twice came after the end
-	endedAt int64
-	foreign bool // a view's name came in a character set that is not understood here
+	r         *Reader
+	report    *Report
+	tables    map[string]*tableState
+	order     []string
+	views     map[string]viewState
+	lines     map[string]int64 // where a view or an announced table was first met
+	locked    int64            // line of the LOCK TABLES without an UNLOCK; 0 none
+	begun     int64            // line of the START TRANSACTION without a COMMIT; 0 none
+	saved     map[string]bool  // user variables that hold what the session had
+	skipped   map[string]bool
+	more      int  // problems beyond the most that are kept
+	first     bool // a statement was met
+	creates   bool // the dump creates a table: it is not one of rows only
+	itflow    int  // which of the two last statements of ITFlow's dumps came last
+	after     bool // something that is not said twice came after the end
+	endedAt   int64
+	severalAt int64 // line where the dump goes to another database; 0 none
+	foreign   bool  // a view's name came in a character set that is not understood here
 }
 
 type tableState struct {
@@ -117,11 +118,21 @@ func (c *checker) failed(err error) (bool, error) {
 	}
 	var line int64
 	message := e.Message
+	if message == "" || e.Err != nil { // of what the dump is read from
+		message = err.Error()
+	}
 	if n, _ := fmt.Sscanf(message, "line %d: ", &line); n == 1 {
 		_, message, _ = strings.Cut(message, ": ")
 	}
 	c.first = true
 	c.itflow = 0
+	if len(c.r.others) > 0 && c.severalAt == 0 {
+		c.severalAt = line
+		return c.r.failed == nil, nil
+	}
+	if c.r.passed {
+		return c.r.failed == nil, nil
+	}
 	c.add(Problem{Line: line, Message: message, Refused: e.Code == core.CodeUnsupported, Hint: e.Hint})
 	return c.r.failed == nil, nil
 }
@@ -143,6 +154,9 @@ func (c *checker) hear(line int64, text []byte) {
 		return
 	}
 	kind, name := remarks.Announces(text)
+	if c.r.elsewhere != "" {
+		return
+	}
 	if kind != remarks.Nothing {
 		c.later(line)
 	}
@@ -325,6 +339,9 @@ func (c *checker) finish() *Report {
 		if t := c.tables[name]; t.created || t.filled {
 			report.Tables = append(report.Tables, TableReport{Name: name, Created: t.created, Rows: t.rows, Stated: -1})
 		}
+	}
+	if c.severalAt != 0 {
+		report.Problems = slices.Insert(slices.DeleteFunc(report.Problems, Problem.ofSwitch), 0, c.several())
 	}
 	report.Whole = WholeYes
 	ended := c.ended()

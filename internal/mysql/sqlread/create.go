@@ -277,6 +277,9 @@ func (g *grammar) tableOption() error {
 		if err := g.engine(1); err != nil {
 			return err
 		}
+		if p.upper == "TYPE" { // as MySQL 4 wrote it, which no server reads
+			p.instead = "ENGINE"
+		}
 		g.i++
 		return g.optionValue()
 	case p.upper == "DEFAULT", p.upper == "CHARACTER":

@@ -227,11 +227,26 @@ func (g *grammar) use(name string) error {
 		return err
 	}
 	r := g.r
+	switching := g.pieces[0].upper == "USE"
+	if switching {
+		r.elsewhere = ""
+	}
 	switch {
+	case systemDatabase(name):
+		if switching {
+			r.leave(name)
+		}
+		return &lexer.Refusal{
+			Message: ofSystem + name + ")",
+			Hint:    "one dump is read for one database: dump the app's database on its own",
+		}
 	case r.databaseFixed:
 	case r.touched && name != r.database: // what came before belongs to another one
+		if switching {
+			r.leave(name)
+		}
 		return &lexer.Refusal{
-			Message: "the dump switches to another database (" + name + ") behind the tables of one",
+			Message: ofSwitching + name + ") behind the tables of one",
 			Hint:    "one dump is read for one database: dump each database on its own",
 		}
 	default:
@@ -241,8 +256,11 @@ func (g *grammar) use(name string) error {
 		r.databaseFixed = true
 	}
 	if name != r.database {
+		if switching {
+			r.leave(name)
+		}
 		return &lexer.Refusal{
-			Message: "the dump switches to another database (" + name + ")",
+			Message: ofSwitching + name + ")",
 			Hint:    "one dump is read for one database: dump each database on its own",
 		}
 	}

@@ -23,8 +23,11 @@ type Reader struct {
 	opt           Options
 	failed        error // comes again at every call
 	database      string
-	databaseFixed bool // it was said by more than a comment
-	touched       bool // a statement was about more than settings
+	databaseFixed bool     // it was said by more than a comment
+	elsewhere     string   // the other database that the dump is at; "": at its own
+	others        []string // that it was at
+	passed        bool     // the last error was of a statement of another database
+	touched       bool     // a statement was about more than settings
 	variables     map[string]value
 	sqlMode       string
 	prepared      string // the prepared statement of Percona's mysqldump
@@ -81,6 +84,7 @@ func (r *Reader) Next() (*Statement, error) {
 	if r.failed != nil {
 		return nil, r.failed
 	}
+	r.passed = false
 	for r.inRows {
 		if err := r.passRow(true); err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
@@ -289,7 +293,11 @@ func (r *Reader) ended(line, offset int64) (*Statement, error) {
 	if r.pieces[0].upper == "SET" {
 		r.variables = maps.Clone(variables)
 	}
-	if err := g.judge(); err != nil {
+	err := r.away(r.pieces[0].upper)
+	if err == nil {
+		err = g.judge()
+	}
+	if err != nil {
 		// The server will not run it: it changes nothing of how the rest is read.
 		r.lex.Mode, r.sqlMode, r.database, r.databaseFixed, r.variables = mode, sqlMode, database, fixed, variables
 		return nil, located(err, line, r.begin())
@@ -337,7 +345,10 @@ func (r *Reader) render(g *grammar, raw string) {
 		if g.definerTo > g.definerFrom && i == g.definerFrom {
 			g.st.definerAt = b.Len()
 		}
-		if !p.dropped {
+		switch {
+		case p.instead != "":
+			b.WriteString(p.instead)
+		case !p.dropped:
 			b.WriteString(raw[p.from:p.to])
 		}
 		done = p.to
@@ -361,7 +372,11 @@ func (r *Reader) insert(line, offset int64) (*Statement, error) {
 	}
 	st := &Statement{Line: line, Offset: offset}
 	g := &grammar{r: r, pieces: r.pieces, st: st}
-	if err := g.insert(); err != nil {
+	err := r.away("INSERT")
+	if err == nil {
+		err = g.insert()
+	}
+	if err != nil {
 		return nil, r.refused(err, line)
 	}
 	r.inRows, r.firstRow, r.begun, r.touched = true, true, line, true

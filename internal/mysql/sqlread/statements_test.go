@@ -209,7 +209,7 @@ func TestRefused(t *testing.T) {
 		"CREATE TABLE " + strings.Repeat("x", 65) + " (a int)",
 	} {
 		t.Run(sql[:min(len(sql), 60)], func(t *testing.T) {
-			r := sqlread.New(strings.NewReader("SET NAMES utf8mb4;\n\n"+sql+";\nDROP TABLE after;\n"), sqlread.Options{Database: "app"})
+			r := sqlread.New(strings.NewReader("SET NAMES utf8mb4;\n\n"+sql+";\nUSE app;\nDROP TABLE after;\n"), sqlread.Options{Database: "app"})
 			if _, err := r.Next(); err != nil {
 				t.Fatal(err)
 			}

@@ -22,8 +22,11 @@ type piece struct {
 	upper   string // of words
 	from    int32  // its place in the statement's raw text
 	to      int32
-	dropped bool // left out of the text that is sent
+	dropped bool   // left out of the text that is sent
+	instead string // what is sent in its place; "": itself
 }
+
+const opRead = "read SQL dump"
 
 // maxPieces bounds the memory that a statement of many small tokens takes.
 const maxPieces = 1 << 20
@@ -33,7 +36,7 @@ func located(err error, line int64, begin string) error {
 	var r *lexer.Refusal
 	if !errors.As(err, &r) {
 		var e *core.Error
-		if errors.As(err, &e) && e.Code == core.CodeDamage {
+		if errors.As(err, &e) && e.Code == core.CodeDamage && e.Op == opRead && e.Err == nil {
 			return &core.Error{Code: e.Code, Op: e.Op, Message: e.Message + " that begins at line " + strconv.FormatInt(line, 10), Hint: e.Hint}
 		}
 		return err
@@ -49,7 +52,7 @@ func located(err error, line int64, begin string) error {
 	if begin != "" {
 		message += ": " + begin
 	}
-	return &core.Error{Code: code, Op: "read SQL dump", Message: message, Hint: hint}
+	return &core.Error{Code: code, Op: opRead, Message: message, Hint: hint}
 }
 
 // glued refuses a last piece that servers may read as several: 1e5SELECT is a
