@@ -54,14 +54,17 @@ type TableReport struct {
 
 // Report is what a dump says of itself, and what is wrong with it.
 type Report struct {
-	Dialect       Dialect   `json:"dialect"`
-	Vendor        string    `json:"vendor,omitempty"`         // "mysql" or "mariadb", of the server
-	ServerVersion string    `json:"server_version,omitempty"` // as written: "10.11.6-MariaDB-log"
-	VersionNumber int       `json:"version_number,omitempty"` // 101106, 80036; 0 unknown
-	Database      string    `json:"database,omitempty"`
-	Time          time.Time `json:"time"`      // when it was made, in UTC if the dump gives no zone; zero: it does not say
-	TimeText      string    `json:"time_text"` // as written
-	Whole         Whole     `json:"whole"`
+	Dialect       Dialect `json:"dialect"`
+	Vendor        string  `json:"vendor,omitempty"`         // "mysql" or "mariadb", of the server
+	ServerVersion string  `json:"server_version,omitempty"` // as written: "10.11.6-MariaDB-log"
+	VersionNumber int     `json:"version_number,omitempty"` // 101106, 80036; 0 unknown
+	Database      string  `json:"database,omitempty"`
+	// Time is when it was made; zero: it does not say. Where the dump gives no
+	// zone, as mysqldump never does, it is taken for this machine's own.
+	Time        time.Time `json:"time"`
+	TimeHasZone bool      `json:"time_has_zone"`
+	TimeText    string    `json:"time_text"` // as written
+	Whole       Whole     `json:"whole"`
 	// Tables are in the order in which the dump first names them.
 	Tables []TableReport `json:"tables"`
 	// Objects counts what else is created: "view", "trigger", …

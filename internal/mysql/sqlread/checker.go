@@ -149,7 +149,7 @@ func (c *checker) table(name string, line int64) *tableState {
 
 // hear takes a comment between statements.
 func (c *checker) hear(line int64, text []byte) {
-	if strings.HasPrefix(string(text[:min(len(text), 20)]), "mysqldump: ") || text[0] == 'm' {
+	if c0 := text[0]; c0 == 'm' || c0 == 'W' || c0 == '/' && !strings.HasPrefix(string(text[:2]), "/*") {
 		c.note("left out: " + lexer.Clean(text, 200))
 		return
 	}
@@ -331,6 +331,7 @@ func (c *checker) restored() {
 func (c *checker) finish() *Report {
 	report, h := c.report, &c.r.head
 	report.Dialect, report.Vendor, report.ServerVersion, report.VersionNumber = h.Dialect, h.Vendor, h.Version, h.Number
+	report.TimeHasZone = h.Zoned
 	report.Database, report.Time, report.TimeText, report.Bytes = c.r.database, h.Time, h.TimeText, c.r.Offset()
 	if c.r.failed == nil || c.r.failed == io.EOF {
 		c.missing()

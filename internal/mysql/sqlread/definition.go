@@ -47,12 +47,15 @@ func ReadDefinition(text []byte, d Definition) (*Defined, error) {
 	if d.Charset == "" {
 		d.Charset = "utf8mb4"
 	}
-	known := lexer.ASCII(string(text))
-	if !known && wideCharsets[d.Charset] || d.Charset == "swe7" {
-		return nil, &core.Error{Code: core.CodeUnsupported, Op: "read definition", Err: ErrUnread, Message: "it is written in " + d.Charset}
-	}
 	if len(text) < 7 || !strings.EqualFold(string(text[:6]), "CREATE") || !lexer.IsSpace(text[6]) && text[6] != '/' || bytes.IndexByte(text, 0) >= 0 {
 		return nil, notDefined("it is no CREATE statement")
+	}
+	if wideCharsets[d.Charset] && !lexer.ASCII(string(text)) || d.Charset == "swe7" {
+		// Servers take one statement at a time, so that its head still says what it makes.
+		if m := definitionHead.FindSubmatch(text); m == nil || !strings.EqualFold(string(m[1]), string(d.Kind)) {
+			return nil, notDefined("it does not make a " + string(d.Kind))
+		}
+		return nil, &core.Error{Code: core.CodeUnsupported, Op: "read definition", Err: ErrUnread, Message: "it is written in " + d.Charset}
 	}
 	readers, err := servers(text)
 	if err != nil {
@@ -67,6 +70,12 @@ func ReadDefinition(text []byte, d Definition) (*Defined, error) {
 	}
 	return out, nil
 }
+
+// definitionHead is how servers print what comes before a name.
+var definitionHead = regexp.MustCompile("(?i)^CREATE (?:ALGORITHM=[A-Z]+ )?(?:DEFINER=" + accountPart + "(?:@" + accountPart + ")? )?(?:SQL SECURITY [A-Z]+ )?(?:AGGREGATE )?" +
+	"(VIEW|TRIGGER|PROCEDURE|FUNCTION|PACKAGE BODY|PACKAGE|EVENT)\\s")
+
+const accountPart = "(?:`[!-_a-~]+`|\"[!#-~]+\")"
 
 // wideCharsets have characters with a second byte that may be ASCII.
 var wideCharsets = map[string]bool{"big5": true, "cp932": true, "sjis": true, "gbk": true, "gb18030": true}

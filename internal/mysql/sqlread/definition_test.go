@@ -105,9 +105,17 @@ func TestReadDefinitionRefuses(t *testing.T) {
 			}
 		})
 	}
-	_, err := sqlread.ReadDefinition([]byte("CREATE FUNCTION f() RETURNS TEXT RETURN '\xbf'"), sqlread.Definition{Kind: "function", Name: "f", Charset: "gbk"})
-	if core.CodeOf(err) != core.CodeUnsupported || !errors.Is(err, sqlread.ErrUnread) {
-		t.Error(err)
+	for text, unread := range map[string]bool{
+		"CREATE DEFINER=`root`@`localhost` FUNCTION `f`() RETURNS TEXT RETURN '\xbf\x5c'": true,
+		"CREATE FUNCTION f() RETURNS TEXT RETURN '\xbf'":                                  true,
+		"CREATE USER x IDENTIFIED BY '\xbf'":                                              false,
+		"CREATE DEFINER=`\xbf\x60` USER x":                                                false,
+		"DROP DATABASE shop -- \xbf":                                                      false,
+	} {
+		_, err := sqlread.ReadDefinition([]byte(text), sqlread.Definition{Kind: "function", Name: "f", Charset: "gbk"})
+		if core.CodeOf(err) != core.CodeUnsupported || errors.Is(err, sqlread.ErrUnread) != unread {
+			t.Errorf("%q: %v", text, err)
+		}
 	}
 }
 

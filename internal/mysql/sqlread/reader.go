@@ -409,14 +409,14 @@ func (r *Reader) between() error {
 			if err := r.setDelimiter(); err != nil {
 				return err
 			}
-		case c == 'm' && (r.lex.Has("mysqldump: ") || r.lex.Has("mariadb-dump: ") || r.lex.Has("mysqlpump: ")), c == '<':
+		case (c == 'm' || c == '/') && r.atMessage(), c == 'W' && r.lex.Has("WARNING: "), c == '<':
 			line := r.lex.LineAt(r.lex.Pos)
 			r.bound(lexer.MaxComment, "a message", "no dump has such a message")
 			if err := r.lex.ToLineEnd(); err != nil {
 				return located(err, line, "")
 			}
 			text := r.lex.Buf[r.lex.Keep:r.lex.Pos]
-			if c == '<' || !bytes.Contains(text, []byte("[Warning]")) {
+			if c == '<' || !harmlessMessage(text) {
 				what := "a message of the program that wrote the dump stands in it: "
 				if c == '<' {
 					what = "text of a web page stands where a statement is to be: "

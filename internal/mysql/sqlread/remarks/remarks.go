@@ -43,6 +43,7 @@ type Head struct {
 	Database string
 	Time     time.Time
 	TimeText string
+	Zoned    bool // the dump says in which zone Time is; otherwise it is taken for this machine's
 
 	Ended bool // the marker of the end was seen
 }
@@ -107,7 +108,9 @@ func (h *Head) Hear(text []byte) {
 		h.made(m[1], "Jan 2, 2006 at 03:04 PM")
 	} else if h.Dialect == DialectAdminer && adminerEnd.MatchString(line) {
 		h.Ended = true
-		h.made(strings.TrimSuffix(line, " UTC"), "2006-01-02 15:04:05")
+		text, utc := strings.CutSuffix(line, " UTC")
+		h.Zoned = utc
+		h.made(text, "2006-01-02 15:04:05")
 	}
 }
 
@@ -139,7 +142,11 @@ func (h *Head) made(text, layout string) {
 		return
 	}
 	h.TimeText = lexer.Clean([]byte(text), 100)
-	if t, err := time.Parse(layout, strings.Join(strings.Fields(text), " ")); err == nil {
+	zone := time.Local // programs write what the clock on the wall says
+	if h.Zoned = h.Zoned || h.Dialect == DialectBackstay; h.Zoned {
+		zone = time.UTC
+	}
+	if t, err := time.ParseInLocation(layout, strings.Join(strings.Fields(text), " "), zone); err == nil {
 		h.Time = t
 	}
 }
