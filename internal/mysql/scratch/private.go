@@ -127,7 +127,7 @@ func start(ctx context.Context, opt Options, p localserver.Program) (_ *Database
 	if err != nil || missing != nil {
 		return nil, missing, err
 	}
-	d.Notes = remarks(opt, d.Server)
+	d.Notes, d.Dir = remarks(opt, d.Server), server.Dir
 	d.close = func(context.Context) error { return server.Close() }
 	return d, nil, nil
 }
@@ -137,7 +137,7 @@ func start(ctx context.Context, opt Options, p localserver.Program) (_ *Database
 func arguments() []string {
 	return []string{
 		"--max-allowed-packet=1G", "--local-infile=0", "--event-scheduler=OFF", "--innodb-strict-mode=0",
-		"--innodb-doublewrite=0", "--loose-sql-require-primary-key=0", "--loose-sql-generate-invisible-primary-key=0",
+		"--innodb-doublewrite=0", "--loose-skip-symbolic-links", "--loose-sql-require-primary-key=0", "--loose-sql-generate-invisible-primary-key=0",
 	}
 }
 

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/corpus"
 	"github.com/backstay/backstay/internal/mysql/localserver"
@@ -120,6 +122,13 @@ func TestCorpus(t *testing.T) {
 			text := dumpText(t, from, options...)
 			into := target(t, to, from.Database)
 			loaded, err := sqlload.Load(t.Context(), bytes.NewReader(text), sqlload.Options{Config: into, Connections: 2})
+			if hidden := slices.Contains([]string{"names and comments in other character sets", "routines"}, c.Name); hidden {
+				// They have procedures that were made under sjis, in whose characters quotes can hide.
+				if core.CodeOf(err) != core.CodeUnsupported || !strings.Contains(err.Error(), "character set sjis") {
+					t.Errorf("text in which quotes can hide is loaded: %v", err)
+				}
+				return
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
