@@ -107,7 +107,7 @@ func (i *importer) load(ctx context.Context, db *scratch.Database) (_ *sqlload.L
 	}
 	defer func() { err = errors.Join(err, text.Close()) }()
 	i.e.Progress.Stage("load "+i.file.base()+" into a scratch database", i.out.Dump.Bytes)
-	loaded, err := sqlload.Load(ctx, text, sqlload.Options{Config: db.Config, Database: i.out.Dump.Database, MakeDefiner: db.MakeDefiner, Progress: i.e.Progress})
+	loaded, err := sqlload.Load(ctx, text, sqlload.Options{Config: db.Config, Database: i.out.Dump.Database, MakeDefiner: db.MakeDefiner, Dir: db.Dir, Progress: i.e.Progress})
 	if err != nil {
 		return nil, fmt.Errorf("load the dump in %s: %w", i.file.shown(), err)
 	}

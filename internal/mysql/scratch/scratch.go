@@ -37,6 +37,7 @@ type Database struct {
 	Source  core.DatabaseSource // who captures: the same database, perhaps by another account
 	Server  mysql.Server
 	Private bool           // on a server that Close ends
+	Dir     string         // where that server keeps its files; "" on others
 	Notes   []core.Warning // what the choice of the server means for the import
 
 	close    func(ctx context.Context) error

@@ -675,12 +675,15 @@ func TestDiskFull(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = sqlload.Load(t.Context(), &endless{n: 1_000_000, size: 60_000, do: func() { t.Error("the disk does not fill") }}, sqlload.Options{Config: target(t, s, "a"), Connections: 2, Salvage: salvage})
+		_, err = sqlload.Load(t.Context(), &endless{n: 1_000_000, size: 60_000, do: func() { t.Error("the disk does not fill") }}, sqlload.Options{Config: target(t, s, "a"), Connections: 2, Salvage: salvage, Dir: disk})
 		if cerr := s.Close(); cerr != nil {
 			t.Error(cerr)
 		}
 		if code := core.CodeOf(err); code != core.CodeDatabase {
 			t.Errorf("salvage %v: code %s: %v", salvage, code, err)
+		}
+		if err != nil && (!strings.Contains(err.Error(), disk) || !strings.Contains(core.HintOf(err), "state_dir")) {
+			t.Errorf("whose disk is it: %v (%s)", err, core.HintOf(err))
 		}
 	}
 }

@@ -5,6 +5,7 @@
 package sqlload
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,9 @@ type Options struct {
 	Database string
 	// TimeZone is that of TIMESTAMPs in dumps that name none; "": the server's.
 	TimeZone string
+	// Dir is where a private server keeps what is loaded, for people whose disk
+	// it fills; "": the server is not this import's own.
+	Dir string
 	// MakeDefiner makes an account that objects of the dump run as, and is called
 	// once for each that the dump names, by the name and the host in it; nil: the
 	// accounts are not made. An error of the server about the account is no end.
@@ -126,6 +130,7 @@ func Load(ctx context.Context, r io.Reader, opt Options) (_ *Loaded, err error) 
 	if err == nil {
 		err = l.warnZone(ctx)
 	}
+	err = l.explainDisk(err)
 	result := l.summary()
 	if err == nil && !opt.Salvage && len(result.Flaws) > 0 {
 		err = flawed(result.Flaws)
@@ -243,7 +248,11 @@ func (l *loader) unread(ctx context.Context, object string, err error) error {
 	}
 	refused := core.CodeOf(err) == core.CodeUnsupported
 	l.cut = !refused
-	l.flaw(Flaw{Object: object, Message: strings.TrimPrefix(err.Error(), "read SQL dump: "), Refused: refused})
+	f := Flaw{Object: cmp.Or(object, "the dump"), Message: strings.TrimPrefix(err.Error(), "read SQL dump: "), Refused: refused}
+	if n, _ := fmt.Sscanf(f.Message, "line %d: ", &f.Line); n == 1 {
+		_, f.Message, _ = strings.Cut(f.Message, ": ")
+	}
+	l.flaw(f)
 	return nil
 }
 
@@ -385,6 +394,22 @@ func ofTheServer(err error) bool {
 		return true
 	}
 	return mysql.Interrupted(err)
+}
+
+// explainDisk says whose disk is full where it is this machine's.
+func (l *loader) explainDisk(err error) error {
+	switch mysql.Number(err) {
+	case 1021, 1026, 1114:
+		if l.opt.Dir == "" {
+			return err
+		}
+	default:
+		return err
+	}
+	return &core.Error{
+		Code: core.CodeDatabase, Op: op, Message: "the disk of " + l.opt.Dir + " on this machine is full: the import's own database server keeps there what it loads", Err: err,
+		Hint: "free some space there, or name a folder on another disk as state_dir in backstay.yaml; the loaded dump needs several times its packed size",
+	}
 }
 
 // called names a statement for people.
