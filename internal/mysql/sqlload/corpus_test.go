@@ -122,6 +122,13 @@ func TestCorpus(t *testing.T) {
 			text := dumpText(t, from, options...)
 			into := target(t, to, from.Database)
 			loaded, err := sqlload.Load(t.Context(), bytes.NewReader(text), sqlload.Options{Config: into, Connections: 2})
+			if c.Name == "members that servers print as a question mark" {
+				// The dump program writes what the server prints.
+				if err == nil || !strings.Contains(err.Error(), "changed a value") {
+					t.Errorf("values that its definition lacks are lost without a word: %v", err)
+				}
+				return
+			}
 			if hidden := slices.Contains([]string{"names and comments in other character sets", "routines"}, c.Name); hidden {
 				// They have procedures that were made under sjis, in whose characters quotes can hide.
 				if core.CodeOf(err) != core.CodeUnsupported || !strings.Contains(err.Error(), "character set sjis") {
