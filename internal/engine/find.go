@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -97,6 +98,16 @@ func aside(r repository.Record) bool {
 
 func findByTime(list []repository.Record, app, when string) (repository.Record, error) {
 	list = slices.DeleteFunc(slices.Clone(list), aside)
+	// An export that was imported again is of the same time as what was captured.
+	slices.SortStableFunc(list, func(a, b repository.Record) int {
+		captured := func(r repository.Record) int {
+			if r.Origin == nil {
+				return 1
+			}
+			return 0
+		}
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(captured(a), captured(b)))
+	})
 	if len(list) == 0 {
 		return repository.Record{}, &core.Error{
 			Code: core.CodeNotFound, Op: "find backup", Message: fmt.Sprintf("there is no backup of app %q", app),
