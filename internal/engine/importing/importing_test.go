@@ -453,7 +453,7 @@ func TestNewerRows(t *testing.T) {
 		}
 		return
 	}
-	enginetest.WantError(t, err, core.CodeDamage)
+	enginetest.WantError(t, err, core.CodeUnsupported, "server")
 	if diff := cmp.Diff(before, enginetest.Listed(t, s.e)); diff != "" {
 		t.Errorf("backups changed:\n%s", diff)
 	}
