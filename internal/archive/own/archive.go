@@ -129,12 +129,18 @@ func (a *opened) watched(ctx context.Context, progress core.Progress, fn func(i 
 	return a.walk(ctx, progress, func(i item, body io.Reader) error {
 		var whole []byte
 		if body != nil && readWhole(i.path) {
+			limit := int64(maxIndex)
+			if (*extras)(nil).is(i.path) {
+				limit = maxExtra
+			}
 			var err error
-			if whole, err = io.ReadAll(io.LimitReader(body, maxIndex+1)); err != nil {
+			if whole, err = io.ReadAll(io.LimitReader(body, limit+1)); core.CodeOf(err) == core.CodeDamage {
+				return fn(i, body) // whoever reads on meets it again
+			} else if err != nil {
 				return err
 			}
-			if len(whole) > maxIndex {
-				return archive.Hostile(i.path, fmt.Sprintf("it has %d bytes, more than %d", i.entry.Object.Size, maxIndex))
+			if int64(len(whole)) > limit {
+				return archive.Hostile(i.path, fmt.Sprintf("it has %d bytes, more than %d", i.entry.Object.Size, limit))
 			}
 			body = bytes.NewReader(whole)
 		}

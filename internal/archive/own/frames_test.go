@@ -89,3 +89,38 @@ func TestFrames(t *testing.T) {
 		}
 	}
 }
+
+// TestWatched: who watches gets whole files, and damage is a flaw also then.
+func TestWatched(t *testing.T) {
+	parts := append(base(t)[:2:2], textFile("files.extra.jsonl", `{"path":"app/a"}`+"\n"))
+	parts = append(parts, base(t)[2:]...)
+	packed := build(t, append(parts, textFile("files/app/a", strings.Repeat("text", 1000))))
+	p := filepath.Join(t.TempDir(), "a.tar.zst")
+	for cut := range len(packed) + 1 {
+		if err := os.WriteFile(p, packed[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Open(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := quick().Open(t.Context(), f, archive.OpenOptions{})
+		if err == nil {
+			seen := map[string]string{}
+			a.(archive.Native).Watch(func(e archive.Stored, body []byte) error {
+				seen[e.Path] = string(body)
+				return nil
+			})
+			flaws, err := a.Check(t.Context())
+			if err != nil || len(flaws) > 0 != (cut < len(packed)) {
+				t.Errorf("cut at %d of %d: %v, %v", cut, len(packed), flaws, err)
+			}
+			if cut == len(packed) && (len(seen) != 4 || seen["files.extra.jsonl"] != `{"path":"app/a"}`+"\n" || seen["files/app/a"] != "") {
+				t.Errorf("seen %q", seen)
+			}
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -28,6 +28,7 @@ const (
 	maxReadme   = 64 << 10
 	maxManifest = 128 << 20
 	maxIndex    = 128 << 20
+	maxExtra    = 1 << 30 // a restore holds all of it
 )
 
 // item is an entry of an archive.
