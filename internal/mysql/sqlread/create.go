@@ -199,6 +199,8 @@ func (g *grammar) member(depth *int) error {
 				return err
 			}
 		}
+	case g.is(0, ".") && g.is(-2, ".") && g.peek(-3).kind != lexer.Number && g.peek(-3).kind != lexer.Mark:
+		return lexer.Refuse("a name of three parts in a table's definition")
 	case g.is(0, ".") && g.r.database != "" && nameOf(g.peek(-1)) == g.r.database && !g.is(-2, "."):
 		// Sequences in defaults, and tables referred to, come with the database's name.
 		p.dropped, g.peek(-1).dropped = true, true

@@ -350,6 +350,8 @@ func (r *Reader) render(g *grammar, raw string) {
 			b.WriteString(p.instead)
 		case !p.dropped:
 			b.WriteString(raw[p.from:p.to])
+		case b.Len() > 0 && !strings.ContainsRune(" (,", rune(b.String()[b.Len()-1])):
+			b.WriteByte(' ') // what stands before and behind must not become one word, or a comment
 		}
 		done = p.to
 		if i+1 == g.definerTo {

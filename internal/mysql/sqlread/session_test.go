@@ -130,3 +130,39 @@ func TestSwitches(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingArises: where the dump's database is left out, what stood around
+// it becomes no word that nobody judged.
+func TestNothingArises(t *testing.T) {
+	for _, sql := range []string{
+		"CREATE TABLE t (a int CHECK (a IN (SE`shop`.LECT 1)));",
+		"CREATE TABLE t (a int) PARTITION BY HASH(a) (PARTITION p DATA DIREC`shop`.TORY='/tmp/x');",
+		"CREATE TABLE t (a int CHECK (a /`shop`.* '*/ > 1) '));",
+		"CREATE TABLE t (a int CHECK (a -`shop`.- 1));",
+		"CREATE TABLE t (a int COMMENT 'x'`shop`.'y');",
+		"CREATE TABLE t (a int, b int REFERENCES`shop`.u(a));",
+		"ALTER DATABASE`shop`CHARACTER SET utf8mb4;",
+		"DROP TABLE IF EXISTS`shop`.t;",
+		"SET sql_log_bin=0,foreign_key_checks=1;",
+	} {
+		r := sqlread.New(strings.NewReader(sql), sqlread.Options{Database: "shop"})
+		st, err := r.Next()
+		if err != nil {
+			t.Errorf("%s: %v", sql, err)
+			continue
+		}
+		for _, word := range []string{"/*", "--", "''", "DIRECTORY", "SELECT 1)", "REFERENCESu", "DATABASECHARACTER", "EXISTSt"} {
+			if strings.Contains(st.Text, word) {
+				t.Errorf("%s became %s", sql, st.Text)
+			}
+		}
+	}
+	for _, sql := range []string{
+		"CREATE TABLE t (a int REFERENCES shop.shop.u (a));",
+		"CREATE TABLE t (a int CHECK (shop.shop.a > 1));",
+	} {
+		if err := firstRefusal(t, sql, sqlread.Options{Database: "shop"}); core.CodeOf(err) != core.CodeUnsupported {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+}
