@@ -195,6 +195,9 @@ func TestForgedNativeAsks(t *testing.T) {
 			f.manifest.Database.Name = "mysql"
 			f.change[f.object("view").File] = "CREATE VIEW `v` AS select `user`.`Host` AS `Host` from `mysql`.`user`"
 		}, archive.FlawNamesDatabase},
+		"the live database by name": {func(f *forged) {
+			f.change[f.object("trigger").File] = "CREATE TRIGGER `" + s.app.DB + "`.`tr` BEFORE INSERT ON `" + s.app.DB + "`.`a` FOR EACH ROW SET @x=1"
+		}, archive.FlawNamesDatabase},
 		"reaching": {func(f *forged) {
 			f.change[f.object("procedure").File] = "CREATE PROCEDURE `p`() SET GLOBAL max_connections=55"
 		}, archive.FlawReaches},

@@ -282,6 +282,9 @@ func (r *review) read(file string, d defined, text []byte) {
 	if len(others) > 0 {
 		r.add(archive.Flaw{Where: where, Name: archive.FlawNamesDatabase, Message: "it names another database: " + core.Some(others, 5)})
 	}
+	if got.Placed && len(others) == 0 {
+		r.add(archive.Flaw{Where: where, Name: archive.FlawNamesDatabase, Message: "it is made in database " + r.m.Database.Name + " by name, also where it is restored into another one"})
+	}
 	if len(got.Reaches) > 0 {
 		r.add(archive.Flaw{Where: where, Name: archive.FlawReaches, Message: "it can reach beyond the database when it is run: " + core.Some(got.Reaches, 5)})
 	}

@@ -32,6 +32,7 @@ type Defined struct {
 	// of another name.
 	Databases []string
 	Reaches   []string // as of Statement
+	Placed    bool     // it says by name in which database the object is to be, wherever it is run
 }
 
 // ErrUnread is in the chain of the error about a definition of which it cannot
@@ -150,9 +151,7 @@ func (out *Defined) read(text []byte, d Definition, opt Options) error {
 	case !same(st.Table, d.Table):
 		return notDefined("it is of table " + strconv.Quote(st.Table))
 	}
-	if st.placed {
-		out.note(&out.Databases, d.Database)
-	}
+	out.Placed = out.Placed || st.placed
 	for _, name := range databases(pieces) {
 		out.note(&out.Databases, name)
 	}

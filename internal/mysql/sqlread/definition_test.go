@@ -30,7 +30,7 @@ var definitions = []struct {
 	{"view of another database", sqlread.Definition{Kind: "view", Name: "v"}, "CREATE VIEW `v` AS select 1 AS `victim` from `item`,`victim`.`secret`", sqlread.Defined{Databases: []string{"victim"}}},
 	{"view of another database's column", sqlread.Definition{Kind: "view", Name: "v"}, "CREATE VIEW `v` AS select `victim`.`secret`.`id` AS `id` from (`item` join `victim`.`secret`)", sqlread.Defined{Databases: []string{"victim"}}},
 	{"trigger", sqlread.Definition{Kind: "trigger", Name: "tr", Table: "item"}, "CREATE DEFINER=`root`@`localhost` TRIGGER tr BEFORE INSERT ON item FOR EACH ROW BEGIN IF NEW.id > 3 THEN SET NEW.id = 3; END IF; INSERT INTO log VALUES (NEW.id); END", sqlread.Defined{}},
-	{"trigger of its database", sqlread.Definition{Kind: "trigger", Name: "tr", Table: "item"}, "CREATE TRIGGER shop.tr BEFORE INSERT ON `shop`.`item` FOR EACH ROW SET @x = 1", sqlread.Defined{Databases: []string{"shop"}}},
+	{"trigger of its database", sqlread.Definition{Kind: "trigger", Name: "tr", Table: "item"}, "CREATE TRIGGER shop.tr BEFORE INSERT ON `shop`.`item` FOR EACH ROW SET @x = 1", sqlread.Defined{Databases: []string{"shop"}, Placed: true}},
 	{"function", sqlread.Definition{Kind: "function", Name: "f"}, "CREATE DEFINER=`root`@`localhost` FUNCTION `f`() RETURNS int(11)\nRETURN 1", sqlread.Defined{}},
 	{"function of another database", sqlread.Definition{Kind: "function", Name: "f"}, "CREATE FUNCTION `f`() RETURNS int RETURN victim.g(1)", sqlread.Defined{Databases: []string{"victim"}}},
 	{"procedure", sqlread.Definition{Kind: "procedure", Name: "p"}, "CREATE PROCEDURE `p`(IN a INT)\nIF a THEN UPDATE item SET id = 1; DELETE FROM item USING item JOIN other o ON o.id = item.id; END IF", sqlread.Defined{}},
