@@ -1,7 +1,6 @@
 package sqlfile
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -72,13 +71,12 @@ func isDamage(err error) bool {
 // Info implements archive.Archive.
 func (a *opened) Info() archive.Info { return a.info }
 
-// Check implements archive.Archive. What the statements say it does not look
-// at, but for the first and last line of mysqldump's.
+// Check implements archive.Archive: it unpacks to the last byte. Where the
+// text has to end, its readers know.
 func (a *opened) Check(ctx context.Context) ([]archive.Flaw, error) {
 	a.opt.Progress.Stage("read dump", a.size)
 	d := a.stream(ctx, a.opt.Progress)
-	e := ends{}
-	_, err := io.Copy(&e, struct{ io.Reader }{d})
+	_, err := io.Copy(io.Discard, struct{ io.Reader }{d})
 	if cerr := d.Close(); err == nil {
 		err = cerr
 	}
@@ -86,50 +84,9 @@ func (a *opened) Check(ctx context.Context) ([]archive.Flaw, error) {
 	switch {
 	case errors.As(err, &broken):
 		return []archive.Flaw{{Where: "the dump", Message: broken.message}}, nil
-	case err != nil:
+	default:
 		return nil, err
-	case !e.finished():
-		return []archive.Flaw{{Where: "the end of the dump", Message: "the line \"-- Dump completed\", which mysqldump and mariadb-dump write last, is missing: the dump was cut short"}}, nil
 	}
-	return nil, nil
-}
-
-// ends remembers how a text begins and ends.
-type ends struct {
-	head, tail []byte
-}
-
-const endLength = 4 << 10
-
-func (e *ends) Write(p []byte) (int, error) {
-	if room := endLength - len(e.head); room > 0 {
-		e.head = append(e.head, p[:min(room, len(p))]...)
-	}
-	last := p[max(0, len(p)-endLength):]
-	if over := len(e.tail) + len(last) - endLength; over > 0 {
-		e.tail = append(e.tail[:0], e.tail[over:]...)
-	}
-	e.tail = append(e.tail, last...)
-	return len(p), nil
-}
-
-// finished says whether the end is there where the beginning announces one:
-// dumps with comments have a first and a last one.
-func (e *ends) finished() bool {
-	announced := false
-	for line := range bytes.Lines(e.head) {
-		if bytes.HasPrefix(line, []byte("-- MySQL dump ")) || bytes.HasPrefix(line, []byte("-- MariaDB dump ")) {
-			announced = true
-		}
-		if !bytes.HasPrefix(line, []byte("--")) && !bytes.HasPrefix(line, []byte("/*")) {
-			break
-		}
-	}
-	if !announced {
-		return true
-	}
-	text := bytes.TrimRight(e.tail, " \t\r\n")
-	return len(text) < len(e.tail) && bytes.HasPrefix(text[bytes.LastIndexByte(text, '\n')+1:], []byte("-- Dump completed"))
 }
 
 // Files implements archive.Archive. There are none.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
@@ -102,7 +103,7 @@ func looksLikeSQL(b []byte) bool {
 				return false
 			}
 			b = rest
-		case bytes.HasPrefix(b, []byte("--")) && (len(b) == 2 || b[2] <= ' '), bytes.HasPrefix(b, []byte("#")):
+		case isMessage(b), bytes.HasPrefix(b, []byte("--")) && (len(b) == 2 || b[2] <= ' '), bytes.HasPrefix(b, []byte("#")):
 			_, rest, found := bytes.Cut(b, []byte("\n"))
 			if !found {
 				rest = nil
@@ -114,6 +115,14 @@ func looksLikeSQL(b []byte) bool {
 			return isStatement(b, full)
 		}
 	}
+}
+
+// isMessage says whether a line of a dump program's own messages begins here,
+// which somebody's 2>&1 put into the dump.
+func isMessage(b []byte) bool {
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	program, _, found := bytes.Cut(line, []byte(": "))
+	return found && slices.Contains([]string{"mysqldump", "mariadb-dump", "mysqlpump"}, path.Base(string(program)))
 }
 
 // isStatement says whether a text begins with a statement of a dump. full says
