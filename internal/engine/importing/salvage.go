@@ -18,7 +18,7 @@ type Salvaged struct {
 	Database string          `json:"database"`
 	Server   string          `json:"server"`
 	Address  string          `json:"address"` // of Server
-	Flaws    []archive.Flaw  `json:"flaws"` // of the archive and its dump
+	Flaws    []archive.Flaw  `json:"flaws"`   // of the archive and its dump
 	Loaded   *sqlload.Loaded `json:"loaded"`
 }
 
