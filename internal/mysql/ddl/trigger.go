@@ -41,17 +41,51 @@ func TriggerCalled(o core.SchemaObject, statement []byte, name string) (string, 
 	if !ok {
 		return "", false
 	}
-	start := skipSpace(text, i+len("TRIGGER"))
-	for _, word := range []string{"IF", "NOT", "EXISTS"} {
-		if n := len(word); start+n < len(text) && strings.EqualFold(text[start:start+n], word) && !wordByte(text[start+n]) {
-			start = skipSpace(text, start+n)
-		}
-	}
+	start := skipIfNotExists(text, skipSpace(text, i+len("TRIGGER")))
 	end, ok := skipQualified(text, start, backslash)
 	if !ok {
 		return "", false
 	}
 	return text[:start] + mysql.QuoteName(name) + " " + text[skipSpace(text, end):], true
+}
+
+// TriggerHere returns a trigger's statement without the database that may stand
+// before its name and its table's: servers print a trigger as it was typed, and
+// elsewhere it would be made where it came from. What cannot be read byte by
+// byte is returned as it is.
+func TriggerHere(o core.SchemaObject, statement []byte) []byte {
+	text := string(statement)
+	if TrailsInASCII(o.Charset) {
+		return statement
+	}
+	backslash := !strings.Contains(o.SQLMode, "NO_BACKSLASH_ESCAPES")
+	for _, word := range []string{"TRIGGER", "ON"} {
+		i, ok := findWord(text, word, backslash)
+		if !ok {
+			return statement
+		}
+		start := skipSpace(text, i+len(word))
+		if word == "TRIGGER" {
+			start = skipIfNotExists(text, start)
+		}
+		end, ok := skipName(text, start, backslash)
+		if !ok {
+			return statement
+		}
+		if dot := skipSpace(text, end); dot < len(text) && text[dot] == '.' {
+			text = text[:start] + text[skipSpace(text, dot+1):]
+		}
+	}
+	return []byte(text)
+}
+
+func skipIfNotExists(text string, start int) int {
+	for _, word := range []string{"IF", "NOT", "EXISTS"} {
+		if n := len(word); start+n < len(text) && strings.EqualFold(text[start:start+n], word) && !wordByte(text[start+n]) {
+			start = skipSpace(text, start+n)
+		}
+	}
+	return start
 }
 
 // findWord finds a word that is neither quoted nor in a comment.

@@ -145,8 +145,11 @@ func (l *loader) create(ctx context.Context, o core.SchemaObject) error {
 func Statement(plan *portable.Plan, disableEvents bool, o core.SchemaObject, original []byte) ([]byte, core.SchemaObject) {
 	statement := plan.Statement(o.File, original)
 	o = plan.Object(o)
-	if o.Kind == "event" && disableEvents {
+	switch {
+	case o.Kind == "event" && disableEvents:
 		statement = disableEvent(statement)
+	case o.Kind == "trigger":
+		statement = ddl.TriggerHere(o, statement)
 	}
 	return statement, o
 }
