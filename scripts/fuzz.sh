@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 time="${FUZZ_TIME:-10s}"
 packages=("$@")
 if [ "${#packages[@]}" -eq 0 ]; then
-	packages=(./internal/archive/... ./internal/mysql/sqlread ./internal/phpconf)
+	packages=(./internal/archive/... ./internal/mysql/sqlcheck ./internal/mysql/sqlread ./internal/phpconf)
 fi
 
 found=0

@@ -9,13 +9,13 @@ import (
 	"github.com/backstay/backstay/internal/archive"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
-	"github.com/backstay/backstay/internal/mysql/sqlread"
+	"github.com/backstay/backstay/internal/mysql/sqlcheck"
 	"github.com/backstay/backstay/internal/profile"
 )
 
 // doubt asks for somebody's word where a whole dump looks like no backup of the
 // app, by what the app's newest backup has: hardly a table of it, or no row.
-func (i *importer) doubt(ctx context.Context, report *sqlread.Report) error {
+func (i *importer) doubt(ctx context.Context, report *sqlcheck.Report) error {
 	last, err := i.newest(ctx)
 	if err != nil || last == nil {
 		return err

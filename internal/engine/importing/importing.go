@@ -21,6 +21,7 @@ import (
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/mysql"
+	"github.com/backstay/backstay/internal/mysql/sqlcheck"
 	"github.com/backstay/backstay/internal/mysql/sqlread"
 	"github.com/backstay/backstay/internal/profile"
 	"github.com/backstay/backstay/internal/repository"
@@ -53,7 +54,7 @@ type Imported struct {
 	Bytes  int64              `json:"bytes"`
 	SHA256 string             `json:"sha256"`
 	Info   archive.Info       `json:"archive"`
-	Dump   *sqlread.Report    `json:"dump,omitempty"` // nil: it has none, or was not looked at
+	Dump   *sqlcheck.Report   `json:"dump,omitempty"` // nil: it has none, or was not looked at
 	Flaws  []archive.Flaw     `json:"flaws"`
 	Server string             `json:"scratch_server,omitempty"` // on which the dump was loaded
 	Backup *core.Backup       `json:"backup"`                   // nil: none was made
@@ -333,7 +334,7 @@ func (i *importer) examineDump(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, dump.Close()) }()
-	report, err := sqlread.Check(ctx, dump, sqlread.Options{})
+	report, err := sqlcheck.Check(ctx, dump, sqlread.Options{})
 	if err != nil {
 		return fmt.Errorf("read the dump in %s: %w", i.file.shown(), err)
 	}
@@ -349,7 +350,7 @@ func (i *importer) examineDump(ctx context.Context) (err error) {
 		return nil
 	}
 	switch {
-	case report.Whole == sqlread.WholeUnknown:
+	case report.Whole == sqlcheck.WholeUnknown:
 		i.out.Flaws = append(i.out.Flaws, archive.Flaw{
 			Where: "the dump", Name: archive.FlawNoEnd,
 			Message: "nothing in it says where it ends, so it cannot be told whether it was cut between two statements; " + counted(report),
@@ -362,7 +363,7 @@ func (i *importer) examineDump(ctx context.Context) (err error) {
 	return nil
 }
 
-func counted(r *sqlread.Report) string {
+func counted(r *sqlcheck.Report) string {
 	last := ""
 	if n := len(r.Tables); n > 0 {
 		last = ", the last of them " + r.Tables[n-1].Name

@@ -15,35 +15,44 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql/corpus"
 	"github.com/backstay/backstay/internal/mysql/mysqltest"
+	"github.com/backstay/backstay/internal/mysql/sqlcheck"
 	"github.com/backstay/backstay/internal/mysql/sqlread"
 )
 
-// dumperVariable names the dump program to use in place of mariadb-dump.
-const dumperVariable = "BACKSTAY_TEST_MYSQLDUMP"
-
 func TestMain(m *testing.M) { os.Exit(mysqltest.Main(m)) }
 
-// dumpOf runs the dump program on a database.
-func dumpOf(t *testing.T, database string, options ...string) []byte {
-	t.Helper()
-	program := os.Getenv(dumperVariable)
-	if program == "" {
-		program = "mariadb-dump"
+// TestLimits: rows and statements that are too long end the reading; long INSERTs of short rows do not.
+func TestLimits(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	for _, sql := range []string{"INSERT INTO t VALUES (1),('" + long + "');", "CREATE TABLE t (a int COMMENT '" + long + "');"} {
+		_, err := everything(strings.NewReader(sql), sqlread.Options{MaxRow: 1 << 16, MaxStatement: 1 << 16})
+		if core.CodeOf(err) != core.CodeUnsupported || !strings.Contains(err.Error(), "longer than") {
+			t.Errorf("got %v", err)
+		}
 	}
-	if _, err := exec.LookPath(program); err != nil {
-		t.Skipf("there is no dump program: %v; name one in %s", err, dumperVariable)
+	var many bytes.Buffer
+	many.WriteString("INSERT INTO t VALUES ('x')")
+	for range 1 << 18 {
+		many.WriteString(",('it\\'s')")
 	}
-	config := mysqltest.Config(t, "")
-	args := append([]string{"--no-defaults", "--socket=" + config.Socket, "--user=" + config.User}, options...)
-	cmd := exec.CommandContext(t.Context(), program, append(args, database)...)
-	var out, problems bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &problems
-	if err := cmd.Run(); err != nil {
-		t.Skipf("the dump program does not dump this: %s: %v: %s", program, err, problems.String())
+	many.WriteString(";")
+	r := sqlread.New(&many, sqlread.Options{MaxRow: 100, MaxStatement: 100})
+	if _, err := r.Next(); err != nil {
+		t.Fatal(err)
 	}
-	return out.Bytes()
+	rows := 0
+	for {
+		if _, err := r.NextRow(); err != nil {
+			break
+		}
+		rows++
+	}
+	if rows != 1<<18+1 {
+		t.Errorf("%d rows", rows)
+	}
 }
 
 // everything reads a dump into one text: statements and rows, or the error.
@@ -117,19 +126,19 @@ func TestRealDumps(t *testing.T) {
 					continue
 				}
 				compact := slices.Contains(options, "--compact")
-				dump := dumpOf(t, database, options...)
+				dump := mysqltest.Dump(t, database, options...)
 				if len(dump) == 0 {
 					continue // --compact of an empty database
 				}
 				opt := sqlread.Options{MariaDB: server.Vendor == "mariadb", ServerVersion: server.VersionNumber, Database: database}
-				report, err := sqlread.Check(t.Context(), bytes.NewReader(dump), opt)
+				report, err := sqlcheck.Check(t.Context(), bytes.NewReader(dump), opt)
 				if err != nil {
 					t.Fatal(err)
 				}
-				report.Problems = slices.DeleteFunc(report.Problems, func(p sqlread.Problem) bool { return p.Refused && hidesQuotes(p.Message) })
-				want := sqlread.WholeYes
+				report.Problems = slices.DeleteFunc(report.Problems, func(p sqlcheck.Problem) bool { return p.Refused && hidesQuotes(p.Message) })
+				want := sqlcheck.WholeYes
 				if compact {
-					want = sqlread.WholeUnknown
+					want = sqlcheck.WholeUnknown
 				}
 				if report.Whole != want || len(report.Problems) > 0 {
 					t.Errorf("%v: whole is %s, problems %+v", options, report.Whole, report.Problems)
@@ -154,7 +163,7 @@ func TestRealDumps(t *testing.T) {
 			if !c.objects {
 				return
 			}
-			dump := dumpOf(t, database, variants[0]...)
+			dump := mysqltest.Dump(t, database, variants[0]...)
 			copied, oracle := mysqltest.Database(t), mysqltest.Database(t)
 			byClient(t, oracle, dump)
 			load(t, copied, dump, database)

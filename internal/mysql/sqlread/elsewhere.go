@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 )
 
@@ -15,25 +14,44 @@ import (
 // maxOthers bounds how many names of other databases are remembered.
 const maxOthers = 100
 
+// Elsewhere is what a dump has to do with other databases than its own.
+type Elsewhere struct {
+	At       string   // the one that it is at; "": it is at its own
+	Names    []string // those that it was at, once each and at most 100
+	Passed   bool     // the last statement was refused as one of such a database
+	Switched bool     // the last statement was refused as it goes over to one, or makes or drops it
+}
+
+// Elsewhere returns what the dump has had to do with other databases by now.
+// The names are not to be changed.
+func (r *Reader) Elsewhere() Elsewhere { return r.elsewhere }
+
 // leave notes that the dump goes over to another database.
 func (r *Reader) leave(database string) {
-	r.elsewhere = database
-	if !slices.Contains(r.others, database) && len(r.others) < maxOthers {
-		r.others = append(r.others, database)
+	e := &r.elsewhere
+	e.At = database
+	if !slices.Contains(e.Names, database) && len(e.Names) < maxOthers {
+		e.Names = append(e.Names, database)
 	}
 }
 
 // away refuses a statement of another database; SET is of the whole dump.
 func (r *Reader) away(verb string) error {
 	switch {
-	case r.elsewhere == "", verb == "SET", verb == "USE":
+	case r.elsewhere.At == "", verb == "SET", verb == "USE":
 		return nil
 	}
-	r.passed = true
+	r.elsewhere.Passed = true
 	return &lexer.Refusal{
-		Message: "a statement of another database (" + printableWord(r.elsewhere) + ")",
+		Message: "a statement of another database (" + printableWord(r.elsewhere.At) + ")",
 		Hint:    "one dump is read for one database: dump each database on its own",
 	}
+}
+
+// switched refuses a statement that goes over to another database.
+func (r *Reader) switched(message, hint string) error {
+	r.elsewhere.Switched = true
+	return &lexer.Refusal{Message: message, Hint: hint}
 }
 
 // systemDatabase says whether a database is the server's own, and no app's.
@@ -43,27 +61,4 @@ func systemDatabase(name string) bool {
 		return true
 	}
 	return false
-}
-
-// several is the problem that a dump has of several databases.
-func (c *checker) several() Problem {
-	r := c.r
-	names := r.others
-	if r.database != "" {
-		names = append([]string{r.database}, names...)
-	}
-	return Problem{
-		Line: c.severalAt, Refused: true, Message: "a dump of several databases (" + core.Some(names, 5) + ")",
-		Hint: "make one of the app's database alone: mariadb-dump … NAME, or mysqldump … NAME, without --databases and --all-databases",
-	}
-}
-
-const (
-	ofSystem    = "the server's own database ("
-	ofSwitching = "the dump switches to another database ("
-)
-
-// ofSwitch says whether a problem is one of those that several sums up.
-func (p Problem) ofSwitch() bool {
-	return strings.HasPrefix(p.Message, ofSystem) || strings.HasPrefix(p.Message, ofSwitching)
 }

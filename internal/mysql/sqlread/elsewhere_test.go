@@ -2,8 +2,8 @@ package sqlread_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -11,35 +11,17 @@ import (
 	"github.com/backstay/backstay/internal/mysql/sqlread"
 )
 
-const severalDatabases = `-- MariaDB dump 10.19
-CREATE DATABASE ` + "`mysql`" + `;
-USE ` + "`mysql`" + `;
-CREATE TABLE user (a int);
-INSERT INTO user VALUES (1);
-CREATE DATABASE ` + "`x1`" + `;
-USE ` + "`x1`" + `;
-DROP TABLE IF EXISTS t;
-CREATE TABLE t (a int);
-INSERT INTO t VALUES (1),(2);
-CREATE DATABASE ` + "`x2`" + `;
-USE ` + "`x2`" + `;
--- Table structure for table ` + "`other`" + `
-DROP TABLE IF EXISTS t;
-CREATE TABLE t (a int);
-INSERT INTO t VALUES (77);
-SET NAMES utf8mb4;
-USE x1;
-CREATE TABLE u (a int);
--- Dump completed on 2024-07-01 12:00:00
-`
-
 // Of a dump of several databases only the first one's statements come out.
 func TestSeveralDatabases(t *testing.T) {
+	dump, err := os.ReadFile("../sqlcheck/testdata/several_databases.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for database, want := range map[string]string{
 		"":   "use x1, drop t, create t, insert t, set , use x1, create u",
 		"x2": "use x2, drop t, create t, insert t, set ",
 	} {
-		r := sqlread.New(strings.NewReader(severalDatabases), sqlread.Options{Database: database})
+		r := sqlread.New(bytes.NewReader(dump), sqlread.Options{Database: database})
 		var got []string
 		for {
 			st, err := r.Next()
@@ -61,18 +43,6 @@ func TestSeveralDatabases(t *testing.T) {
 			t.Errorf("database %q: %s", database, text)
 		}
 	}
-	report, err := sqlread.Check(t.Context(), strings.NewReader(severalDatabases), sqlread.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, p := range report.Problems {
-		if i == 0 && p.Message != "a dump of several databases (x1, mysql, x2)" || !p.Refused {
-			t.Errorf("problem %d: %+v", i, p)
-		}
-	}
-	if len(report.Problems) == 0 || len(report.Problems) > 3 {
-		t.Errorf("problems %+v", report.Problems)
-	}
 }
 
 // No dump is of a database that belongs to the server.
@@ -92,37 +62,4 @@ func TestEngineAsType(t *testing.T) {
 	if err != nil || st.Text != "CREATE TABLE a (type int) ENGINE=MyISAM DEFAULT CHARSET=latin1" || st.Engine != "MyISAM" {
 		t.Errorf("%+v, %v", st, err)
 	}
-}
-
-// What is wrong with the file is said in its own words.
-func TestDamagedBelow(t *testing.T) {
-	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
-	if _, err := io.WriteString(z, "CREATE TABLE a (a int);\nINSERT INTO a VALUES "+strings.Repeat("(1),", 100000)+"(1);\n"); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	plain, err := gzip.NewReader(bytes.NewReader(packed.Bytes()[:packed.Len()/2]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	report, err := sqlread.Check(t.Context(), damaging{plain}, sqlread.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(report.Problems) == 0 || !strings.Contains(report.Problems[0].Message, "unexpected EOF") || strings.Contains(report.Problems[0].Message, "begins at line") {
-		t.Errorf("problems %+v", report.Problems)
-	}
-}
-
-type damaging struct{ r io.Reader }
-
-func (d damaging) Read(p []byte) (int, error) {
-	n, err := d.r.Read(p)
-	if err != nil && err != io.EOF {
-		err = &core.Error{Code: core.CodeDamage, Op: "unpack dump.sql.gz", Err: err}
-	}
-	return n, err
 }

@@ -2,6 +2,8 @@ package sqlread_test
 
 import (
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -87,8 +89,16 @@ func stable(t *testing.T, dump string) {
 // FuzzReader: no text makes the reader panic or run for ever, it reads the same
 // in whatever portions the text comes, and what comes out is what was judged.
 func FuzzReader(f *testing.F) {
-	for _, dump := range dialects() {
-		f.Add([]byte(dump), uint64(1))
+	dumps, err := filepath.Glob("../sqlcheck/testdata/*.sql")
+	if err != nil || len(dumps) == 0 {
+		f.Fatalf("%d dumps: %v", len(dumps), err)
+	}
+	for _, name := range dumps {
+		dump, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(dump, uint64(1))
 	}
 	for _, seed := range []string{
 		"/*!50003 CREATE*/ /*!50017 DEFINER=`a`@`b`*/ /*!50003 TRIGGER g BEFORE INSERT ON t FOR EACH ROW SET NEW.a=1 */;;",
@@ -116,27 +126,5 @@ func FuzzReader(f *testing.F) {
 			t.Errorf("in portions:\n%q\nat once:\n%q", got, whole)
 		}
 		stable(t, string(text))
-		if _, err := sqlread.Check(t.Context(), strings.NewReader(string(text)), sqlread.Options{}); err != nil {
-			t.Errorf("check: %v", err)
-		}
 	})
-}
-
-// BenchmarkCheck reads a dump of rows as applications have them.
-func BenchmarkCheck(b *testing.B) {
-	var dump strings.Builder
-	dump.WriteString("CREATE TABLE t (a int, b text, c datetime, d text);\nINSERT INTO t VALUES ")
-	for i := range 200_000 {
-		if i > 0 {
-			dump.WriteString(",\n")
-		}
-		dump.WriteString("(12345,'active','2026-11-23 05:08:51',NULL,1.5,'It\\'s a text of an ordinary length, as tickets have them, with \\\"quotes\\\" and\\r\\nlines.','')")
-	}
-	dump.WriteString(";\n")
-	b.SetBytes(int64(dump.Len()))
-	for b.Loop() {
-		if _, err := sqlread.Check(b.Context(), strings.NewReader(dump.String()), sqlread.Options{}); err != nil {
-			b.Fatal(err)
-		}
-	}
 }

@@ -229,26 +229,20 @@ func (g *grammar) use(name string) error {
 	r := g.r
 	switching := g.pieces[0].upper == "USE"
 	if switching {
-		r.elsewhere = ""
+		r.elsewhere.At = ""
 	}
 	switch {
 	case systemDatabase(name):
 		if switching {
 			r.leave(name)
 		}
-		return &lexer.Refusal{
-			Message: ofSystem + name + ")",
-			Hint:    "one dump is read for one database: dump the app's database on its own",
-		}
+		return r.switched("the server's own database ("+name+")", "one dump is read for one database: dump the app's database on its own")
 	case r.databaseFixed:
 	case r.touched && name != r.database: // what came before belongs to another one
 		if switching {
 			r.leave(name)
 		}
-		return &lexer.Refusal{
-			Message: ofSwitching + name + ") behind the tables of one",
-			Hint:    "one dump is read for one database: dump each database on its own",
-		}
+		return r.switched("the dump switches to another database ("+name+") behind the tables of one", "one dump is read for one database: dump each database on its own")
 	default:
 		if r.database == "" {
 			r.database = name
@@ -259,10 +253,7 @@ func (g *grammar) use(name string) error {
 		if switching {
 			r.leave(name)
 		}
-		return &lexer.Refusal{
-			Message: ofSwitching + name + ")",
-			Hint:    "one dump is read for one database: dump each database on its own",
-		}
+		return r.switched("the dump switches to another database ("+name+")", "one dump is read for one database: dump each database on its own")
 	}
 	g.st.Kind, g.st.Name = KindUse, name
 	return nil

@@ -23,11 +23,9 @@ type Reader struct {
 	opt           Options
 	failed        error // comes again at every call
 	database      string
-	databaseFixed bool     // it was said by more than a comment
-	elsewhere     string   // the other database that the dump is at; "": at its own
-	others        []string // that it was at
-	passed        bool     // the last error was of a statement of another database
-	touched       bool     // a statement was about more than settings
+	databaseFixed bool // it was said by more than a comment
+	elsewhere     Elsewhere
+	touched       bool // a statement was about more than settings
 	variables     map[string]value
 	sqlMode       string
 	prepared      string // the prepared statement of Percona's mysqldump
@@ -40,7 +38,7 @@ type Reader struct {
 	firstRow bool
 	begun    int64 // line of the INSERT
 
-	comment func(line int64, text []byte) // hears comments between statements; may be nil
+	listener func(line int64, text []byte) // may be nil
 }
 
 // New returns a reader of the dump r, from its first byte on.
@@ -72,6 +70,22 @@ func (r *Reader) Database() string { return r.database }
 // Offset returns how many bytes of the dump have been read as statements, for progress.
 func (r *Reader) Offset() int64 { return r.lex.Base + int64(r.lex.Pos) }
 
+// Head returns what the dump's comments have said of it by now.
+func (r *Reader) Head() remarks.Head { return r.head }
+
+// ReadsNames says whether names of more than ASCII are understood in the
+// character set that the dump is in by now.
+func (r *Reader) ReadsNames() bool { return r.lex.Mode.ReadsNames() }
+
+// Err returns the error that comes again at every call, io.EOF at the end; nil
+// as long as reading goes on.
+func (r *Reader) Err() error { return r.failed }
+
+// Listen has each comment between statements passed to a function, and each
+// message of a dump program that does no harm, with the line where it begins.
+// The text is valid during the call. It is to be called before Next.
+func (r *Reader) Listen(listener func(line int64, text []byte)) { r.listener = listener }
+
 // Next returns the next statement, and io.EOF after the last one when the text
 // ends there. Rows of the statement before that were not fetched are checked
 // and left out. The statement stays valid.
@@ -84,7 +98,7 @@ func (r *Reader) Next() (*Statement, error) {
 	if r.failed != nil {
 		return nil, r.failed
 	}
-	r.passed = false
+	r.elsewhere.Passed, r.elsewhere.Switched = false, false
 	for r.inRows {
 		if err := r.passRow(true); err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
@@ -116,6 +130,17 @@ func (r *Reader) NextRow() ([]byte, error) {
 		return nil, err
 	}
 	return r.lex.Buf[r.lex.Keep:r.lex.Pos], nil
+}
+
+// SkipRow is NextRow without the row: one that is checked and not kept in memory.
+func (r *Reader) SkipRow() error {
+	if r.failed != nil {
+		return r.failed
+	}
+	if !r.inRows {
+		return io.EOF
+	}
+	return r.passRow(true)
 }
 
 // fail keeps an error that comes again.
@@ -442,8 +467,8 @@ func (r *Reader) hear(line int64, text []byte) {
 	if !r.databaseFixed && r.database == "" {
 		r.database = r.head.Database
 	}
-	if r.comment != nil {
-		r.comment(line, text)
+	if r.listener != nil {
+		r.listener(line, text)
 	}
 }
 

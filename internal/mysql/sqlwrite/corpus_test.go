@@ -19,6 +19,7 @@ import (
 	"github.com/backstay/backstay/internal/mysql/corpus"
 	"github.com/backstay/backstay/internal/mysql/dump"
 	"github.com/backstay/backstay/internal/mysql/mysqltest"
+	"github.com/backstay/backstay/internal/mysql/sqlcheck"
 	"github.com/backstay/backstay/internal/mysql/sqlread"
 	"github.com/backstay/backstay/internal/mysql/sqlwrite"
 )
@@ -203,13 +204,13 @@ func TestCorpus(t *testing.T) {
 			}
 			t.Run(string(dialect), func(t *testing.T) {
 				text, warnings := written(t, in, dialect)
-				report, err := sqlread.Check(t.Context(), bytes.NewReader(text), sqlread.Options{MariaDB: in.Database.Server.Vendor == mysql.MariaDB, ServerVersion: mysql.VersionNumber(in.Database.Server.Version)})
+				report, err := sqlcheck.Check(t.Context(), bytes.NewReader(text), sqlread.Options{MariaDB: in.Database.Server.Vendor == mysql.MariaDB, ServerVersion: mysql.VersionNumber(in.Database.Server.Version)})
 				if err == nil { // the corpus has objects that were made under sjis
-					report.Problems = slices.DeleteFunc(report.Problems, func(p sqlread.Problem) bool {
+					report.Problems = slices.DeleteFunc(report.Problems, func(p sqlcheck.Problem) bool {
 						return p.Refused && strings.Contains(p.Message, "of which only ASCII is read")
 					})
 				}
-				if err != nil || report.Whole != sqlread.WholeYes || len(report.Problems) > 0 {
+				if err != nil || report.Whole != sqlcheck.WholeYes || len(report.Problems) > 0 {
 					t.Errorf("our own reader: %v, whole %s, %v", err, report.Whole, report.Problems)
 				}
 				to := mysqltest.Config(t, mysqltest.Database(t))

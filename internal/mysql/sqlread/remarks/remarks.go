@@ -1,5 +1,6 @@
 // Package remarks reads what the comments of an SQL dump say of it: who wrote
-// it, of which server and database, and what comes next. It is for package sqlread.
+// it, of which server and database, and what comes next. It is for packages
+// sqlread and sqlcheck.
 package remarks
 
 import (

@@ -1,10 +1,11 @@
-package sqlread_test
+package sqlcheck_test
 
 import (
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/backstay/backstay/internal/mysql/sqlcheck"
 	"github.com/backstay/backstay/internal/mysql/sqlread"
 )
 
@@ -20,11 +21,11 @@ func TestMessagesOfPrograms(t *testing.T) {
 		"mysqldump: [ERROR] something": false,
 	} {
 		for where, text := range map[string]string{"top": message + "\n" + dump, "end": dump + message + "\n"} {
-			report, err := sqlread.Check(t.Context(), strings.NewReader(text), sqlread.Options{})
+			report, err := sqlcheck.Check(t.Context(), strings.NewReader(text), sqlread.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if (len(report.Problems) == 0) != harmless || harmless && (report.Whole != sqlread.WholeYes || len(report.Notes) != 1) {
+			if (len(report.Problems) == 0) != harmless || harmless && (report.Whole != sqlcheck.WholeYes || len(report.Notes) != 1) {
 				t.Errorf("%s at the %s: %s, %+v, %q", message, where, report.Whole, report.Problems, report.Notes)
 			}
 		}
@@ -36,7 +37,7 @@ func TestTimeOfDump(t *testing.T) {
 	defer func() { time.Local = zone }()
 	time.Local = time.FixedZone("there", 2*3600)
 	for head, utc := range map[string]bool{"MariaDB dump 10.19": false, "backstay dump 1": true} {
-		report, err := sqlread.Check(t.Context(), strings.NewReader("-- "+head+"\nCREATE TABLE a (a int);\n-- Dump completed on 2024-07-01 12:00:00\n"), sqlread.Options{})
+		report, err := sqlcheck.Check(t.Context(), strings.NewReader("-- "+head+"\nCREATE TABLE a (a int);\n-- Dump completed on 2024-07-01 12:00:00\n"), sqlread.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

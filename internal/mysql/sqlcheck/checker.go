@@ -1,4 +1,4 @@
-package sqlread
+package sqlcheck
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql/sqlread"
 	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 	"github.com/backstay/backstay/internal/mysql/sqlread/remarks"
 )
@@ -17,7 +18,7 @@ const maxProblems = 100
 
 // checker reads a dump and compares what it holds with what it says.
 type checker struct {
-	r         *Reader
+	r         *sqlread.Reader
 	report    *Report
 	tables    map[string]*tableState
 	order     []string
@@ -33,8 +34,9 @@ type checker struct {
 	itflow    int  // which of the two last statements of ITFlow's dumps came last
 	after     bool // something that is not said twice came after the end
 	endedAt   int64
-	severalAt int64 // line where the dump goes to another database; 0 none
-	foreign   bool  // a view's name came in a character set that is not understood here
+	severalAt int64     // line where the dump goes to another database; 0 none
+	switches  []Problem // those that several sums up
+	foreign   bool      // a view's name came in a character set that is not understood here
 }
 
 type tableState struct {
@@ -49,13 +51,13 @@ const (
 	viewFinal
 )
 
-func newChecker(ctx context.Context, r io.Reader, opt Options) *checker {
+func newChecker(ctx context.Context, r io.Reader, opt sqlread.Options) *checker {
 	c := &checker{
-		r:      New(contextReader{ctx, r}, opt),
+		r:      sqlread.New(contextReader{ctx, r}, opt),
 		report: &Report{Tables: []TableReport{}, Objects: map[string]int64{}, Definers: []string{}, Problems: []Problem{}, Notes: []string{}},
 		tables: map[string]*tableState{}, views: map[string]viewState{}, lines: map[string]int64{}, saved: map[string]bool{}, skipped: map[string]bool{},
 	}
-	c.r.comment = c.hear
+	c.r.Listen(c.hear)
 	return c
 }
 
@@ -126,15 +128,21 @@ func (c *checker) failed(err error) (bool, error) {
 	}
 	c.first = true
 	c.itflow = 0
-	if len(c.r.others) > 0 && c.severalAt == 0 {
+	goesOn := c.r.Err() == nil
+	elsewhere := c.r.Elsewhere()
+	if len(elsewhere.Names) > 0 && c.severalAt == 0 {
 		c.severalAt = line
-		return c.r.failed == nil, nil
+		return goesOn, nil
 	}
-	if c.r.passed {
-		return c.r.failed == nil, nil
+	if elsewhere.Passed {
+		return goesOn, nil
 	}
-	c.add(Problem{Line: line, Message: message, Refused: e.Code == core.CodeUnsupported, Hint: e.Hint})
-	return c.r.failed == nil, nil
+	p := Problem{Line: line, Message: message, Refused: e.Code == core.CodeUnsupported, Hint: e.Hint}
+	if elsewhere.Switched && len(c.report.Problems) < maxProblems {
+		c.switches = append(c.switches, p)
+	}
+	c.add(p)
+	return goesOn, nil
 }
 
 func (c *checker) table(name string, line int64) *tableState {
@@ -154,7 +162,7 @@ func (c *checker) hear(line int64, text []byte) {
 		return
 	}
 	kind, name := remarks.Announces(text)
-	if c.r.elsewhere != "" {
+	if c.r.Elsewhere().At != "" {
 		return
 	}
 	if kind != remarks.Nothing {
@@ -178,36 +186,36 @@ func (c *checker) hear(line int64, text []byte) {
 
 // later notes what comes after the dump's end.
 func (c *checker) later(line int64) {
-	if c.r.head.Ended && !c.after {
+	if c.r.Head().Ended && !c.after {
 		c.after = true
 		c.problem(line, "there is more after the end of the dump: it was written over, or several dumps are in one file")
 	}
 }
 
 // take looks at a statement, with its rows.
-func (c *checker) take(st *Statement) error {
+func (c *checker) take(st *sqlread.Statement) error {
 	c.first = true
 	c.later(st.Line)
 	switch st.Kind {
-	case KindSkip:
+	case sqlread.KindSkip:
 		c.note(st.Note)
-	case KindCreate:
+	case sqlread.KindCreate:
 		c.creates = true
 		c.create(st)
-	case KindDrop:
+	case sqlread.KindDrop:
 		c.drop(st)
-	case KindInsert:
+	case sqlread.KindInsert:
 		return c.insert(st)
-	case KindLock:
+	case sqlread.KindLock:
 		c.locked = st.Line
-	case KindUnlock:
+	case sqlread.KindUnlock:
 		c.locked = 0
-	case KindBegin:
+	case sqlread.KindBegin:
 		c.begun = st.Line
-	case KindCommit:
+	case sqlread.KindCommit:
 		c.begun = 0
-	case KindAlter:
-		if t := c.tables[st.Name]; st.Object == ObjectTable && (t == nil || !t.created) && c.creates {
+	case sqlread.KindAlter:
+		if t := c.tables[st.Name]; st.Object == sqlread.ObjectTable && (t == nil || !t.created) && c.creates {
 			c.problem(st.Line, "table %s is changed and never created", st.Name)
 		}
 	}
@@ -215,7 +223,7 @@ func (c *checker) take(st *Statement) error {
 	return nil
 }
 
-func (c *checker) create(st *Statement) {
+func (c *checker) create(st *sqlread.Statement) {
 	if st.Definer != "" {
 		who := st.DefinerUser
 		if st.DefinerHost != "" {
@@ -229,14 +237,14 @@ func (c *checker) create(st *Statement) {
 		c.note(fmt.Sprintf("%s %s uses %s, which reaches beyond the database when it is run", st.Object, st.Name, what))
 	}
 	switch st.Object {
-	case ObjectTable:
+	case sqlread.ObjectTable:
 		if c.views[st.Name] != 0 {
 			return // a stand-in
 		}
 		t := c.table(st.Name, st.Line)
 		t.created, t.dropped = true, false
 		return
-	case ObjectView:
+	case sqlread.ObjectView:
 		if st.StandIn {
 			if c.views[st.Name] == 0 {
 				c.views[st.Name], c.lines[st.Name] = viewStandIn, st.Line
@@ -247,7 +255,7 @@ func (c *checker) create(st *Statement) {
 			return
 		}
 		c.views[st.Name] = viewFinal
-		c.foreign = c.foreign || !c.r.lex.Mode.ReadsNames() && !lexer.ASCII(st.Name)
+		c.foreign = c.foreign || !c.r.ReadsNames() && !lexer.ASCII(st.Name)
 		// A table that stood for it, without a comment that said so.
 		if t := c.tables[st.Name]; t != nil {
 			t.created, t.dropped, t.announced = false, false, false
@@ -256,8 +264,8 @@ func (c *checker) create(st *Statement) {
 	c.report.Objects[string(st.Object)]++
 }
 
-func (c *checker) drop(st *Statement) {
-	if st.Object != ObjectTable {
+func (c *checker) drop(st *sqlread.Statement) {
+	if st.Object != sqlread.ObjectTable {
 		return
 	}
 	for _, name := range st.Names {
@@ -272,7 +280,7 @@ func (c *checker) drop(st *Statement) {
 	}
 }
 
-func (c *checker) insert(st *Statement) error {
+func (c *checker) insert(st *sqlread.Statement) error {
 	c.itflow = 0
 	t := c.table(st.Name, st.Line)
 	if !t.created && !t.filled && c.creates && c.views[st.Name] == 0 {
@@ -280,7 +288,7 @@ func (c *checker) insert(st *Statement) error {
 	}
 	t.filled = true
 	for {
-		if err := c.r.passRow(true); err != nil {
+		if err := c.r.SkipRow(); err != nil {
 			if err == io.EOF {
 				return nil
 			}
@@ -292,10 +300,10 @@ func (c *checker) insert(st *Statement) error {
 }
 
 // ending follows what dialects without a comment at their end end with.
-func (c *checker) ending(st *Statement) {
+func (c *checker) ending(st *sqlread.Statement) {
 	was := c.itflow
 	c.itflow = 0
-	if st.Kind != KindSet {
+	if st.Kind != sqlread.KindSet {
 		return
 	}
 	text := strings.ToUpper(strings.Join(strings.Fields(st.Text), ""))
@@ -329,11 +337,11 @@ func (c *checker) restored() {
 
 // finish says whether the dump is whole.
 func (c *checker) finish() *Report {
-	report, h := c.report, &c.r.head
+	report, h := c.report, c.r.Head()
 	report.Dialect, report.Vendor, report.ServerVersion, report.VersionNumber = h.Dialect, h.Vendor, h.Version, h.Number
 	report.TimeHasZone = h.Zoned
-	report.Database, report.Time, report.TimeText, report.Bytes = c.r.database, h.Time, h.TimeText, c.r.Offset()
-	if c.r.failed == nil || c.r.failed == io.EOF {
+	report.Database, report.Time, report.TimeText, report.Bytes = c.r.Database(), h.Time, h.TimeText, c.r.Offset()
+	if err := c.r.Err(); err == nil || err == io.EOF {
 		c.missing()
 	}
 	for _, name := range c.order {
@@ -342,7 +350,7 @@ func (c *checker) finish() *Report {
 		}
 	}
 	if c.severalAt != 0 {
-		report.Problems = slices.Insert(slices.DeleteFunc(report.Problems, Problem.ofSwitch), 0, c.several())
+		report.Problems = slices.Insert(slices.DeleteFunc(report.Problems, c.ofSwitch), 0, c.several())
 	}
 	report.Whole = WholeYes
 	ended := c.ended()
@@ -367,7 +375,7 @@ func (c *checker) finish() *Report {
 
 // ended says whether the end of the dump is there.
 func (c *checker) ended() Whole {
-	h := &c.r.head
+	h := c.r.Head()
 	restored := c.endedAt != 0 && len(c.saved) == 0
 	yes := func(b bool) Whole {
 		if b {
@@ -376,19 +384,19 @@ func (c *checker) ended() Whole {
 		return WholeNo
 	}
 	switch h.Dialect {
-	case DialectITFlow:
+	case remarks.DialectITFlow:
 		return yes(c.itflow == 2)
-	case DialectHeidiSQL, DialectPHPMyAdmin:
+	case remarks.DialectHeidiSQL, remarks.DialectPHPMyAdmin:
 		if c.endedAt == 0 && len(c.saved) == 0 {
 			return WholeUnknown
 		}
 		return yes(restored)
-	case DialectAdminer:
+	case remarks.DialectAdminer:
 		if !h.Ended {
 			return WholeUnknown // older ones write no end
 		}
 		return WholeYes
-	case DialectUnknown:
+	case remarks.DialectUnknown:
 		switch {
 		case h.Ended || restored:
 			return WholeYes
@@ -400,7 +408,7 @@ func (c *checker) ended() Whole {
 	return yes(h.Ended)
 }
 
-// missing notes what the dump remarks.Announces and does not have.
+// missing notes what the dump announces and does not have.
 func (c *checker) missing() {
 	if !c.first {
 		c.problem(0, "there is no statement in the dump")
@@ -438,3 +446,18 @@ func (c *checker) missing() {
 		return -1
 	})
 }
+
+// several is the problem that a dump has of several databases.
+func (c *checker) several() Problem {
+	names := c.r.Elsewhere().Names
+	if own := c.r.Database(); own != "" {
+		names = append([]string{own}, names...)
+	}
+	return Problem{
+		Line: c.severalAt, Refused: true, Message: "a dump of several databases (" + core.Some(names, 5) + ")",
+		Hint: "make one of the app's database alone: mariadb-dump … NAME, or mysqldump … NAME, without --databases and --all-databases",
+	}
+}
+
+// ofSwitch says whether a problem is one of those that several sums up.
+func (c *checker) ofSwitch(p Problem) bool { return slices.Contains(c.switches, p) }

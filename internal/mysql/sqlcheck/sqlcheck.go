@@ -1,27 +1,15 @@
-package sqlread
+// Package sqlcheck says whether an SQL dump is whole and may be loaded: it reads
+// one to its end with package sqlread and compares what the dump holds with
+// what the dump says of itself.
+package sqlcheck
 
 import (
 	"context"
 	"io"
 	"time"
 
+	"github.com/backstay/backstay/internal/mysql/sqlread"
 	"github.com/backstay/backstay/internal/mysql/sqlread/remarks"
-)
-
-// Dialect is the program that wrote a dump.
-type Dialect = remarks.Dialect
-
-// The dialects.
-const (
-	DialectUnknown    = remarks.DialectUnknown
-	DialectMySQLDump  = remarks.DialectMySQLDump
-	DialectMariaDB    = remarks.DialectMariaDB
-	DialectMySQLPump  = remarks.DialectMySQLPump
-	DialectPHPMyAdmin = remarks.DialectPHPMyAdmin
-	DialectAdminer    = remarks.DialectAdminer
-	DialectHeidiSQL   = remarks.DialectHeidiSQL
-	DialectITFlow     = remarks.DialectITFlow
-	DialectBackstay   = remarks.DialectBackstay
 )
 
 // Whole is the answer to whether a dump is whole.
@@ -54,11 +42,11 @@ type TableReport struct {
 
 // Report is what a dump says of itself, and what is wrong with it.
 type Report struct {
-	Dialect       Dialect `json:"dialect"`
-	Vendor        string  `json:"vendor,omitempty"`         // "mysql" or "mariadb", of the server
-	ServerVersion string  `json:"server_version,omitempty"` // as written: "10.11.6-MariaDB-log"
-	VersionNumber int     `json:"version_number,omitempty"` // 101106, 80036; 0 unknown
-	Database      string  `json:"database,omitempty"`
+	Dialect       remarks.Dialect `json:"dialect"`
+	Vendor        string          `json:"vendor,omitempty"`         // "mysql" or "mariadb", of the server
+	ServerVersion string          `json:"server_version,omitempty"` // as written: "10.11.6-MariaDB-log"
+	VersionNumber int             `json:"version_number,omitempty"` // 101106, 80036; 0 unknown
+	Database      string          `json:"database,omitempty"`
 	// Time is when it was made; zero: it does not say. Where the dump gives no
 	// zone, as mysqldump never does, it is taken for this machine's own.
 	Time        time.Time `json:"time"`
@@ -81,7 +69,7 @@ type Report struct {
 
 // Check reads a dump to its end and reports. An error is of reading r or of
 // ctx; whatever is wrong with the dump is in the report.
-func Check(ctx context.Context, r io.Reader, opt Options) (*Report, error) {
+func Check(ctx context.Context, r io.Reader, opt sqlread.Options) (*Report, error) {
 	c := newChecker(ctx, r, opt)
 	if err := c.run(); err != nil {
 		return nil, err

@@ -1,0 +1,21 @@
+-- ITFlow database backup
+-- Generated 2026-11-23 05:08:51
+SET NAMES 'utf8mb4';
+SET FOREIGN_KEY_CHECKS = 0;
+SET UNIQUE_CHECKS = 0;
+
+-- Table `a`
+DROP TABLE IF EXISTS `a`;
+CREATE TABLE `a` (
+  `x` int
+) ENGINE=InnoDB;
+
+INSERT INTO `a` (`x`) VALUES ('1');
+INSERT INTO `a` (`x`) VALUES (NULL);
+
+-- View `v`
+DROP VIEW IF EXISTS `v`;
+CREATE ALGORITHM=UNDEFINED DEFINER=`r`@`h` SQL SECURITY DEFINER VIEW `v` AS select `a`.`x` AS `x` from `a`;
+
+SET FOREIGN_KEY_CHECKS = 1;
+SET UNIQUE_CHECKS = 1;
