@@ -126,10 +126,10 @@ func TestRealDumps(t *testing.T) {
 					continue
 				}
 				compact := slices.Contains(options, "--compact")
-				dump := mysqltest.Dump(t, database, options...)
-				if len(dump) == 0 {
-					continue // --compact of an empty database
+				if compact && len(c.Statements(server)) == 0 {
+					continue // there is no statement in such a dump, which may be one that was cut off
 				}
+				dump := mysqltest.Dump(t, database, options...)
 				opt := sqlread.Options{MariaDB: server.Vendor == "mariadb", ServerVersion: server.VersionNumber, Database: database}
 				report, err := sqlcheck.Check(t.Context(), bytes.NewReader(dump), opt)
 				if err != nil {
