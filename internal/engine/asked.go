@@ -1,6 +1,10 @@
 package engine
 
-import "github.com/backstay/backstay/internal/core"
+import (
+	"slices"
+
+	"github.com/backstay/backstay/internal/core"
+)
 
 // Warnings of an imported backup that its restore asks about: somebody else may
 // have written it.
@@ -8,6 +12,8 @@ const (
 	WarnOutsideFiles = "outside-files" // files outside the app's folder that its configuration does not name
 	WarnPrivileged   = "setuid"        // files that run with the rights of their owner, or have capabilities
 	WarnLinksOutside = "links-outside" // symbolic links that lead outside the app's folder
+	WarnAmongCode    = "among-code"    // files where the application's code is
+	WarnBringsCode   = "brings-code"   // triggers, events and routines, which the server runs
 )
 
 // Asked returns the warnings of a backup that its restore asks about, and the
@@ -25,5 +31,5 @@ func Asked(m core.Manifest) (asked []core.Warning, others int) {
 
 // IsAsked says whether a warning's code is one of those.
 func IsAsked(code string) bool {
-	return code == WarnOutsideFiles || code == WarnPrivileged || code == WarnLinksOutside
+	return slices.Contains([]string{WarnOutsideFiles, WarnPrivileged, WarnLinksOutside, WarnAmongCode, WarnBringsCode}, code)
 }

@@ -56,7 +56,7 @@ func (i *importer) storeDatabase(ctx context.Context, w core.TreeWriter, m *core
 	}
 	m.Database = &dumped.Database
 	m.Database.Name, m.Database.Prefix = i.databaseName(), i.prefix()
-	m.Warnings = append(m.Warnings, dumped.Warnings...)
+	m.Warnings = append(append(m.Warnings, dumped.Warnings...), bringsCode(dumped.Index.Objects)...)
 	return dumped.Entry, nil
 }
 

@@ -66,6 +66,24 @@ func (i *importer) newest(ctx context.Context) (*engine.Open, error) {
 	return nil, nil
 }
 
+// bringsCode says which objects of an imported database a server runs by itself
+// or when somebody writes to a table: code that came with the archive.
+func bringsCode(objects []core.SchemaObject) []core.Warning {
+	var code some
+	for _, o := range objects {
+		if o.Kind != "view" && o.Kind != "sequence" {
+			code.add(o.Kind + " " + o.Name)
+		}
+	}
+	if code.count == 0 {
+		return nil
+	}
+	return []core.Warning{{
+		Code: engine.WarnBringsCode, Object: code.String(),
+		Message: fmt.Sprintf("the archive brings %d triggers, events and routines, which the database server runs; look at them first (backstay cat) if you do not know who wrote it", code.count),
+	}}
+}
+
 // knowsApplication fails where the database that was loaded is none of the
 // profile's application: it tells no version.
 func (i *importer) knowsApplication(m *core.Manifest) error {

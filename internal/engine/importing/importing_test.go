@@ -21,6 +21,7 @@ import (
 	"github.com/backstay/backstay/internal/engine/enginetest"
 	"github.com/backstay/backstay/internal/engine/exporting"
 	"github.com/backstay/backstay/internal/engine/importing"
+	"github.com/backstay/backstay/internal/engine/restore"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/mysqltest"
 	"github.com/backstay/backstay/internal/repository"
@@ -456,5 +457,30 @@ func TestNewerRows(t *testing.T) {
 	enginetest.WantError(t, err, core.CodeUnsupported, "server")
 	if diff := cmp.Diff(before, enginetest.Listed(t, s.e)); diff != "" {
 		t.Errorf("backups changed:\n%s", diff)
+	}
+}
+
+// TestBringsCode: a restore asks before a server runs what an archive brought.
+func TestBringsCode(t *testing.T) {
+	s := newSite(t)
+	mysqltest.ExecIn(t, s.app.DB, "CREATE TRIGGER tr BEFORE INSERT ON a FOR EACH ROW SET NEW.v='x'")
+	s.backup = enginetest.Find(t, s.e, enginetest.Backup(t, s.e, s.app.Target).ID)
+	for name, format := range map[string]archive.Format{"shop.sql.gz": sqlfile.New(".sql.gz"), "shop.tar.zst": own.New()} {
+		got := s.imported(t, s.request(s.export(t, format, name)))
+		r, err := restore.Make(t.Context(), s.e, restore.Request{Target: s.app.Target, Record: *got.Record})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(r.Plan.Undecided, engine.WarnBringsCode) {
+			t.Errorf("%s: undecided is %q", name, r.Plan.Undecided)
+		}
+	}
+	// What was captured here is no archive.
+	r, err := restore.Make(t.Context(), s.e, restore.Request{Target: s.app.Target, Record: s.backup})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.Contains(r.Plan.Undecided, engine.WarnBringsCode) {
+		t.Errorf("undecided is %q", r.Plan.Undecided)
 	}
 }

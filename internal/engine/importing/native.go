@@ -37,6 +37,7 @@ func (i *importer) storeNative(ctx context.Context, session repository.Session, 
 	// What a restore asks about is what is found here, whatever the archive says of itself.
 	m.Warnings = slices.DeleteFunc(m.Warnings, func(w core.Warning) bool { return engine.IsAsked(w.Code) })
 	m.Warnings = append(append(m.Warnings, now.Warnings...), review.warnings()...)
+	m.Warnings = append(m.Warnings, bringsCode(review.index.Objects)...)
 	if i.req.Note != "" {
 		m.Note = i.req.Note
 	}
@@ -105,6 +106,7 @@ func (i *importer) newReview(m core.Manifest) *review {
 	r := &review{m: m}
 	r.database.begin(m, i.ownDatabase())
 	r.trees.begin(m, i.configured(), i.root())
+	r.trees.code = i.amongCode
 	r.manifest()
 	return r
 }

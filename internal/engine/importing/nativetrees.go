@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/backstay/backstay/internal/archive"
@@ -27,7 +28,10 @@ type trees struct {
 	open       []openFolder
 	named      map[string]bool // real names that are not the stored ones
 
-	outside, privileged, leading some
+	// code says whether a path lies where the live app has its code.
+	code func(path string) bool
+
+	outside, privileged, leading, among some
 }
 
 // openFolder is a folder that the entries under way lie in.
@@ -193,6 +197,9 @@ func (r *review) entry(c core.Component, e archive.Stored) {
 	} else if x.Link != "" {
 		r.flaw(e.Path, "it is said to be a hard link, and is no file")
 	}
+	if c == core.ComponentFiles && place == "app" && e.Type == core.TypeFile && r.code(real) {
+		r.among.add(real)
+	}
 	r.look(place, real, e, x, scope.Whole())
 }
 
@@ -229,6 +236,14 @@ func (r *review) configuredPath(p string) bool {
 
 // leadsOut says whether a link leads out of what the app has, and is not there already.
 func (r *review) leadsOut(place, real, target string) bool {
+	// What comes back after it went down may go through another link on the way.
+	down := target
+	for strings.HasPrefix(down, "../") {
+		down = down[len("../"):]
+	}
+	if down != ".." && slices.Contains(strings.Split(down, "/"), "..") {
+		return !r.there(place, real, target)
+	}
 	if place == "app" && !path.IsAbs(target) {
 		return !filepath.IsLocal(path.Join(path.Dir(real), target)) && !r.there(place, real, target)
 	}
@@ -260,6 +275,7 @@ func (r *review) warnings() []core.Warning {
 	}
 	add(engine.WarnOutsideFiles, r.outside, "%d files and folders lie outside the app's folder, where its configuration here names nothing: a restore would put them there")
 	add(engine.WarnPrivileged, r.privileged, "%d files give whoever runs them the rights of their owner, or capabilities")
+	add(engine.WarnAmongCode, r.among, "%d files of the users lie where the application's code is, which a restore would replace; look at them first if you do not know who wrote the archive")
 	add(engine.WarnLinksOutside, r.leading, "%d symbolic links lead outside the app's folder, where the app has no such link now")
 	return out
 }

@@ -68,7 +68,7 @@ func (i *importer) storeTrees(ctx context.Context, w core.TreeWriter, m *core.Ma
 	}
 	if s.amongAll > 0 {
 		m.Warnings = append(m.Warnings, core.Warning{
-			Code: "among-code", Object: core.Some(append(s.among, make([]string, s.amongAll-len(s.among))...), len(s.among)),
+			Code: engine.WarnAmongCode, Object: core.Some(append(s.among, make([]string, s.amongAll-len(s.among))...), len(s.among)),
 			Message: "the archive has files where the application's code is, which a restore would replace; look at them first if you do not know who wrote the archive",
 		})
 	}

@@ -203,7 +203,9 @@ func Make(ctx context.Context, e *engine.Engine, req Request) (*Restore, error) 
 	r.compareApp(ctx)
 	if len(r.trees) > 0 {
 		r.findOwners()
-		for _, w := range asked { // of what somebody else may have written
+	}
+	for _, w := range asked { // of what somebody else may have written
+		if inDatabase := w.Code == engine.WarnBringsCode; inDatabase && r.db != nil || !inDatabase && len(r.trees) > 0 {
 			r.decide(w.Code, "%s: %s", w.Message, w.Object)
 		}
 	}
