@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -221,7 +222,9 @@ func PrintFlaws(s *session.Session, done *importing.Imported) {
 // warned says whether the import that was just done has something to warn of. A
 // backup that was there before has had its warnings.
 func warned(done *importing.Imported) bool {
-	return done.Backup != nil && !done.Known && len(done.Backup.Warnings) > 0
+	// What a restore will ask about takes nothing away from the backup.
+	missing := func(w core.Warning) bool { return !engine.IsAsked(w.Code) }
+	return done.Backup != nil && !done.Known && slices.ContainsFunc(done.Backup.Warnings, missing)
 }
 
 // Report prints the result of one import.
@@ -254,6 +257,10 @@ func Print(s *session.Session, done *importing.Imported) {
 		p.Printf("  its dump was loaded on a scratch database of %s, and captured from there\n", done.Server)
 	}
 	for _, w := range b.Warnings {
+		if engine.IsAsked(w.Code) {
+			p.Infof("note: %s", w)
+			continue
+		}
 		p.Warn(w)
 	}
 }

@@ -80,7 +80,7 @@ func bringsCode(objects []core.SchemaObject) []core.Warning {
 	}
 	return []core.Warning{{
 		Code: engine.WarnBringsCode, Object: code.String(),
-		Message: fmt.Sprintf("the archive brings %d triggers, events and routines, which the database server runs; look at them first (backstay cat) if you do not know who wrote it", code.count),
+		Message: "the archive brings code that the database server runs, so a restore asks first; backstay cat shows its text",
 	}}
 }
 
