@@ -16,6 +16,16 @@ import (
 // where an object is made, an error where the object is used.
 const erNoSuchUser = 1449
 
+// ofTheServersOwn says which account an object would run as that the server has
+// for itself; "" none. Nobody's database has such objects.
+func ofTheServersOwn(s *sqlread.Statement) string {
+	user := strings.ToLower(strings.TrimSpace(s.DefinerUser))
+	if user != "mariadb.sys" && !strings.HasPrefix(user, "mysql.") {
+		return ""
+	}
+	return fmt.Sprintf("it would run as %s@%s, an account that belongs to the server itself", s.DefinerUser, s.DefinerHost)
+}
+
 // makeDefiner has the account made that an object runs as.
 func (l *loader) makeDefiner(ctx context.Context, p postponed) error {
 	account := p.DefinerUser + "@" + p.DefinerHost

@@ -3,6 +3,7 @@ package sqlload
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -19,12 +20,9 @@ type postponed struct {
 	err       error  // of the last try
 }
 
-// isObject says whether a statement makes something that is stored with its
-// session's settings.
-func (l *loader) isObject(s *sqlread.Statement) bool {
-	if s.Kind != sqlread.KindCreate {
-		return false
-	}
+// isObject says whether a statement is about something that is stored with its
+// session's settings, and made at the end.
+func isObject(s *sqlread.Statement) bool {
 	switch s.Object {
 	case sqlread.ObjectView, sqlread.ObjectTrigger, sqlread.ObjectEvent,
 		sqlread.ObjectFunction, sqlread.ObjectProcedure, sqlread.ObjectPackage, sqlread.ObjectPackageBody:
@@ -33,27 +31,56 @@ func (l *loader) isObject(s *sqlread.Statement) bool {
 	return false
 }
 
-// object makes an object. Triggers and events wait for the end of the dump,
-// whose rows they must not see; so does what needs another object first.
-func (l *loader) object(ctx context.Context, s *sqlread.Statement) error {
+// maxPostponed bounds the text of the objects of a dump, in bytes: they are kept
+// until its end.
+const maxPostponed = 256 << 20
+
+var orReplace = regexp.MustCompile(`(?is)^(?:/\*M?!\d*|\s)*CREATE\s+OR\s+REPLACE\b`)
+
+// object takes an object, which is made at the end of the dump: as long as rows
+// and tables come in, there is no code of the dump's own that they could run.
+func (l *loader) object(s *sqlread.Statement) error {
+	if own := ofTheServersOwn(s); own != "" {
+		return l.refuse(s, own, "give it another definer where the dump is made, and dump again")
+	}
 	if foreign := l.foreign(s); foreign != "" {
-		return l.refuse(s, foreign)
+		return l.refuse(s, foreign, ownServer)
 	}
 	if s.Object == sqlread.ObjectEvent && l.scheduler {
-		return l.refuse(s, "this server runs events (event_scheduler=ON), and would run it")
+		return l.refuse(s, "this server runs events (event_scheduler=ON), and would run it", ownServer)
 	}
-	p := postponed{Statement: s, settings: l.settings.exact(), collation: l.collation}
-	if s.Object == sqlread.ObjectTrigger || s.Object == sqlread.ObjectEvent {
-		l.later = append(l.later, p)
-		return nil
+	if l.postponed += int64(len(s.Text)); l.postponed > maxPostponed {
+		return &core.Error{
+			Code: core.CodeUnsupported, Op: op, Message: fmt.Sprintf("line %d: the dump has more than %d MiB of views, routines, triggers and events", s.Line, maxPostponed>>20),
+			Hint: "dump without them, or load the dump with the mysql client into a database of its own, and look what it holds",
+		}
 	}
-	err := l.create(ctx, p)
-	if mysql.Number(err) != 0 && !ofTheServer(err) {
-		p.err = err
-		l.later = append(l.later, p)
-		return nil
+	replaces := orReplace.MatchString(s.Text)
+	l.later = slices.DeleteFunc(l.later, func(p postponed) bool {
+		return (replaces || p.StandIn) && p.Object == s.Object && sameName(p.Object, p.Name, s.Name)
+	})
+	l.later = append(l.later, postponed{Statement: s, settings: l.settings.exact(), collation: l.collation})
+	return nil
+}
+
+// forget leaves out what was postponed and the dump now drops.
+func (l *loader) forget(s *sqlread.Statement, names []string) {
+	l.later = slices.DeleteFunc(l.later, func(p postponed) bool {
+		if s.Object == sqlread.ObjectTable {
+			return slices.Contains(names, p.Table)
+		}
+		same := p.Object == s.Object || p.Object == sqlread.ObjectPackageBody && s.Object == sqlread.ObjectPackage
+		return same && slices.ContainsFunc(names, func(name string) bool { return sameName(p.Object, p.Name, name) })
+	})
+}
+
+// sameName says whether two names of objects of a kind are the same on every server.
+func sameName(object sqlread.Object, a, b string) bool {
+	switch object {
+	case sqlread.ObjectView, sqlread.ObjectTrigger:
+		return a == b
 	}
-	return err
+	return strings.EqualFold(a, b)
 }
 
 // foreign says which other database of the server a statement names; "" none.
@@ -67,14 +94,16 @@ func (l *loader) foreign(s *sqlread.Statement) string {
 	return ""
 }
 
-func (l *loader) refuse(s *sqlread.Statement, why string) error {
+const ownServer = "install a MariaDB or MySQL server on this machine, so that the import starts one of its own, where nothing else is"
+
+func (l *loader) refuse(s *sqlread.Statement, why, hint string) error {
 	if l.opt.Salvage {
 		l.flaw(Flaw{Line: s.Line, Object: called(s), Message: "refused: " + why, Refused: true})
 		return nil
 	}
 	return &core.Error{
 		Code: core.CodeUnsupported, Op: op, Message: fmt.Sprintf("line %d: %s is refused: %s", s.Line, called(s), why),
-		Hint: "install a MariaDB or MySQL server on this machine, so that the import starts one of its own, where nothing else is",
+		Hint: hint,
 	}
 }
 

@@ -53,12 +53,12 @@ func (l *loader) prove(ctx context.Context, s *sqlread.Statement) error {
 	rows, err := h.conn.Query(ctx, "SHOW CREATE TABLE "+mysql.QuoteName(s.Name))
 	if err != nil || len(rows) != 1 {
 		if mysql.Number(err) == mysql.ErNoSuchTable || l.opt.Salvage && mysql.Number(err) != 0 && !ofTheServer(err) {
-			return nil // it is a view by now, or it cannot be opened
+			return nil // it cannot be opened
 		}
 		return fmt.Errorf("line %d: look at table %s: %w", s.Line, s.Name, errors.Join(err))
 	}
 	if len(rows[0]) != 2 {
-		return nil // a view of this name was there
+		return misread(s.Line, s.Name+" is no table there")
 	}
 	made, err := sqlread.New(strings.NewReader(rows[0][1].Text+";"), sqlread.Options{
 		MariaDB: l.server.MariaDB(), ServerVersion: l.server.VersionNumber, Database: l.opt.Config.Database,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,6 +54,9 @@ func (l *loader) insert(ctx context.Context, s *sqlread.Statement) error {
 		return err
 	}
 	t := l.table(s.Name)
+	if !t.made {
+		return l.notATable(ctx, s, t)
+	}
 	want := l.settings.forRows()
 	if b := l.batch; b != nil && (b.head != s.Text || b.settings != want || b.table != t) {
 		if err := l.flush(ctx); err != nil {
@@ -118,6 +122,35 @@ func (l *loader) insert(ctx context.Context, s *sqlread.Statement) error {
 		return l.drain(ctx)
 	}
 	return nil
+}
+
+// notATable takes an INSERT into what is no table of the dump: its rows are
+// counted, and not sent.
+func (l *loader) notATable(ctx context.Context, s *sqlread.Statement, t *table) error {
+	message := "the dump makes no table of this name"
+	view := slices.ContainsFunc(l.later, func(p postponed) bool { return p.Object == sqlread.ObjectView && p.Name == s.Name })
+	if view {
+		message = "it is a view, and no dump has rows of one"
+	}
+	if !l.opt.Salvage {
+		return &core.Error{
+			Code: core.CodeDamage, Op: op, Message: fmt.Sprintf("line %d: rows of table %s are refused: %s", s.Line, s.Name, message),
+			Hint: "--salvage loads what can be loaded into a database of its own, for you to look at",
+		}
+	}
+	if t.Read == 0 { // once is enough
+		l.flaw(Flaw{Line: s.Line, Object: "table " + s.Name, Message: "its rows were not loaded: " + message, Refused: view})
+	}
+	for {
+		_, err := l.reader.NextRow()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return l.unread(ctx, "table "+s.Name, err)
+		}
+		t.Read++
+	}
 }
 
 func (l *loader) tooLarge(s *sqlread.Statement, n, size int64) error {
@@ -285,6 +318,9 @@ func (l *loader) took(ctx context.Context, h *hand, b *batch, r mysql.Result) er
 // count counts the rows of tables that REPLACE filled, or INSERT IGNORE: the
 // server does not say what became of a row that was like another.
 func (l *loader) count(ctx context.Context) error {
+	if err := l.allow(ctx, longLimit); err != nil {
+		return err
+	}
 	for _, t := range l.tables {
 		if !t.lossy {
 			continue

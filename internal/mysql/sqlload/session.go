@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
@@ -52,8 +53,9 @@ func (s settings) forRows() settings {
 
 // hand is a session that runs statements under given settings.
 type hand struct {
-	conn *mysql.Conn
-	now  settings
+	conn  *mysql.Conn
+	now   settings
+	limit time.Duration // of a statement; 0: none
 }
 
 func (h *hand) exec(ctx context.Context, want settings, statement string) (mysql.Result, error) {
@@ -120,6 +122,9 @@ func (l *loader) connect(ctx context.Context) (err error) {
 			}
 			l.batchRows = fewRows // not every account of MySQL may
 		}
+	}
+	if err := l.setLimit(ctx); err != nil {
+		return err
 	}
 	l.changed = true
 	l.room = newRoom()

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
@@ -111,7 +112,7 @@ func Load(ctx context.Context, r io.Reader, opt Options) (_ *Loaded, err error) 
 	}
 	ctx, stop := mysql.WhileAlive(ctx, opt.Config, mysql.Patience)
 	defer func() { err = stop(err) }()
-	l := &loader{opt: opt, tables: map[string]*table{}, definers: map[string]bool{}, ownerless: map[string]bool{}}
+	l := &loader{opt: opt, limit: statementLimit, tables: map[string]*table{}, definers: map[string]bool{}, ownerless: map[string]bool{}}
 	defer func() { err = errors.Join(err, l.close()) }()
 	if err := l.connect(ctx); err != nil {
 		return nil, err
@@ -130,7 +131,7 @@ func Load(ctx context.Context, r io.Reader, opt Options) (_ *Loaded, err error) 
 	if err == nil {
 		err = l.warnZone(ctx)
 	}
-	err = l.explainDisk(err)
+	err = l.explainLimit(l.explainDisk(err))
 	result := l.summary()
 	if err == nil && !opt.Salvage && len(result.Flaws) > 0 {
 		err = flawed(result.Flaws)
@@ -165,6 +166,7 @@ type loader struct {
 	scheduler bool // the server runs events
 
 	hands []*hand
+	limit time.Duration // of a statement, on a server of the import's own; 0: none
 	// batchRows is how many rows an INSERT has at most.
 	batchRows int
 	work      chan *batch
@@ -176,6 +178,7 @@ type loader struct {
 	cut       bool   // the reader cannot go on
 
 	later     []postponed
+	postponed int64           // bytes of what ever was in later
 	definers  map[string]bool // that MakeDefiner was called for
 	orphans   []postponed     // made, with definers that are not there
 	ownerless map[string]bool
@@ -192,6 +195,7 @@ type loader struct {
 // table is what is known of a table of the dump.
 type table struct {
 	Table
+	made          bool // by the dump, and not dropped since
 	known         bool // the rest was asked for
 	transactional bool
 	columns       []column // that an INSERT without names fills
@@ -273,22 +277,28 @@ func (l *loader) statement(ctx context.Context, s *sqlread.Statement) error {
 	if err := l.refresh(ctx); err != nil {
 		return err
 	}
-	if l.isObject(s) {
-		return l.object(ctx, s)
-	}
 	if s.Kind == sqlread.KindDrop {
 		return l.drop(ctx, s)
 	}
+	if isObject(s) {
+		return l.object(s)
+	}
 	if foreign := l.foreign(s); foreign != "" {
-		return l.refuse(s, foreign)
+		return l.refuse(s, foreign, ownServer)
+	}
+	if err := l.allow(ctx, l.limitOf(s)); err != nil {
+		return err
 	}
 	r, err := l.hands[0].exec(ctx, l.settings.forRows(), s.Text)
 	if err != nil {
 		return l.refusedByServer(s, err)
 	}
+	if err := l.allow(ctx, l.limit); err != nil {
+		return err
+	}
 	if s.Object == sqlread.ObjectTable {
 		t := l.table(s.Name)
-		t.known = false
+		t.known, t.made = false, t.made || s.Kind == sqlread.KindCreate
 		switch {
 		case r.Warnings > 0 && s.Kind == sqlread.KindAlter:
 			err = l.judge(ctx, l.hands[0], t, nil, remarks{r.Warnings, s.Line})
@@ -310,16 +320,17 @@ func (l *loader) statement(ctx context.Context, s *sqlread.Statement) error {
 }
 
 // drop drops something that the dump is about to make. There is nothing that
-// it made, but for what stands in for views.
+// it made, but for tables that stand in for views: objects are made at the end,
+// and one that is dropped is left out.
 func (l *loader) drop(ctx context.Context, s *sqlread.Statement) error {
 	names := s.Names
 	if len(names) == 0 {
 		names = []string{s.Name}
 	}
-	gone := func(p postponed) bool {
-		return p.Object == s.Object && slices.Contains(names, p.Name) || s.Object == sqlread.ObjectTable && slices.Contains(names, p.Table)
+	l.forget(s, names)
+	if isObject(s) {
+		return nil
 	}
-	l.later, l.orphans = slices.DeleteFunc(l.later, gone), slices.DeleteFunc(l.orphans, gone)
 	if _, err := l.hands[0].exec(ctx, l.settings.exact(), s.Text); err != nil && !slices.Contains(nothingToDrop(), mysql.Number(err)) {
 		return l.refusedByServer(s, err)
 	}
@@ -336,10 +347,9 @@ func (l *loader) drop(ctx context.Context, s *sqlread.Statement) error {
 // nothingToDrop are the errors of DROP without IF EXISTS.
 func nothingToDrop() []int {
 	const (
-		erBadTable, erNoSuchTable, erNoSuchTrigger, erNoSuchEvent = 1051, 1146, 1360, 1539
-		erNoSuchRoutine, erUnknownView, erUnknownSequence         = 1305, 4092, 4091
+		erBadTable, erNoSuchTable, erUnknownView, erUnknownSequence = 1051, 1146, 4092, 4091
 	)
-	return []int{erBadTable, erNoSuchTable, erNoSuchTrigger, erNoSuchEvent, erNoSuchRoutine, erUnknownView, erUnknownSequence}
+	return []int{erBadTable, erNoSuchTable, erUnknownView, erUnknownSequence}
 }
 
 // refusedByServer takes the server's refusal of a statement: the load's end, or
