@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/mysql"
@@ -22,6 +23,12 @@ const maxDefiners = 1000
 func (d *Database) MakeDefiner(ctx context.Context, user, host string) (err error) {
 	if !d.Private {
 		return nil
+	}
+	if own := strings.ToLower(strings.TrimSpace(user)); own == strings.ToLower(d.Config.User) || own == strings.ToLower(d.Source.User) || own == sysAccount || strings.HasPrefix(own, "mysql.") {
+		return &core.Error{
+			Code: core.CodeUnsupported, Op: "make the accounts that the dump's objects run as", Message: fmt.Sprintf("%s@%s belongs to the import's own server", user, host),
+			Hint: "give the dump's objects another definer where the dump is made, and dump again",
+		}
 	}
 	if d.definers >= maxDefiners {
 		return &core.Error{

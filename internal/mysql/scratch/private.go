@@ -187,7 +187,37 @@ func prepare(ctx context.Context, server *localserver.Server, opt Options) (_ *D
 		}
 	}
 	d := &Database{Config: loads, Source: source(captures), Server: about, Private: true}
-	return d, nil, removeOthers(ctx, root, loads.User, captures.User)
+	if err := removeOthers(ctx, root, loads.User, captures.User); err != nil || !about.MariaDB() {
+		return d, nil, err
+	}
+	return d, nil, removeSys(ctx, root)
+}
+
+// sysAccount is that of MariaDB's own views, which may read and delete accounts.
+const sysAccount = "mariadb.sys"
+
+// removeSys drops MariaDB's account for its own views, where the view of the
+// accounts does without it. Where it does not, the account stays: no object of a
+// dump is given to it.
+func removeSys(ctx context.Context, root *mysql.Conn) error {
+	rows, err := root.Query(ctx, "SELECT VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA='mysql' AND TABLE_NAME='user'")
+	if err != nil || len(rows) != 1 {
+		return serverMay(err) // before 10.4 it is a table
+	}
+	for _, s := range []string{"CREATE OR REPLACE SQL SECURITY INVOKER VIEW mysql.user AS " + rows[0][0].Text, "DROP USER '" + sysAccount + "'@'localhost'"} {
+		if _, err := root.Exec(ctx, s); err != nil {
+			return serverMay(err)
+		}
+	}
+	return nil
+}
+
+// serverMay lets a server's refusal pass.
+func serverMay(err error) error {
+	if mysql.Number(err) != 0 {
+		return nil
+	}
+	return err
 }
 
 // removeOthers drops the accounts that came with the server, but for those that
@@ -199,7 +229,7 @@ func removeOthers(ctx context.Context, root *mysql.Conn, keep ...string) error {
 	}
 	for _, r := range rows {
 		user := r[0].Text
-		if slices.Contains(keep, user) || strings.HasPrefix(user, "mysql.") || user == "mariadb.sys" || user == "PUBLIC" {
+		if slices.Contains(keep, user) || strings.HasPrefix(user, "mysql.") || user == sysAccount || user == "PUBLIC" {
 			continue
 		}
 		if _, err := root.Exec(ctx, "DROP USER "+mysql.QuoteText(user)+"@"+mysql.QuoteText(r[1].Text)); err != nil {

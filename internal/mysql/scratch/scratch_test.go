@@ -46,6 +46,14 @@ func TestPrivate(t *testing.T) {
 	if got := query(t, source, "SELECT COUNT(*) FROM mysql.user WHERE User='root' OR User=''"); got != "0" {
 		t.Errorf("%s accounts that a dump may know are there", got)
 	}
+	if got := query(t, source, "SELECT COUNT(*) FROM mysql.user WHERE User='mariadb.sys'"); got != "0" {
+		t.Error("the server's own account is there")
+	}
+	for _, user := range []string{d.Config.User, d.Source.User, "mariadb.sys", "mysql.sys", "MySQL.session"} {
+		if err := d.MakeDefiner(t.Context(), user, "localhost"); core.CodeOf(err) != core.CodeUnsupported {
+			t.Errorf("definer %s: %v", user, err)
+		}
+	}
 	for _, allowed := range []string{
 		"CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)",
 		"CREATE DEFINER=`somebody`@`elsewhere` TRIGGER r BEFORE INSERT ON t FOR EACH ROW SET NEW.v=1",
