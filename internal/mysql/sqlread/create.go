@@ -1,8 +1,6 @@
 package sqlread
 
 import (
-	"slices"
-
 	"github.com/backstay/backstay/internal/mysql/sqlread/lexer"
 )
 
@@ -162,6 +160,28 @@ func (g *grammar) members(parenthesis bool) error {
 	return nil
 }
 
+// partitionWords may stand behind PARTITION BY outside parentheses.
+var partitionWords = wordSet("LINEAR HASH KEY RANGE LIST COLUMNS ALGORITHM PARTITIONS SUBPARTITION SUBPARTITIONS BY SYSTEM_TIME INTERVAL STARTS TIMESTAMP LIMIT AUTO CURRENT " +
+	"SECOND MINUTE HOUR DAY WEEK MONTH QUARTER YEAR MINUTE_SECOND HOUR_SECOND HOUR_MINUTE DAY_SECOND DAY_MINUTE DAY_HOUR YEAR_MONTH")
+
+// partitions judges what stands behind PARTITION BY.
+func (g *grammar) partitions() error {
+	depth := 0
+	for i := g.i; i < len(g.pieces); i++ {
+		switch p := &g.pieces[i]; {
+		case p.text == "(":
+			depth++
+		case p.text == ")":
+			depth--
+		case p.upper == "VALUES" && g.pieces[i-1].kind == lexer.Mark:
+			return lexer.Refuse("a query within a table's definition") // and no partition's values
+		case depth == 0 && p.kind == lexer.Word && !partitionWords[p.upper]:
+			return lexer.Refuse("an option that partitions do not have (" + printableWord(p.text) + ")")
+		}
+	}
+	return g.members(false)
+}
+
 const maxDepth = 256
 
 // notInTables are words that no definition of a column has, outside quotes.
@@ -184,6 +204,9 @@ func (g *grammar) member(depth *int) error {
 		return lexer.Refuse("more than one statement")
 	case g.is(0, "@"):
 		return lexer.Refuse("a variable in a table's definition")
+	case p.kind == lexer.Word && !g.is(-1, ".") && (p.upper == "TABLE" || p.upper == "VALUES" && (*depth == 0 || g.peek(1).upper != "LESS" && g.peek(1).upper != "IN") ||
+		p.upper == "WITH" && g.peek(1).upper != "PARSER" && g.peek(1).upper != "SYSTEM"):
+		return lexer.Refuse("a query within a table's definition")
 	case p.kind == lexer.Word && (notInTables[p.upper] != ""):
 		// A column may be called so; then it has a type behind it, and is not called as a function.
 		if p.upper == "SELECT" || p.upper == "DIRECTORY" && (g.peek(-1).upper == "DATA" || g.peek(-1).upper == "INDEX") || g.is(1, "(") || p.upper == "CONNECTION" && (g.is(1, "=") || g.peek(1).kind == lexer.String) {
@@ -195,27 +218,28 @@ func (g *grammar) member(depth *int) error {
 		return g.tablespace(1)
 	case p.kind == lexer.Word && p.upper == "REFERENCES", p.kind == lexer.Word && p.upper == "FOR" && g.peek(-1).upper == "VALUE":
 		if g.is(2, ".") {
-			if err := g.own(nameOf(g.peek(1))); err != nil {
+			if err := g.own(g.r.nameOf(g.peek(1))); err != nil {
 				return err
 			}
 		}
 	case g.is(0, ".") && g.is(-2, ".") && g.peek(-3).kind != lexer.Number && g.peek(-3).kind != lexer.Mark:
 		return lexer.Refuse("a name of three parts in a table's definition")
-	case g.is(0, ".") && g.r.database != "" && nameOf(g.peek(-1)) == g.r.database && !g.is(-2, "."):
+	case g.is(0, ".") && g.r.database != "" && g.r.nameOf(g.peek(-1)) == g.r.database && !g.is(-2, "."):
 		// Sequences in defaults, and tables referred to, come with the database's name.
 		p.dropped, g.peek(-1).dropped = true, true
 	case g.is(0, ".") && g.peek(-1).kind != lexer.Number && !g.is(-2, "."):
-		g.st.qualify(nameOf(g.peek(-1)))
+		return g.qualify(g.peek(-1))
 	case p.kind == lexer.Word && (p.upper == "NEXTVAL" || p.upper == "LASTVAL" || p.upper == "SETVAL") && g.is(1, "(") && g.is(3, "."):
-		return g.own(nameOf(g.peek(2)))
+		return g.own(g.r.nameOf(g.peek(2)))
 	}
 	return nil
 }
 
-func nameOf(p *piece) string {
+// nameOf is a name in UTF-8.
+func (r *Reader) nameOf(p *piece) string {
 	switch p.kind {
 	case lexer.Name:
-		return lexer.Unquote(p.text, false)
+		return r.lex.Mode.Decode(lexer.Unquote(p.text, false))
 	case lexer.Word, lexer.Number:
 		return p.text
 	}
@@ -247,7 +271,7 @@ func (g *grammar) tablespace(n int) error {
 	if g.is(n, "=") {
 		n++
 	}
-	if name := nameOf(g.peek(n)); name != "innodb_system" && name != "innodb_file_per_table" {
+	if name := g.r.nameOf(g.peek(n)); name != "innodb_system" && name != "innodb_file_per_table" {
 		return lexer.Refuse("a table in a tablespace of its own (TABLESPACE)")
 	}
 	return nil
@@ -264,7 +288,7 @@ func (g *grammar) tableOption() error {
 	case g.words("WITH", "SYSTEM", "VERSIONING"):
 		return nil
 	case g.words("PARTITION", "BY"):
-		return g.members(false)
+		return g.partitions()
 	case p.kind != lexer.Word:
 		return lexer.Refuse("an option that no table has")
 	case p.upper == "UNION":
@@ -487,98 +511,4 @@ func (g *grammar) index() error {
 		return err
 	}
 	return g.members(false)
-}
-
-// body looks through what a view, trigger, event or routine does. loading says
-// that it may run, or be looked at, while rows are loaded.
-func (g *grammar) body(loading bool) error {
-	st, compound, several := g.st, false, false
-	depth := 0
-	for ; !g.end(); g.i++ {
-		p := g.peek(0)
-		switch {
-		case p.kind == lexer.Mark:
-			switch p.text {
-			case "(":
-				if depth++; depth > maxDepth {
-					return lexer.Refuse("more parentheses within each other than any statement has")
-				}
-			case ")":
-				depth--
-			case ";":
-				several = several || g.i+1 < len(g.pieces)
-			case ".":
-				if q := g.peek(-1); q.kind != lexer.Number && !g.is(-2, ".") {
-					st.qualify(nameOf(q))
-				}
-			}
-		case p.kind != lexer.Word:
-		case g.is(-1, ".") && g.peek(-2).kind != lexer.Number || g.is(-1, "@"):
-			if p.upper == "GLOBAL" && g.is(-2, "@") {
-				st.reach("@@GLOBAL")
-			}
-		case p.upper == "BEGIN", p.upper == "IF", p.upper == "LOOP", p.upper == "WHILE", p.upper == "REPEAT", p.upper == "CASE", p.upper == "FOR", p.upper == "IS", p.upper == "AS":
-			compound = true
-		default:
-			g.reaches(p)
-		}
-	}
-	if st.Object == ObjectView && several || several && !compound {
-		return lexer.Refuse("more than one statement")
-	}
-	if loading && len(st.Reaches) > 0 {
-		return &lexer.Refusal{
-			Message: "a " + string(st.Object) + " that reaches beyond the database (" + st.Reaches[0] + ")",
-			Hint:    "dump without it, and make it by hand after the restore",
-		}
-	}
-	return nil
-}
-
-// reaches notes a word of a body that stands for something beyond the database.
-func (g *grammar) reaches(p *piece) {
-	next := g.peek(1).upper
-	switch p.upper {
-	case "SONAME", "OUTFILE", "DUMPFILE":
-		g.st.reach(p.upper)
-	case "LOAD_FILE", "SLEEP", "BENCHMARK", "SYS_EXEC", "SYS_EVAL", "GET_LOCK":
-		if g.is(1, "(") {
-			g.st.reach(p.upper)
-		}
-	case "LOAD":
-		if next == "DATA" || next == "XML" || next == "INDEX" {
-			g.st.reach("LOAD " + next)
-		}
-	case "SET":
-		if next == "GLOBAL" || next == "PERSIST" || next == "PERSIST_ONLY" || next == "PASSWORD" {
-			g.st.reach("SET " + next)
-		}
-	case "CREATE", "ALTER", "DROP", "RENAME":
-		if next == "USER" || next == "ROLE" || next == "SERVER" || next == "DATABASE" || next == "SCHEMA" {
-			g.st.reach(p.upper + " " + next)
-		}
-	case "GRANT", "REVOKE", "INSTALL", "UNINSTALL", "SHUTDOWN", "KILL":
-		if g.peek(1).kind != lexer.Mark && (g.i == 0 || g.peek(-1).kind != lexer.Name) {
-			g.st.reach(p.upper)
-		}
-	}
-}
-
-func (s *Statement) reach(what string) {
-	if !slices.Contains(s.Reaches, what) {
-		s.Reaches = append(s.Reaches, what)
-	}
-}
-
-// maxQualifiers bounds a search that is done for each of them.
-const maxQualifiers = 10_000
-
-func (s *Statement) qualify(name string) {
-	if s.qualified == nil {
-		s.qualified = map[string]bool{}
-	}
-	if name != "" && !s.qualified[name] && len(s.qualified) < maxQualifiers {
-		s.qualified[name] = true
-		s.Qualifiers = append(s.Qualifiers, name)
-	}
 }

@@ -18,7 +18,7 @@ type clause struct {
 var (
 	beforeTable  = wordSet("FROM JOIN STRAIGHT_JOIN UPDATE INTO CALL TABLE TABLES TRUNCATE USING HANDLER REFERENCES INSERT REPLACE DELETE")
 	besideTable  = wordSet("IGNORE LOW_PRIORITY DELAYED HIGH_PRIORITY QUICK LATERAL ONLY IF NOT EXISTS LOCAL TEMPORARY")
-	behindTables = wordSet("WHERE GROUP ORDER HAVING LIMIT SET VALUES VALUE UNION EXCEPT INTERSECT DO THEN BEGIN RETURN WHEN ELSE WINDOW")
+	behindTables = wordSet("WHERE GROUP ORDER HAVING LIMIT SET VALUES UNION THEN RETURN WHEN ELSE")
 )
 
 func wordSet(words string) map[string]bool {
@@ -29,16 +29,33 @@ func wordSet(words string) map[string]bool {
 	return set
 }
 
-// databases lists the databases that a statement names. A name before a
-// dot is one where a table or a routine is named; elsewhere it may be the
-// alias of a table, and then that stands somewhere without a dot.
-func databases(pieces []piece) (found []string) {
-	alone := map[string]bool{"new": true, "old": true}
-	for i := range pieces {
-		if name := nameOf(&pieces[i]); name != "" && (i+1 == len(pieces) || pieces[i+1].text != ".") {
-			alone[strings.ToLower(name)] = true
+// databases lists the databases that a statement names: what stands before a
+// dot, unless it is a table or an alias that a list of tables of the same
+// statement names without one, and the dot is not itself in such a list.
+func (r *Reader) databases(pieces []piece, anyCase bool) (found []string) {
+	nameOf, noted := r.nameOf, map[string]bool{}
+	fold := func(name string) string {
+		if anyCase {
+			return strings.ToLower(name)
+		}
+		return name
+	}
+	alone, strict := map[string]bool{}, false
+	begin := func(from int) { // of a statement, up to its semicolon
+		alone, strict = map[string]bool{}, false
+		listed := false
+		for i := from; i < len(pieces) && pieces[i].text != ";"; i++ {
+			p := &pieces[i]
+			listed = listed || p.kind == lexer.Word && beforeTable[p.upper]
+			switch name := nameOf(p); {
+			case i > 0 && p.kind == lexer.Word && (p.upper == "RENAME" || p.upper == "CREATE" || p.upper == "ALTER" || p.upper == "DROP"):
+				strict = true
+			case listed && name != "" && (i+1 == len(pieces) || pieces[i+1].text != ".") && pieces[i-1].text != ".":
+				alone[fold(name)] = true
+			}
 		}
 	}
+	begin(0)
 	mark := func(i int, text string) bool {
 		return i >= 0 && i < len(pieces) && pieces[i].kind == lexer.Mark && pieces[i].text == text
 	}
@@ -59,14 +76,17 @@ func databases(pieces []piece) (found []string) {
 			at.tables = at.among
 		case mark(i, ";"):
 			at.tables, at.among = false, false
+			begin(i + 1)
 		case name != "" && p.kind != lexer.Number && mark(i+1, ".") && !mark(i-1, ".") && !mark(i-1, "@"):
 			three, call := mark(i+3, "."), mark(i+3, "(")
-			if at.tables || three || call || !alone[strings.ToLower(name)] {
+			lower := strings.ToLower(name)
+			if (at.tables || three || call || strict || !alone[fold(name)] && lower != "new" && lower != "old") && !noted[name] {
+				noted[name] = true
 				found = append(found, name)
 			}
 			at.among, at.tables = at.among || at.tables, false
 			i += 2 // what stands behind the dot is no word of the language
-		case p.kind == lexer.Word && (mark(i-1, "@") || mark(i+1, "(") && beforeTable[p.upper] && p.upper != "FROM" && p.upper != "USING" && p.upper != "JOIN"):
+		case p.kind == lexer.Word && (i > 0 && pieces[i-1].upper == "AS" && p.upper != "SELECT" || mark(i-1, "@") || mark(i+1, "(") && beforeTable[p.upper] && p.upper != "FROM" && p.upper != "USING" && p.upper != "JOIN"):
 		case p.kind == lexer.Word && p.upper == "SELECT":
 			*at = clause{query: true}
 		case p.kind == lexer.Word && beforeTable[p.upper]:

@@ -152,7 +152,7 @@ func (out *Defined) read(text []byte, d Definition, opt Options) error {
 		return notDefined("it is of table " + strconv.Quote(st.Table))
 	}
 	out.Placed = out.Placed || st.placed
-	for _, name := range databases(pieces) {
+	for _, name := range r.databases(pieces, d.AnyCase) {
 		out.note(&out.Databases, name)
 	}
 	for _, what := range st.Reaches {

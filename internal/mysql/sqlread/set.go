@@ -396,11 +396,12 @@ func printableWord(w string) string {
 	return strings.ToValidUTF8(w, "?")
 }
 
-// modes are what a sql_mode may consist of, on any server; the mark says whether
-// it makes names of what stands between double quotes.
+// modes are what a sql_mode may consist of; the mark says whether it makes names
+// of what stands between double quotes. MariaDB's MSSQL is not among them, which
+// makes quotes of brackets, nor are others for the sake of foreign servers.
 // https://dev.mysql.com/doc/refman/8.4/en/sql-mode.html, https://mariadb.com/kb/en/sql-mode/
 var modes = map[string]bool{
-	"ANSI_QUOTES": true, "ANSI": true, "DB2": true, "MAXDB": true, "MSSQL": true, "ORACLE": true, "POSTGRESQL": true,
+	"ANSI_QUOTES": true, "ANSI": true, "ORACLE": true,
 	"": false, "ALLOW_INVALID_DATES": false, "EMPTY_STRING_IS_NULL": false, "ERROR_FOR_DIVISION_BY_ZERO": false, "HIGH_NOT_PRECEDENCE": false, "IGNORE_BAD_TABLE_OPTIONS": false,
 	"IGNORE_SPACE": false, "MYSQL323": false, "MYSQL40": false, "NO_AUTO_CREATE_USER": false, "NO_AUTO_VALUE_ON_ZERO": false, noBackslash: false, "NO_DIR_IN_CREATE": false,
 	"NO_ENGINE_SUBSTITUTION": false, "NO_FIELD_OPTIONS": false, "NO_KEY_OPTIONS": false, "NO_TABLE_OPTIONS": false, "NO_UNSIGNED_SUBTRACTION": false, "NO_ZERO_DATE": false,
@@ -421,7 +422,7 @@ func (r *Reader) setMode(mode string) error {
 			m = lexer.Upper(m)
 			quotes, ok := modes[m]
 			if !ok {
-				return lexer.Refuse("a sql_mode that no server has (" + printableWord(m) + ")")
+				return lexer.Refuse("a sql_mode under which SQL is not read (" + printableWord(m) + ")")
 			}
 			ansi, plain = ansi || quotes, plain || m == noBackslash
 		}

@@ -12,6 +12,7 @@ const (
 	lastFunction        // the name of a function or of a type that takes parentheses
 	lastWord            // AS, USING and the like
 	lastNamed           // USING, COLLATE, SET: a name comes that is not looked at
+	lastAs              // AS: a type comes
 )
 
 const maxRowDepth = 32
@@ -49,8 +50,16 @@ const (
 	rowEscape
 )
 
+// Classes of words, before it is seen what stands around them.
+const (
+	wordBare = 16 + iota // a constant of its own, or one called with parentheses
+	wordType             // a type: it takes parentheses behind AS only
+)
+
 // rowWords are what may stand in a row besides literals: constants, functions
-// that make a value of literals and nothing else, and the types and words that they take.
+// that dumps write, and the types and words that they take. The functions are
+// built into every server that is loaded into, so that none of the dump's own
+// can stand behind such a name, as long as the parenthesis follows at once.
 var rowWords = func() map[string]uint8 {
 	words := map[string]uint8{}
 	add := func(what uint8, list string) {
@@ -58,14 +67,10 @@ var rowWords = func() map[string]uint8 {
 			words[w] = what
 		}
 	}
-	add(lastValue, "NULL TRUE FALSE UNKNOWN")
-	add(lastFunction, `DEFAULT CURRENT_TIMESTAMP CURRENT_DATE CURRENT_TIME UTC_TIMESTAMP UTC_DATE UTC_TIME LOCALTIME LOCALTIMESTAMP NOW CURDATE CURTIME
-		CONVERT CAST UNHEX HEX FROM_BASE64 TO_BASE64 CHAR CONCAT POINT LINESTRING POLYGON MULTIPOINT MULTILINESTRING MULTIPOLYGON GEOMETRYCOLLECTION GEOMCOLLECTION
-		ST_GEOMFROMTEXT ST_GEOMETRYFROMTEXT ST_GEOMFROMWKB ST_GEOMETRYFROMWKB ST_POINTFROMTEXT ST_POINTFROMWKB ST_LINEFROMTEXT ST_LINEFROMWKB ST_LINESTRINGFROMTEXT ST_LINESTRINGFROMWKB
-		ST_POLYFROMTEXT ST_POLYFROMWKB ST_POLYGONFROMTEXT ST_POLYGONFROMWKB ST_MPOINTFROMTEXT ST_MPOINTFROMWKB ST_MLINEFROMTEXT ST_MLINEFROMWKB ST_MPOLYFROMTEXT ST_MPOLYFROMWKB
-		ST_GEOMCOLLFROMTEXT ST_GEOMCOLLFROMWKB ST_GEOMFROMGEOJSON ST_SRID GEOMFROMTEXT GEOMETRYFROMTEXT GEOMFROMWKB GEOMETRYFROMWKB POINTFROMTEXT LINEFROMTEXT POLYFROMTEXT POLYGONFROMTEXT
-		MPOINTFROMTEXT MLINEFROMTEXT MPOLYFROMTEXT GEOMCOLLFROMTEXT JSON_ARRAY JSON_OBJECT JSON_QUOTE JSON_UNQUOTE JSON_COMPACT JSON_EXTRACT UUID_TO_BIN BIN_TO_UUID
-		INET_ATON INET6_ATON INET_NTOA INET6_NTOA VEC_FROMTEXT STRING_TO_VECTOR TO_VECTOR FROM_UNIXTIME TIMESTAMP DATE TIME DATETIME BINARY VARBINARY VARCHAR DECIMAL FLOAT DOUBLE YEAR NCHAR INTEGER INT SIGNED UNSIGNED`)
+	add(lastValue, "NULL TRUE FALSE DEFAULT")
+	add(wordBare, "CURRENT_TIMESTAMP CURRENT_DATE CURRENT_TIME UTC_TIMESTAMP UTC_DATE UTC_TIME LOCALTIME LOCALTIMESTAMP")
+	add(lastFunction, "NOW CURDATE CURTIME CONVERT CAST UNHEX FROM_BASE64 FROM_UNIXTIME ST_GEOMFROMTEXT ST_GEOMFROMWKB")
+	add(wordType, "CHAR TIMESTAMP DATE TIME DATETIME BINARY VARBINARY VARCHAR DECIMAL FLOAT DOUBLE YEAR NCHAR INTEGER INT SIGNED UNSIGNED")
 	add(lastWord, "AS JSON REAL N X B CHARACTER")
 	add(lastNamed, "USING COLLATE SET CHARSET")
 	return words
@@ -89,6 +94,7 @@ func (s *Lexer) RowComment() error {
 // Row moves behind a row and refuses what is no value.
 func (s *Lexer) Row() error {
 	depth, last := 0, uint8(lastOpen)
+	numberEnd := int64(-1) // where the last number ended
 	for {
 		buf, p := s.Buf[:s.End], s.Pos
 		for p < len(buf) && rowByte[buf[p]] == rowSpace {
@@ -119,7 +125,7 @@ func (s *Lexer) Row() error {
 			if err := s.number(); err != nil {
 				return err
 			}
-			last = lastValue
+			last, numberEnd = lastValue, s.Base+int64(s.Pos)
 		case rowWord:
 			var err error
 			if last, err = s.rowWord(last); err != nil {
@@ -153,11 +159,9 @@ func (s *Lexer) Row() error {
 			s.Pos++
 			last = lastOpen
 		case rowDot:
-			if last == lastWord || last == lastFunction || last == lastNamed {
-				return Refuse("a name where a value is to be")
-			}
-			// 1. and .5 are numbers, and a.b would be a name.
-			if after := s.At(1); (after < '0' || after > '9') && (last != lastValue || WordByte[after]) {
+			// 1. and .5 are numbers, and a.b would be a name, with spaces around the dot too.
+			after, number := s.At(1), s.Base+int64(s.Pos) == numberEnd
+			if digit := after >= '0' && after <= '9'; (!number || WordByte[after] && !digit) && (last != lastOpen || !digit) {
 				return Refuse("something that is no value among the values of an INSERT (.)")
 			}
 			s.Pos++
@@ -265,6 +269,18 @@ func (s *Lexer) rowWord(last uint8) (uint8, error) {
 			return 0, Refuse("something that is no value among the values of an INSERT (" + clip(string(word)) + ")")
 		}
 		what = known
+		switch {
+		case upper == "AS" && next != '(' && next != '.':
+			what = lastAs
+		case known == wordBare && next == '(', known == wordType && next == '(' && last == lastAs:
+			what = lastFunction
+		case known == wordBare:
+			what = lastValue
+		case known == wordType:
+			what = lastWord
+		case known == lastFunction && next != '(':
+			return 0, Refuse("a function that dumps do not call (" + clip(string(word)) + ")")
+		}
 	}
 	s.Pos += n
 	return what, nil
