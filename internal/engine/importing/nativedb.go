@@ -278,7 +278,9 @@ func (r *review) read(file string, d defined, text []byte) {
 		r.flaw(where, "%s", err)
 		return
 	}
-	others := slices.DeleteFunc(got.Databases, func(name string) bool { return strings.EqualFold(name, r.own) })
+	others := slices.DeleteFunc(got.Databases, func(name string) bool {
+		return name == r.own || r.anyCase && strings.EqualFold(name, r.own)
+	})
 	if len(others) > 0 {
 		r.add(archive.Flaw{Where: where, Name: archive.FlawNamesDatabase, Message: "it names another database: " + core.Some(others, 5)})
 	}

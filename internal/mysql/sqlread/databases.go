@@ -86,7 +86,7 @@ func (r *Reader) databases(pieces []piece, anyCase bool) (found []string) {
 			}
 			at.among, at.tables = at.among || at.tables, false
 			i += 2 // what stands behind the dot is no word of the language
-		case p.kind == lexer.Word && (i > 0 && pieces[i-1].upper == "AS" && p.upper != "SELECT" || mark(i-1, "@") || mark(i+1, "(") && beforeTable[p.upper] && p.upper != "FROM" && p.upper != "USING" && p.upper != "JOIN"):
+		case p.kind == lexer.Word && (i > 0 && pieces[i-1].upper == "AS" && p.upper != "SELECT" && !beforeTable[p.upper] || mark(i-1, "@") || mark(i+1, "(") && beforeTable[p.upper] && p.upper != "FROM" && p.upper != "USING" && p.upper != "JOIN"):
 		case p.kind == lexer.Word && p.upper == "SELECT":
 			*at = clause{query: true}
 		case p.kind == lexer.Word && beforeTable[p.upper]:
