@@ -343,3 +343,41 @@ func (w *way) count(n int64) {
 		do()
 	}
 }
+
+// TestDroppedBeforeItsLock drops a table at every reading of the clock that a
+// backup makes on its way to its instant: between the list of the tables and
+// their lock too. The backup begins again without the table, and gives up only
+// when tables go on going away.
+func TestDroppedBeforeItsLock(t *testing.T) {
+	t.Parallel()
+	for _, always := range []bool{false, true} {
+		made := 0
+		for at := 1; at <= 8 && !(always && at > 2); at++ {
+			database := mysqltest.Database(t)
+			mysqltest.ExecIn(t, database, "CREATE TABLE stays (id INT PRIMARY KEY) ENGINE=InnoDB", "CREATE TABLE goes0 (id INT PRIMARY KEY) ENGINE=InnoDB")
+			config := as(t, database, "ALL ON DB.*")
+			dropped := 0
+			clock := &ticking{at: func(n int) {
+				if n == at || always && n > at {
+					mysqltest.ExecIn(t, database, fmt.Sprintf("DROP TABLE goes%d", dropped), fmt.Sprintf("CREATE TABLE goes%d (id INT PRIMARY KEY) ENGINE=InnoDB", dropped+1))
+					dropped++
+				}
+			}}
+			_, d, _, err := backup(t, dump.Options{Config: config, Connections: 2, Clock: clock, LockWait: time.Second}, nil, nil)
+			if err != nil {
+				if !errors.Is(err, dump.ErrChanged) {
+					t.Errorf("dropped at reading %d, always %v: %v", at, always, err)
+				}
+				clear(t, err)
+				continue
+			}
+			made++
+			if d.Database.Tables < 2 && dropped > 0 && len(d.Warnings) == 0 {
+				t.Errorf("dropped at reading %d: the backup has %d tables and says nothing", at, d.Database.Tables)
+			}
+		}
+		if made == 0 && !always {
+			t.Error("no backup was made")
+		}
+	}
+}

@@ -191,12 +191,16 @@ func (s *Snapshot) takeSettledInstant(ctx context.Context) (err error) {
 		if s.watch, err = unchanged.Before(ctx, s.control, s.Server.MariaDB(), s.opt.Clock, s.holder); err != nil {
 			return err
 		}
-		if err := s.takeInstant(ctx); err != nil {
-			return err
+		taken := s.takeInstant(ctx)
+		if taken != nil && mysql.Number(taken) != mysql.ErNoSuchTable { // one was dropped before it could be locked
+			return taken
 		}
 		name, err := s.listAgain(ctx, before)
 		if err != nil {
 			return err
+		}
+		if taken != nil && name == "" { // it was made again meanwhile
+			name = "of database " + s.database
 		}
 		if name == "" {
 			still, err := s.handOver(ctx)
@@ -209,7 +213,7 @@ func (s *Snapshot) takeSettledInstant(ctx context.Context) (err error) {
 			name = slices.Sorted(maps.Keys(s.held))[0]
 		}
 		if n == s.opt.attempts {
-			return changed(name, errors.New("it was made, dropped or altered while the backup began, and others before it"))
+			return changed(name, errors.Join(taken, errors.New("it was made, dropped or altered while the backup began, and others before it")))
 		}
 		if s.locker != nil {
 			if err := s.locker.Close(); err != nil {
