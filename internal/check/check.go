@@ -1,0 +1,78 @@
+// Package check judges whether an app's newest backup is there, fresh, whole
+// and of plausible size and content, from what is known of it and of those
+// before it. It is for the check command and the service. It is pure: what it
+// judges is handed to it. It promises that what is implausible once stays so
+// until it is as before or somebody said that it is right: it does not become
+// usual by lasting.
+package check
+
+import (
+	"time"
+
+	"github.com/backstay/backstay/internal/core"
+)
+
+// Limits are the thresholds. Zero values mean the defaults (see Defaults);
+// negative ones switch a rule off.
+type Limits struct {
+	Off              bool          // no check at all
+	SizeMin          int64         // bytes; iTop's check_size_min
+	SizeReductionMax float64       // percent, against the backup before; iTop's check_size_reduction_max; 0: off
+	MaxAge           time.Duration // of the newest backup; 0: what the schedule asks for, and an hour or a tenth more
+	MinBackups       int           // how many usual backups there must be before trends are judged
+	Deviations       float64       // how many robust deviations from the median are too many
+	RowsDrop         float64       // percent of its usual rows that a table may lose
+	RowsMin          int64         // tables with fewer rows are not judged by RowsDrop
+	SizeDrop         float64       // percent of its usual size that the backup, or a component, may lose
+	NoiseRise        float64       // percentage points by which the share of noise in the files may rise
+	VerifyAge        time.Duration // since the last verification; 0: not asked for
+	DrillAge         time.Duration // since the last drill; 0: not asked for
+	FreeMin          float64       // percent of the repository's storage
+	FreeMinBytes     int64
+	FullWithin       time.Duration // the repository will be full so soon at the present growth
+	MaintenanceAge   time.Duration // since maintenance last completed
+	IgnoreTables     []string      // globs
+}
+
+// Accepted is a person's word that backups up to a time are right: what was
+// usual before it counts no more.
+type Accepted struct {
+	Backup string    `json:"backup"` // the newest at that time
+	Time   time.Time `json:"time"`
+	By     string    `json:"by"`
+}
+
+// Input is what is known of one app.
+type Input struct {
+	App      string
+	Now      time.Time
+	Limits   Limits
+	Location *time.Location
+	Backups  []core.Backup // of the app, oldest first
+	Facts    []core.Facts  // of some of the newest of them, oldest first; the last may be missing
+	Accepted *Accepted
+	LastRun  *core.Run // the newest finished run of a backup that is not a missed one; nil: none is known
+	// Scheduled says that a schedule asks for backups. Interval is the longest
+	// time between two that it asks for, Expected when the last was due.
+	Scheduled bool
+	Off       bool // schedules are there, and all are switched off
+	Interval  time.Duration
+	Expected  time.Time
+	Unusable  string    // why the schedule cannot be understood; "" it can
+	Added     time.Time // when the app was first seen, or zero: a new app's first backup may still be to come
+}
+
+// Repository is what is known of the repository.
+type Repository struct {
+	Now    time.Time
+	Limits Limits
+	Space  *core.Space // nil: it could not be asked
+	Err    error       // why it cannot be used; nil: it can
+	Stored []Stored    // what backups of all apps added, oldest first
+}
+
+// Stored is how much a backup added.
+type Stored struct {
+	Time  time.Time
+	Bytes int64
+}
