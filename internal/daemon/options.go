@@ -1,0 +1,117 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/schedule"
+)
+
+// Options is what the service is given. Load, Command and StateDir are needed.
+type Options struct {
+	// Load makes the plan from the configuration as it is now. It is called at
+	// the start, on SIGHUP, when one of Plan.WatchFiles changes, and every
+	// Plan.RefreshEvery; never twice at once. Its error names file, setting and
+	// remedy: the service goes on with the plan that it has.
+	Load func(ctx context.Context) (Plan, error)
+	// Command returns the arguments, without the program's name, of the process
+	// that is to do the job.
+	Command func(job Job, start Start) []string
+	// Executable is the program that is run; "": this one.
+	Executable string
+	// Environment is that of the processes; nil: this process's. NOTIFY_SOCKET
+	// and what else is meant for the service alone is taken out of it.
+	Environment []string
+	StateDir    string
+	// Listen is the address of /metrics and /healthz, whatever the plan says;
+	// "": as the plan says.
+	Listen string
+	Clock  core.Clock   // nil: the machine's
+	Log    *slog.Logger // nil: nothing is logged
+	// Version and Revision stand in the metrics.
+	Version, Revision string
+	// Problems is told what is wrong with the service itself, and an empty list
+	// when it is over: once at the start, and then when it changes. It is called
+	// from a goroutine of its own, and may take its time; nil: nobody is told.
+	Problems func(ctx context.Context, problems []core.Problem)
+	// Ready is called once, when the service is up, with the address that it
+	// listens on, "" for none; nil: nobody is told.
+	Ready func(address string)
+}
+
+// Plan is what is to be done, by the configuration of the moment.
+type Plan struct {
+	Jobs []Job
+	// Digest tells plans apart: two with the same one are the same.
+	Digest string
+	// WatchFiles are the files that the plan was made from: the configuration,
+	// and those of applications that say themselves when they want to be backed
+	// up. They need not exist.
+	WatchFiles []string
+	// RefreshEvery is how often the plan is made anew without a reason; 0: never.
+	// It is for schedules that come out of a database.
+	RefreshEvery time.Duration
+	// Problems are what could not be understood of single apps, whose jobs are
+	// therefore not in the plan.
+	Problems []core.Problem
+	Service  Service
+}
+
+// Service are the settings of the service.
+type Service struct {
+	Listen   string // host:port; "": no HTTP
+	Parallel int    // jobs at a time; 0: one
+	Nice     int    // of the processes, 0 to 19
+	IOClass  IOClass
+	// Cancel says that runs are cancelled when the service ends, and not waited
+	// for.
+	Cancel bool
+	// StopTimeout is how long the end of the service may take: after it running
+	// jobs are cancelled; 0: 90 seconds.
+	StopTimeout time.Duration
+}
+
+// IOClass is the class of a process for the scheduler of the disk.
+type IOClass string
+
+// The classes.
+const (
+	IOUnchanged  IOClass = ""
+	IOBestEffort IOClass = "best-effort" // at its lowest priority
+	IOIdle       IOClass = "idle"        // when nobody else wants the disk
+)
+
+// Job is something that is to be done again and again.
+type Job struct {
+	App  string // "": it is not about one app
+	Kind string // core.RunBackup, RunCheck, RunMaintain, RunVerify
+	// Schedule says when. FromApp is replaced by what the application says.
+	Schedule schedule.Spec
+	// Nice and IOClass are this job's, where not those of the service; nil and
+	// "": the service's.
+	Nice    *int
+	IOClass IOClass
+	// Timeout ends a run that takes longer; 0: no limit.
+	Timeout time.Duration
+}
+
+// Start is one start of a job.
+type Start struct {
+	Trigger string    // "schedule" or "catch-up"
+	Due     time.Time // when the schedule wanted it
+}
+
+// Holder says which service runs on the state folder, as "process 17 since
+// 2026-11-23T02:00:00Z"; "": none does.
+func Holder(stateDir string) string { return holder(stateDir) }
+
+// Run is the service. It returns nil after ctx has ended and all runs have
+// ended or been cancelled. Before it is ready, whatever keeps it from its work
+// is an error: the configuration, the address, another service on the same
+// state folder (core.CodeLocked). After that it goes on whatever happens.
+func Run(ctx context.Context, o Options) error {
+	return errors.New("the service is not built yet")
+}
