@@ -2,8 +2,7 @@
 // protected, and how each is reached. It is for the commands, which turn what
 // it returns into profiles and stores. It promises that nothing in the file is
 // silently ignored: a key it does not know, a value of the wrong type and a
-// value that cannot be are errors with file, line and column, and a key that
-// this version does not act on yet is a warning. It reads passwords only when
+// value that cannot be are errors with file, line and column. It reads passwords only when
 // asked to (ResolveSecret), and never from a file that others can read.
 package config
 
@@ -11,7 +10,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/backstay/backstay/internal/check"
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/retention"
+	"github.com/backstay/backstay/internal/schedule"
 )
 
 // Config is what backstay.yaml says. It is not changed after Load, and so safe
@@ -21,6 +23,7 @@ type Config struct {
 	StateDir   string // absolute; locks, caches and the run history
 	Apps       []App  // in the order of the file, with `defaults` merged in
 	Archives   Archives
+	Service    Service
 	Scratch    Database // a server on which imports may make databases; no name, prefix or connections
 	// Defaults is the `defaults` section by itself; its Name and Profile are
 	// empty. Apps already hold it.
@@ -70,8 +73,15 @@ func (c *Config) PasswordEnv() []string {
 	add(c.Repository.SecretSource)
 	add(c.Scratch.SecretSource)
 	add(c.Defaults.Database.SecretSource)
+	addAll := func(list []Destination) {
+		for _, d := range list {
+			add(d.Secret)
+		}
+	}
+	addAll(c.Defaults.Notify)
 	for _, a := range c.Apps {
 		add(a.Database.SecretSource)
+		addAll(a.Notify)
 	}
 	return names
 }
@@ -106,9 +116,12 @@ type App struct {
 	URL         string  // where the application answers; "": what the profile finds
 	Restore     Restore // filled in by Load: DefaultRestore where the file says nothing
 	Export      Export
-	// Later holds the keys that this version reads and does not act on:
-	// schedule, retention, check, notify. Load warns of each.
-	Later map[string]any
+
+	Schedules     []schedule.Spec    // when backups are made; none: only by hand. Names differ, or Only does
+	Retention     []retention.Policy // none: everything is kept. Components differ
+	Check         check.Limits
+	CheckSchedule schedule.Spec // DefaultCheckSchedule where the file says nothing
+	Notify        []Destination // in the order in which they are told; names differ
 }
 
 // Database is the `database` section: for a generic app all that is known of
@@ -160,7 +173,3 @@ const (
 	Online   = "online"
 	Readonly = "readonly"
 )
-
-// laterKeys lists the keys of an app that the file may hold and that this
-// version does not act on.
-func laterKeys() []string { return []string{"schedule", "retention", "check", "notify"} }

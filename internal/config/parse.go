@@ -19,7 +19,8 @@ func Parse(name string, data []byte) (*Config, error) {
 	if err := r.err(); err != nil {
 		return nil, err
 	}
-	c := &Config{StateDir: DefaultStateDir(), Defaults: App{Restore: DefaultRestore()}}
+	c := &Config{StateDir: DefaultStateDir(), Service: DefaultService(),
+		Defaults: App{Restore: DefaultRestore(), CheckSchedule: DefaultCheckSchedule()}}
 	var defaults, apps *entry
 	top := topFields(c, &defaults, &apps)
 	at := map[string]position{}
@@ -130,19 +131,6 @@ func appFields(app *App, whole bool) []field {
 		sectionField("restore", restoreFields(&app.Restore), nil).describe("how a restore goes about it"),
 		sectionField("export", exportFields(&app.Export), nil).describe("how archives are written and called"),
 	)
-	for _, key := range laterKeys() {
-		fields = append(fields, field{key: key, schema: map[string]any{}, read: func(r *reader, at position, n ast.Node) {
-			value := r.raw(n, maxDepth)
-			if app.Later == nil {
-				app.Later = map[string]any{}
-			}
-			app.Later[key] = value
-			r.warnings = append(r.warnings, core.Warning{
-				Code: "unsupported", Object: fmt.Sprintf("%s:%d:%d", r.name, at.line, at.column),
-				Message: fmt.Sprintf("this version does not act on %q yet", key),
-			})
-		}}.describe("read, but not acted on by this version"))
-	}
 	return fields
 }
 
@@ -174,14 +162,6 @@ func (r *reader) apps(n ast.Node, c *Config) {
 func clone(a App) App {
 	a.Files = slices.Clone(a.Files)
 	a.Config, a.Exclude = slices.Clone(a.Config), slices.Clone(a.Exclude)
-	later := a.Later
-	a.Later = nil
-	for key, value := range later {
-		if a.Later == nil {
-			a.Later = map[string]any{}
-		}
-		a.Later[key] = value
-	}
 	return a
 }
 

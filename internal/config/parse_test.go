@@ -19,6 +19,12 @@ const repositoryYAML = `repository:
 // compareSecrets lets cmp see into core.Secret.
 var compareSecrets = cmp.Comparer(func(a, b core.Secret) bool { return a.Reveal() == b.Reveal() })
 
+// unsaid fills in what holds where a file says nothing.
+func unsaid(a App) App {
+	a.Restore, a.CheckSchedule = DefaultRestore(), DefaultCheckSchedule()
+	return a
+}
+
 func TestParseContract(t *testing.T) {
 	got, err := Parse("backstay.yaml", []byte(`
 repository:
@@ -51,6 +57,7 @@ apps:
 			SecretSource: SecretSource{PasswordFile: "/etc/backstay/repository.key"},
 		},
 		StateDir: "/srv/backstay",
+		Service:  DefaultService(),
 		Apps: []App{
 			{Name: "helpdesk", Profile: "itop", Root: "/var/www/itop", Environment: "production", Consistency: Online},
 			{Name: "docs", Profile: "itflow", Root: "/var/www/itflow", Consistency: Online},
@@ -66,9 +73,9 @@ apps:
 			},
 		},
 	}
-	want.Defaults.Restore = DefaultRestore()
+	want.Defaults = unsaid(App{})
 	for i := range want.Apps {
-		want.Apps[i].Restore = DefaultRestore()
+		want.Apps[i] = unsaid(want.Apps[i])
 	}
 	if diff := cmp.Diff(want, got, compareSecrets, cmp.AllowUnexported(Config{})); diff != "" {
 		t.Error(diff)
@@ -117,7 +124,7 @@ defaults:
 		},
 	}
 	for i := range want {
-		want[i].Restore = DefaultRestore()
+		want[i] = unsaid(want[i])
 	}
 	if diff := cmp.Diff(want, got.Apps, compareSecrets); diff != "" {
 		t.Error(diff)
@@ -144,37 +151,9 @@ apps:
 		{Name: "two", Profile: "itop", Root: "/one", Database: Database{User: "backup", Port: 3307}, Consistency: Online},
 	}
 	for i := range want {
-		want[i].Restore = DefaultRestore()
+		want[i] = unsaid(want[i])
 	}
 	if diff := cmp.Diff(want, got.Apps, compareSecrets); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestKeysOfLaterVersionsWarn(t *testing.T) {
-	c, err := Parse("b.yaml", []byte(repositoryYAML+`defaults:
-  retention: {daily: 7, keep: [a, 1.5, true]}
-apps:
-  - name: one
-    profile: itop
-    root: /one
-    schedule: "02:00"
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantWarnings := []core.Warning{
-		{Code: "unsupported", Object: "b.yaml:5:3", Message: `this version does not act on "retention" yet`},
-		{Code: "unsupported", Object: "b.yaml:10:5", Message: `this version does not act on "schedule" yet`},
-	}
-	if diff := cmp.Diff(wantWarnings, c.Warnings); diff != "" {
-		t.Error(diff)
-	}
-	want := map[string]any{
-		"schedule":  "02:00",
-		"retention": map[string]any{"daily": uint64(7), "keep": []any{"a", 1.5, true}},
-	}
-	if diff := cmp.Diff(want, c.Apps[0].Later); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -193,7 +172,7 @@ func TestParseErrors(t *testing.T) {
 		{"only comments", "# nothing\n", `f:1:1: the section "repository" is missing`, "add it, or let `backstay init` write a configuration"},
 		{"not a mapping", "- a\n", "f:1:1: the configuration must hold keys and values, not a list\nf:1:1: the section \"repository\" is missing", "line 1: write the keys on lines of their own: key: value\nline 1: add it, or let `backstay init` write a configuration"},
 		{"unknown key", repositoryYAML + "app: []\n", `f:4:1: the configuration has no key "app"`, `did you mean "apps"?`},
-		{"unknown key, nothing near", repositoryYAML + "colour: red\n", `f:4:1: the configuration has no key "colour"`, "keys here are repository, state_dir, archives, scratch, defaults, apps"},
+		{"unknown key, nothing near", repositoryYAML + "colour: red\n", `f:4:1: the configuration has no key "colour"`, "keys here are repository, state_dir, archives, scratch, service, defaults, apps"},
 		{"unknown key in a section", app("database: {pasword: x}"), `f:8:16: "database" has no key "pasword"`, `did you mean "password"?`},
 		{"unknown key in a list", app("files:", "  - path: /a", "    excludes: [b]"), `f:10:9: "files" has no key "excludes"`, `did you mean "exclude"?`},
 		{"key of an app in capitals", app("Exclude: [a]"), `f:8:5: "apps" has no key "Exclude"`, `did you mean "exclude"?`},
