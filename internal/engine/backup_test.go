@@ -263,7 +263,7 @@ func TestFileCache(t *testing.T) {
 	if reused(fourth) != 0 {
 		t.Errorf("the cache of a deleted backup gave %d files", reused(fourth))
 	}
-	if err := store.Maintain(t.Context()); err != nil {
+	if _, err := store.Maintain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	enginetest.Whole(t, e, fourth.ID)

@@ -44,8 +44,11 @@ type Store interface {
 	// many days as the store needs to be safe while backups are written, which
 	// it MUST be: a call right after Delete need not free anything. It takes
 	// the repository's maintenance lease first; core.CodeLocked when another
-	// process has it.
-	Maintain(ctx context.Context) error
+	// process has it. With an error it returns what was done until then.
+	Maintain(ctx context.Context) (Maintained, error)
+	// Space says how full the repository is, and when it was maintained, by
+	// whatever machine. It MUST be cheap enough to be asked every few minutes.
+	Space(ctx context.Context) (core.Space, error)
 	// Close releases the store. It MUST be called; its error is a data error.
 	Close(ctx context.Context) error
 }
@@ -84,6 +87,21 @@ type Mark struct {
 	Damaged  *time.Time
 	Drilled  *time.Time
 }
+
+// Maintained is what a call of Maintain did.
+type Maintained struct {
+	// Full says that it did all steps by which space comes back. A call soon
+	// after such a one only tidies up, which costs little.
+	Full    bool      `json:"full"`
+	Began   time.Time `json:"began"`
+	Ended   time.Time `json:"ended"`   // zero: it did not get to its end
+	Removed int64     `json:"removed"` // bytes in the objects that it removed
+	Written int64     `json:"written"` // bytes in the objects that it wrote in their place
+}
+
+// Freed is by how many bytes the repository became smaller. It is negative
+// where data was moved together and what it was moved from may not go yet.
+func (m Maintained) Freed() int64 { return m.Removed - m.Written }
 
 // ManifestName is the name of the manifest in a backup's root folder.
 const ManifestName = "manifest.json"

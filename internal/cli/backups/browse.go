@@ -403,7 +403,7 @@ func (s commands) deleteCommand() *cobra.Command {
 				ids = append(ids, rec.ID)
 			}
 			if reclaim {
-				if err := e.Store.Maintain(ctx); err != nil {
+				if _, err := e.Store.Maintain(ctx); err != nil {
 					return err
 				}
 			}

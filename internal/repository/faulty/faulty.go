@@ -48,6 +48,7 @@ const (
 	Delete    Op = "delete"
 	Mark      Op = "mark"
 	Maintain  Op = "maintain"
+	Space     Op = "space"
 	Close     Op = "close"
 )
 
@@ -96,15 +97,22 @@ func (p Place) Fail(err error) Fault { return Fault{place: p, what: fail, err: e
 
 // Damage fails as a store does that found stored bytes changed.
 func (p Place) Damage() Fault {
-	return p.Fail(&core.Error{Code: core.CodeDamage, Op: string(p.op), Message: "the repository is damaged"})
+	return p.Fail(repository.StorageError(&core.Error{Code: core.CodeDamage, Op: string(p.op), Message: "the repository is damaged"}))
 }
 
 // DiskFull fails as a store does on a full disk.
 func (p Place) DiskFull() Fault {
-	return p.Fail(&core.Error{
+	return p.Fail(repository.StorageError(&core.Error{
 		Code: core.CodeDisk, Op: string(p.op), Message: "no space left for the repository", Hint: "free space, then run it again",
 		Err: syscall.ENOSPC,
-	})
+	}))
+}
+
+// Gone fails as a store does whose repository cannot be reached.
+func (p Place) Gone() Fault {
+	return p.Fail(repository.StorageError(&core.Error{
+		Code: core.CodeNoRepository, Op: string(p.op), Message: "there is no repository", Hint: "mount its disk",
+	}))
 }
 
 // Short makes a Write take half and return io.ErrShortWrite, and a Read give

@@ -98,7 +98,10 @@ func cycle(ctx context.Context, s repository.Store) (err error) {
 	if err := s.Mark(ctx, r.ID, repository.Mark{Pinned: &pinned}); err != nil {
 		return err
 	}
-	if err := s.Maintain(ctx); err != nil {
+	if _, err := s.Maintain(ctx); err != nil {
+		return err
+	}
+	if _, err := s.Space(ctx); err != nil {
 		return err
 	}
 	return s.Delete(ctx, r.ID)
@@ -106,7 +109,7 @@ func cycle(ctx context.Context, s repository.Store) (err error) {
 
 var ops = []faulty.Op{
 	faulty.Begin, faulty.Create, faulty.Write, faulty.Finish, faulty.CloseFile, faulty.WriteDir, faulty.Commit, faulty.ReadDir,
-	faulty.Open, faulty.Read, faulty.Seek, faulty.List, faulty.Delete, faulty.Mark, faulty.Maintain, faulty.Close,
+	faulty.Open, faulty.Read, faulty.Seek, faulty.List, faulty.Delete, faulty.Mark, faulty.Maintain, faulty.Space, faulty.Close,
 }
 
 func TestEveryPlaceFails(t *testing.T) {

@@ -52,11 +52,19 @@ func (s *Store) Mark(ctx context.Context, id string, mark repository.Mark) error
 }
 
 // Maintain implements repository.Store.
-func (s *Store) Maintain(ctx context.Context) error {
+func (s *Store) Maintain(ctx context.Context) (repository.Maintained, error) {
 	if err := s.before(ctx, Maintain, ""); err != nil {
-		return err
+		return repository.Maintained{}, err
 	}
 	return s.inner.Maintain(ctx)
+}
+
+// Space implements repository.Store.
+func (s *Store) Space(ctx context.Context) (core.Space, error) {
+	if err := s.before(ctx, Space, ""); err != nil {
+		return core.Space{}, err
+	}
+	return s.inner.Space(ctx)
 }
 
 // Close implements repository.Store. The inner store is closed also where a

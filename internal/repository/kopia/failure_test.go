@@ -392,8 +392,9 @@ func TestReadOnlyFolder(t *testing.T) {
 	}
 	pinned := true
 	_, beginErr := s.Begin(t.Context())
+	_, maintainErr := s.Maintain(t.Context())
 	for what, err := range map[string]error{
-		"begin": beginErr, "delete": s.Delete(t.Context(), r.ID), "maintain": s.Maintain(t.Context()),
+		"begin": beginErr, "delete": s.Delete(t.Context(), r.ID), "maintain": maintainErr,
 		"mark": s.Mark(t.Context(), r.ID, repository.Mark{Pinned: &pinned}),
 	} {
 		t.Run(what, func(t *testing.T) { wantError(t, err, core.CodeDisk, folderOf(opts), "read-only") })
@@ -525,7 +526,10 @@ func TestFolderGoesAway(t *testing.T) {
 	_, err = repositorytest.Put(t.Context(), ss, "f", repositorytest.Random(1, 50<<20))
 	wantError(t, err, core.CodeNoRepository)
 	wantError(t, s.Delete(t.Context(), r.ID), core.CodeNoRepository)
-	wantError(t, s.Maintain(t.Context()), core.CodeNoRepository)
+	_, err = s.Maintain(t.Context())
+	wantError(t, err, core.CodeNoRepository)
+	_, err = s.Space(t.Context())
+	wantError(t, err, core.CodeNoRepository)
 	if _, err := os.Stat(folderOf(opts)); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("the folder was made again")
 	}

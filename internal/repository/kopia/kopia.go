@@ -59,6 +59,10 @@ type Options struct {
 	Logger   *slog.Logger // nil discards
 	Hostname string       // "" asks the system
 	ReadOnly bool         // refuse every change; a folder that cannot be written is opened so by itself
+	// How much is written to and read from the storage in a second, in bytes,
+	// in the long run: what was not used of a minute can be used at once. 0: no
+	// limit.
+	UploadLimit, DownloadLimit int64
 }
 
 func (o Options) withDefaults() (Options, error) {

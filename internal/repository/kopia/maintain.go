@@ -15,6 +15,7 @@ import (
 	"github.com/kopia/kopia/snapshot/snapshotmaintenance"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/repository"
 	"github.com/backstay/backstay/internal/repository/kopia/lease"
 )
 
@@ -42,21 +43,21 @@ import (
 //
 // A repository in which backups are missing is not maintained: their data is
 // still there, as unused, and would be removed.
-func (s *Store) Maintain(ctx context.Context) (err error) {
+func (s *Store) Maintain(ctx context.Context) (m repository.Maintained, err error) {
 	const op = "maintain repository"
 	if err := s.mustWrite(op); err != nil {
-		return err
+		return m, err
 	}
 	if err := mustBeRepository(s.files.root); err != nil {
-		return err
+		return m, err
 	}
 	held, l, err := lease.Take(ctx, s.files.root, lease.Options{Clock: s.opts.Clock, Logger: s.opts.Logger, Hostname: s.opts.Hostname})
 	if err != nil {
-		return storageError(op, s.files.root, err)
+		return m, storageError(op, s.files.root, err)
 	}
 	defer func() { err = errors.Join(err, storageError(op, s.files.root, l.Release())) }()
 	if err := s.reconcile(held); err != nil {
-		return err
+		return m, err
 	}
 	gctx, done := guard(withLog(held, s.opts.Logger))
 	err = done(kopiarepo.DirectWriteSession(gctx, s.rep, kopiarepo.WriteSessionOptions{Purpose: "maintenance"},
@@ -69,9 +70,9 @@ func (s *Store) Maintain(ctx context.Context) (err error) {
 			return snapshotmaintenance.Run(ctx, w, maintenance.ModeFull, true, maintenance.SafetyFull)
 		}))
 	if err != nil {
-		return storageError(op, s.files.root, err)
+		return m, storageError(op, s.files.root, err)
 	}
-	return storageError(op, s.files.root, s.sweep(held))
+	return m, storageError(op, s.files.root, s.sweep(held))
 }
 
 // compactManifests does what kopia would do at every look at the manifests

@@ -62,7 +62,8 @@ func child(ctx context.Context, job []string, url string) (err error) {
 			}
 		}
 	case "maintain":
-		return s.Maintain(ctx)
+		_, err := s.Maintain(ctx)
+		return err
 	case "large":
 		return large(ctx, s)
 	case "hang":
@@ -104,7 +105,7 @@ func TestManyProcesses(t *testing.T) {
 		})
 	}
 	for range 3 {
-		if err := s.Maintain(t.Context()); err != nil {
+		if _, err := s.Maintain(t.Context()); err != nil {
 			t.Errorf("maintain: %v", err)
 		}
 		if _, err := s.List(t.Context()); err != nil {
@@ -170,7 +171,7 @@ func TestKilled(t *testing.T) {
 	}
 	check(1)
 	mustStore(t, s, 2)
-	if err := s.Maintain(t.Context()); err != nil {
+	if _, err := s.Maintain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	check(2)
@@ -183,7 +184,7 @@ func TestMaintainTwiceAtOnce(t *testing.T) {
 	errs := make([]error, 2)
 	var wg sync.WaitGroup
 	for i, s := range stores {
-		wg.Go(func() { errs[i] = s.Maintain(t.Context()) })
+		wg.Go(func() { _, errs[i] = s.Maintain(t.Context()) })
 	}
 	wg.Wait()
 	for _, err := range errs {

@@ -35,6 +35,8 @@ type repo struct {
 	backups  map[string]repository.Record
 	lost     map[string]bool // ids of backups whose record is gone
 	sessions int             // open ones
+
+	attempted, maintained *time.Time
 }
 
 // object is a stored file, or a folder when it has entries (not nil).
@@ -82,9 +84,9 @@ func (r *repo) find(op string, id core.ObjectID, folder bool) (object, error) {
 	defer r.mu.Unlock()
 	o, ok := r.objects[id]
 	if !ok || (o.entries != nil) != folder {
-		return object{}, &core.Error{
+		return object{}, repository.StorageError(&core.Error{
 			Code: core.CodeDamage, Op: op, Message: "there is no such object", Hint: "the repository is damaged",
-		}
+		})
 	}
 	return o, nil
 }
@@ -149,11 +151,11 @@ func (s *Store) List(ctx context.Context) ([]repository.Record, error) {
 
 // damaged returns the error for a repository that lost backups.
 func damaged(op string, lost map[string]bool) error {
-	return &core.Error{
+	return repository.StorageError(&core.Error{
 		Code: core.CodeDamage, Op: op,
 		Message: "backups cannot be found any more: " + strings.Join(slices.Sorted(maps.Keys(lost)), ", "),
 		Hint:    "if they are not wanted any more, delete each with `backstay delete ID`",
-	}
+	})
 }
 
 // clone copies what a caller could change. Like a record that was written down
@@ -226,30 +228,56 @@ func (s *Store) Mark(ctx context.Context, id string, mark repository.Mark) error
 // Maintain implements repository.Store. While a session is open nothing is
 // removed: it may use any object that is there. A repository that lost backups
 // is not maintained, because their data has no other user.
-func (s *Store) Maintain(ctx context.Context) error {
+func (s *Store) Maintain(ctx context.Context) (repository.Maintained, error) {
 	const op = "maintain repository"
 	if err := cancelled(ctx, op); err != nil {
-		return err
+		return repository.Maintained{}, err
 	}
 	r := s.repo
 	if !r.maintaining.TryLock() {
-		return &core.Error{Code: core.CodeLocked, Op: op, Message: "the repository is being maintained by this process"}
+		return repository.Maintained{}, &core.Error{
+			Code: core.CodeLocked, Op: op, Message: "the repository is being maintained by this process", Hint: "wait for it",
+		}
 	}
 	defer r.maintaining.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	m := repository.Maintained{Full: true, Began: core.SystemClock{}.Now().UTC()}
+	r.attempted = &m.Began
 	if len(r.lost) > 0 {
-		return damaged(op, r.lost)
+		return m, damaged(op, r.lost)
 	}
-	if r.sessions > 0 {
-		return nil
+	if r.sessions == 0 {
+		used := map[core.ObjectID]object{}
+		for _, b := range r.backups {
+			r.collect(b.Root.ID, used)
+		}
+		m.Removed = size(r.objects) - size(used)
+		r.objects = used
 	}
-	used := map[core.ObjectID]object{}
-	for _, b := range r.backups {
-		r.collect(b.Root.ID, used)
+	m.Ended = core.SystemClock{}.Now().UTC()
+	r.maintained = &m.Ended
+	return m, nil
+}
+
+// Space implements repository.Store. There is no limit.
+func (s *Store) Space(ctx context.Context) (core.Space, error) {
+	if err := cancelled(ctx, "measure repository"); err != nil {
+		return core.Space{}, err
 	}
-	r.objects = used
-	return nil
+	r := s.repo
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return core.Space{Used: size(r.objects), Free: -1, Total: -1, Maintained: r.maintained, Attempted: r.attempted}, nil
+}
+
+// size is how many bytes are in objects.
+func size(objects map[core.ObjectID]object) int64 {
+	var n int64
+	for _, o := range objects {
+		n += int64(len(o.data))
+	}
+	return n
 }
 
 // collect adds id and all that lies below it to used.

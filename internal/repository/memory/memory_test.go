@@ -55,7 +55,7 @@ func TestMaintainRemovesWhatNobodyUses(t *testing.T) {
 		name string
 		gone bool
 	}{{"while a session is open", false}, {"with no session", true}} {
-		if err := s.Maintain(t.Context()); err != nil {
+		if _, err := s.Maintain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if err := get(0); (core.CodeOf(err) == core.CodeDamage) != step.gone {

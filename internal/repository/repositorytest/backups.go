@@ -209,7 +209,7 @@ func testLost(t *testing.T, h Harness) {
 			t.Errorf("records that came with the damage (-want +got):\n%s", diff)
 		}
 	}
-	if err := s.Maintain(t.Context()); core.CodeOf(err) != core.CodeDamage {
+	if _, err := s.Maintain(t.Context()); core.CodeOf(err) != core.CodeDamage {
 		t.Errorf("maintain: %v, want damage: it would remove the lost backup's data", err)
 	}
 	c := small(t, s, 4)
@@ -227,7 +227,7 @@ func testLost(t *testing.T, h Harness) {
 			t.Errorf("after the deletion (-want +got):\n%s", diff)
 		}
 	}
-	if err := s.Maintain(t.Context()); err != nil {
+	if _, err := s.Maintain(t.Context()); err != nil {
 		t.Errorf("maintain after the deletion: %v", err)
 	}
 	if err := s.Delete(t.Context(), lost.ID); core.CodeOf(err) != core.CodeNotFound {
@@ -430,7 +430,10 @@ func testCancel(t *testing.T, h Harness) {
 	cancelled("begin", err)
 	cancelled("delete", s.Delete(ctx, a.ID))
 	cancelled("mark", s.Mark(ctx, a.ID, repository.Mark{}))
-	cancelled("maintain", s.Maintain(ctx))
+	_, err = s.Maintain(ctx)
+	cancelled("maintain", err)
+	_, err = s.Space(ctx)
+	cancelled("space", err)
 	if got := ids(list(t, s)); !cmp.Equal(got, []string{a.ID}) {
 		t.Errorf("%v listed, want only %s", got, a.ID)
 	}
@@ -470,7 +473,7 @@ func testMaintain(t *testing.T, h Harness) {
 	}
 	want = want[1:]
 	for range 2 {
-		if err := s.Maintain(t.Context()); err != nil {
+		if _, err := s.Maintain(t.Context()); err != nil {
 			t.Fatalf("maintain: %v", err)
 		}
 	}
