@@ -100,6 +100,7 @@ func Run(t *testing.T, s Subject) {
 	t.Run("read-only", s.readOnly)
 	t.Run("after restore", s.afterRestore)
 	t.Run("archives", s.archives)
+	t.Run("scheduler", s.scheduler)
 	runRestorer(t, s)
 }
 
