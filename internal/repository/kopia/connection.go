@@ -16,6 +16,7 @@ import (
 	"github.com/kopia/kopia/repo/content"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/repository/kopia/place"
 )
 
 // connection is the file from which kopia opens a repository. It holds the
@@ -33,7 +34,10 @@ func newConnection(opts Options, loc location) (*connection, error) {
 	if dir == "" {
 		var err error
 		if dir, err = os.MkdirTemp("", "backstay-connection-*"); err != nil {
-			return nil, diskError(op, os.TempDir(), err)
+			return nil, &core.Error{
+				Code: core.CodeDisk, Op: op, Message: fmt.Sprintf("no folder can be made in %s", os.TempDir()), Err: err,
+				Hint: "make space or rights for it there, or set state_dir",
+			}
 		}
 		c.temp = dir
 	}
@@ -56,7 +60,7 @@ func newConnection(opts Options, loc location) (*connection, error) {
 	if err := os.MkdirAll(filepath.Dir(c.file), 0o700); err != nil {
 		return nil, stateError(op, dir, err)
 	}
-	err = writeFile(c.file, func(w io.Writer) error { _, err := w.Write(config); return err })
+	err = place.WriteFile(c.file, func(w io.Writer) error { _, err := w.Write(config); return err })
 	if err != nil {
 		return nil, stateError(op, dir, err)
 	}

@@ -4,16 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"strings"
-	"syscall"
 
 	"github.com/kopia/kopia/repo/blob"
 	"github.com/kopia/kopia/repo/content"
 	"github.com/kopia/kopia/repo/object"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/repository"
+	"github.com/backstay/backstay/internal/repository/kopia/place"
 )
 
 type giveUpKey struct{}
@@ -41,43 +40,6 @@ func giveUp(ctx context.Context, err error) {
 	}
 }
 
-// diskError returns a core.CodeDisk error when err comes from the operating
-// system's file calls, else nil.
-func diskError(op, path string, err error) error {
-	var (
-		errno    syscall.Errno
-		pathErr  *fs.PathError
-		linkErr  *os.LinkError
-		sysErr   *os.SyscallError
-		fileName = path
-	)
-	switch {
-	case errors.As(err, &pathErr):
-		fileName = pathErr.Path
-	case errors.As(err, &linkErr):
-		fileName = linkErr.New
-	case errors.As(err, &sysErr):
-	case errors.As(err, &errno):
-	default:
-		return nil
-	}
-	e := &core.Error{Code: core.CodeDisk, Op: op, Err: err}
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		e.Message = fmt.Sprintf("no space left for the repository in %s", path)
-		e.Hint = "free space there, then run it again; `backstay delete` and, a day later, `--reclaim` give back what old backups hold"
-	case errors.Is(err, syscall.EROFS):
-		e.Message = fmt.Sprintf("repository folder %s is read-only", path)
-		e.Hint = "mount it writable"
-	case errors.Is(err, fs.ErrPermission):
-		e.Message = fmt.Sprintf("no permission for %s", fileName)
-		e.Hint = "run as the user who owns the repository folder"
-	default:
-		e.Message = fmt.Sprintf("repository folder %s", path)
-	}
-	return e
-}
-
 // storageError classifies an error of writing; nil stays nil.
 func storageError(op, path string, err error) error {
 	switch {
@@ -90,16 +52,16 @@ func storageError(op, path string, err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
-	if missing := folderGone(path); missing != nil {
+	if missing := place.Gone(path); missing != nil {
 		return missing
 	}
-	if disk := diskError(op, path, err); disk != nil {
+	if disk := place.DiskError(op, path, err); disk != nil {
 		return disk
 	}
 	if damaged(err) {
 		return damage(op, err)
 	}
-	return fmt.Errorf("%s: %w", op, err)
+	return repository.StorageError(fmt.Errorf("%s: %w", op, err))
 }
 
 // readError classifies an error of reading: what was committed must be there
@@ -115,10 +77,10 @@ func readError(ctx context.Context, op string, st *fileStorage, err error) error
 	if errors.As(err, &known) {
 		return err
 	}
-	if gone := mustBeRepository(st.root); core.CodeOf(gone) == core.CodeNoRepository {
+	if gone := place.MustBeRepository(st.root); core.CodeOf(gone) == core.CodeNoRepository {
 		return gone
 	}
-	if disk := diskError(op, st.root, err); disk != nil {
+	if disk := place.DiskError(op, st.root, err); disk != nil {
 		return disk
 	}
 	return damage(op, err)
@@ -147,19 +109,19 @@ func damaged(err error) bool {
 }
 
 func damage(op string, err error) error {
-	return &core.Error{
+	return repository.StorageError(&core.Error{
 		Code: core.CodeDamage, Op: op, Message: "the repository is damaged", Err: err,
 		Hint: "see what is affected with `backstay verify --all`; put the missing files back from a copy of the repository if there is one",
-	}
+	})
 }
 
 // wrongKey is the error for a key that does not open the repository. A format
 // blob whose bytes were changed looks the same.
 func wrongKey(op, path string) error {
-	return &core.Error{
+	return repository.StorageError(&core.Error{
 		Code: core.CodeWrongKey, Op: op,
 		Message: fmt.Sprintf("the key does not open the repository in %s", path),
 		Hint: fmt.Sprintf("check password_file: it must be the key that `backstay init` made for this repository; "+
-			"if it is, %s there is damaged: put it back from a copy", formatFile),
-	}
+			"if it is, %s there is damaged: put it back from a copy", place.FormatFile),
+	})
 }

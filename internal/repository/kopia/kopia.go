@@ -32,6 +32,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/repository"
+	"github.com/backstay/backstay/internal/repository/kopia/place"
 )
 
 // How repositories are written. Chosen by measurement:
@@ -117,11 +118,11 @@ func Create(ctx context.Context, opts Options) (err error) {
 	if opts.Password.Empty() {
 		return &core.Error{Code: core.CodeUsage, Op: op, Message: "no repository key given"}
 	}
-	claim, err := claimFolder(loc.path)
+	claim, err := place.Take(loc.path)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, claim.finish(err == nil)) }()
+	defer func() { err = errors.Join(err, claim.Finish(err == nil)) }()
 
 	ctx = withLog(ctx, opts.Logger)
 	st := newFileStorage(loc.path)
@@ -185,10 +186,10 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := mustBeRepository(loc.path); err != nil {
+	if err := place.MustBeRepository(loc.path); err != nil {
 		return nil, err
 	}
-	if !opts.ReadOnly && !writable(loc.path) {
+	if !opts.ReadOnly && !place.Writable(loc.path) {
 		opts.Logger.InfoContext(ctx, "repository folder is not writable: opened for reading only", "path", loc.path)
 		opts.ReadOnly = true
 	}
@@ -271,9 +272,9 @@ func (s *Store) mustWrite(op string) error {
 	if !s.opts.ReadOnly {
 		return nil
 	}
-	return &core.Error{
+	return repository.StorageError(&core.Error{
 		Code: core.CodeDisk, Op: op,
 		Message: fmt.Sprintf("repository folder %s is read-only", s.files.root),
 		Hint:    "run as the user who owns the repository folder, or mount it writable",
-	}
+	})
 }

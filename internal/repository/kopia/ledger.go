@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/kopia/kopia/repo/blob"
+
+	"github.com/backstay/backstay/internal/repository/kopia/place"
 )
 
 // The ledger is an empty blob beside kopia's for each backup, under a name that
@@ -35,7 +37,7 @@ func (s *Store) ledgerIDs(ctx context.Context) (map[string]bool, error) {
 
 // idsOf returns what follows prefix in the names of the blobs that have it.
 func (s *Store) idsOf(ctx context.Context, prefix blob.ID) (map[string]bool, error) {
-	if err := mustBeRepository(s.files.root); err != nil {
+	if err := place.MustBeRepository(s.files.root); err != nil {
 		return nil, err
 	}
 	ids := map[string]bool{}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/repository"
+	"github.com/backstay/backstay/internal/repository/kopia/place"
 )
 
 // List implements repository.Store.
@@ -69,13 +70,13 @@ func (s *Store) List(ctx context.Context) ([]repository.Record, error) {
 	if len(broken) == 0 {
 		return records, nil
 	}
-	return records, &core.Error{
+	return records, repository.StorageError(&core.Error{
 		Code: core.CodeDamage, Op: op,
 		Message: fmt.Sprintf("%d of the repository's backups cannot be found in its index any more: %s",
 			len(broken), strings.Join(broken, ", ")),
 		Hint: "files of the repository are missing or damaged: put them back from a copy, or try `kopia index recover`; " +
 			"what was deleted with another tool or cannot be had back, `backstay delete` by its whole id",
-	}
+	})
 }
 
 // lost returns those of entered that are not in have and were not deleted
@@ -153,7 +154,7 @@ func (s *Store) manifestsOf(ctx context.Context, id string) ([]*manifest.EntryMe
 // find looks for manifests in a fresh index.
 func (s *Store) find(ctx context.Context, kind string, labels map[string]string) ([]*manifest.EntryMetadata, error) {
 	const op = "read the list of backups"
-	if err := mustBeRepository(s.files.root); err != nil {
+	if err := place.MustBeRepository(s.files.root); err != nil {
 		return nil, err
 	}
 	ctx = withLog(ctx, s.opts.Logger)

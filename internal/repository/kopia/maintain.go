@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/repository"
 	"github.com/backstay/backstay/internal/repository/kopia/lease"
+	"github.com/backstay/backstay/internal/repository/kopia/place"
 )
 
 // Maintain implements repository.Store. It runs kopia's full maintenance with
@@ -48,7 +49,7 @@ func (s *Store) Maintain(ctx context.Context) (m repository.Maintained, err erro
 	if err := s.mustWrite(op); err != nil {
 		return m, err
 	}
-	if err := mustBeRepository(s.files.root); err != nil {
+	if err := place.MustBeRepository(s.files.root); err != nil {
 		return m, err
 	}
 	held, l, err := lease.Take(ctx, s.files.root, lease.Options{Clock: s.opts.Clock, Logger: s.opts.Logger, Hostname: s.opts.Hostname})
@@ -102,7 +103,7 @@ func (s *Store) sweep(ctx context.Context) error {
 		if err != nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
 		}
-		if d.IsDir() || !strings.Contains(d.Name(), blobSuffix+tempInfix) {
+		if d.IsDir() || !strings.Contains(d.Name(), place.BlobSuffix+place.TempInfix) {
 			return nil
 		}
 		fi, err := d.Info()

@@ -4,7 +4,12 @@ import (
 	"fmt"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/repository"
+	"github.com/backstay/backstay/internal/repository/kopia/place"
 )
+
+// ErrExists is the cause of Create's error when there is a repository already.
+var ErrExists = place.ErrExists
 
 // LocalPath returns the folder of a file:// repository.
 func LocalPath(rawURL string) (string, bool) {
@@ -19,11 +24,7 @@ func Vacant(rawURL string) error {
 	if err != nil {
 		return err
 	}
-	state, found, why, err := inspect(loc.path)
-	if err != nil {
-		return err
-	}
-	return occupied(loc.path, state, found, why)
+	return place.Vacant(loc.path)
 }
 
 // Writable returns nil when this process may write into the repository's
@@ -33,11 +34,11 @@ func Writable(rawURL string) error {
 	if err != nil {
 		return err
 	}
-	if !writable(loc.path) {
-		return &core.Error{
+	if !place.Writable(loc.path) {
+		return repository.StorageError(&core.Error{
 			Code: core.CodeDisk, Op: "look at repository folder", Message: fmt.Sprintf("%s cannot be written", loc.path),
 			Hint: "run as the user who owns it, or mount it read-write",
-		}
+		})
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/repository"
 	"github.com/backstay/backstay/internal/repository/kopia/tree"
 )
 
@@ -58,12 +59,12 @@ func (ss *session) checkReuse(ctx context.Context, root core.ObjectID) error {
 			Hint:    "run the backup again: it will store that data anew",
 		}
 	case damaged(err):
-		return &core.Error{
+		return repository.StorageError(&core.Error{
 			Code: core.CodeDamage, Op: op, Err: err,
 			Message: "the repository lost data that this backup would share with older ones",
 			Hint: "`backstay verify --all` shows what is affected; for new backups set repository.url to a new folder " +
 				"and run `backstay init`, and keep the old folder for what is still whole",
-		}
+		})
 	}
 	return err
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/repository"
+	"github.com/backstay/backstay/internal/repository/kopia/place"
 	"github.com/backstay/backstay/internal/repository/kopia/tree"
 )
 
@@ -25,7 +26,7 @@ func (s *Store) Begin(ctx context.Context) (repository.Session, error) {
 	if err := s.mustWrite(op); err != nil {
 		return nil, err
 	}
-	if err := mustBeRepository(s.files.root); err != nil {
+	if err := place.MustBeRepository(s.files.root); err != nil {
 		return nil, err
 	}
 	ss := &session{

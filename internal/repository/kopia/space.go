@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/repository/kopia/place"
 )
 
 var _ blob.Volume = (*fileStorage)(nil)
@@ -33,7 +34,7 @@ func (s *fileStorage) GetCapacity(ctx context.Context) (blob.Capacity, error) {
 func (s *Store) Space(ctx context.Context) (core.Space, error) {
 	const op = "measure repository"
 	space := core.Space{Free: -1, Total: -1}
-	if err := mustBeRepository(s.files.root); err != nil {
+	if err := place.MustBeRepository(s.files.root); err != nil {
 		return core.Space{}, err
 	}
 	gctx, done := guard(withLog(ctx, s.opts.Logger))

@@ -2,8 +2,6 @@ package kopia
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -11,12 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 
 	"github.com/kopia/kopia/repo/blob"
 	"github.com/kopia/kopia/repo/blob/sharded"
 
 	"github.com/backstay/backstay/internal/repository/kopia/pack"
+	"github.com/backstay/backstay/internal/repository/kopia/place"
 )
 
 // storageType is the name under which fileStorage is known to kopia inside
@@ -149,7 +147,7 @@ func (f *folder) PutBlobInPath(ctx context.Context, dir, path string, data blob.
 	if err := f.makeDir(dir); err != nil {
 		return err
 	}
-	if err := writeFile(path, func(w io.Writer) error { _, err := data.WriteTo(w); return err }); err != nil {
+	if err := place.WriteFile(path, func(w io.Writer) error { _, err := data.WriteTo(w); return err }); err != nil {
 		return err
 	}
 	if t := opts.SetModTime; !t.IsZero() {
@@ -180,7 +178,7 @@ func (f *folder) makeDir(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncDir(parent)
+	return place.SyncDir(parent)
 }
 
 // DeleteBlobInPath implements sharded.Impl. A blob that is not there is no error.
@@ -226,49 +224,4 @@ func readDir(ctx context.Context, dir string) ([]os.FileInfo, error) {
 		infos = append(infos, fi)
 	}
 	return infos, nil
-}
-
-// tempInfix marks a file that is being written; kopia's own storage names its
-// temporary files the same way, and both ignore them.
-const tempInfix = ".tmp."
-
-// writeFile writes path whole or not at all, and durably.
-func writeFile(path string, write func(io.Writer) error) (err error) {
-	var random [8]byte
-	if _, err := rand.Read(random[:]); err != nil {
-		return err
-	}
-	temp := path + tempInfix + hex.EncodeToString(random[:])
-	out, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			if rmErr := os.Remove(temp); rmErr != nil && !errors.Is(rmErr, fs.ErrNotExist) {
-				err = errors.Join(err, rmErr)
-			}
-		}
-	}()
-	if err := errors.Join(write(out), out.Sync(), out.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(temp, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes the names in dir durable. File systems that cannot sync a
-// folder say EINVAL or ENOTSUP, and then there is nothing to be done.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
-		err = nil
-	}
-	return errors.Join(err, d.Close())
 }

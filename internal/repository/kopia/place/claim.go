@@ -1,4 +1,4 @@
-package kopia
+package place
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ import (
 	"github.com/backstay/backstay/internal/core"
 )
 
-// creatingName is a file that is there while Create works, so that a crash in
+// creatingName is a file that is there while a repository is made, so that a crash in
 // it is recognised and two at once do not mix. Its creator holds a lock on it,
 // which ends with the process, and has written its host's name into it.
 const creatingName = "backstay.creating"
@@ -23,15 +23,16 @@ const creatingName = "backstay.creating"
 // where its lock cannot be asked for, being held on another machine.
 const creatingTime = time.Minute
 
-// claim is a folder that Create has to itself.
-type claim struct {
+// Claim is a folder in which a repository is being created, by us alone.
+type Claim struct {
 	path string
-	made bool     // Create made the folder
+	made bool     // we made the folder
 	mark *os.File // creatingName, locked
 }
 
-// claimFolder takes a missing or empty folder for a new repository.
-func claimFolder(path string) (*claim, error) {
+// Take takes a missing or empty folder for a new repository. Finish must be
+// called.
+func Take(path string) (*Claim, error) {
 	const op = "create repository"
 	state, found, why, err := inspect(path)
 	if err != nil {
@@ -40,10 +41,10 @@ func claimFolder(path string) (*claim, error) {
 	if err := occupied(path, state, found, why); err != nil {
 		return nil, err
 	}
-	c := &claim{path: path, made: state == stateMissing}
+	c := &Claim{path: path, made: state == stateMissing}
 	if c.made {
 		if err := os.MkdirAll(path, 0o700); err != nil {
-			return nil, diskError(op, path, err)
+			return nil, DiskError(op, path, err)
 		}
 	}
 	name := filepath.Join(path, creatingName)
@@ -52,7 +53,7 @@ func claimFolder(path string) (*claim, error) {
 		return nil, creating(op, path)
 	}
 	if err != nil {
-		return nil, diskError(op, path, err)
+		return nil, DiskError(op, path, err)
 	}
 	// Since we looked, somebody may have begun and finished. What is in the
 	// folder now would be removed if we failed.
@@ -60,19 +61,19 @@ func claimFolder(path string) (*claim, error) {
 	if err != nil || len(entries) > 0 {
 		err = errors.Join(err, c.mark.Close(), os.Remove(name))
 		if err != nil {
-			return nil, storageError(op, path, err)
+			return nil, failed(op, path, err)
 		}
-		return claimFolder(path)
+		return Take(path)
 	}
-	if err := errors.Join(c.sign(), syncDir(filepath.Dir(path))); err != nil {
-		return nil, storageError(op, path, errors.Join(err, c.finish(false)))
+	if err := errors.Join(c.sign(), SyncDir(filepath.Dir(path))); err != nil {
+		return nil, failed(op, path, errors.Join(err, c.Finish(false)))
 	}
 	return c, nil
 }
 
 // sign locks the mark. Only where that can be done does it name this host:
 // see beingCreated.
-func (c *claim) sign() error {
+func (c *Claim) sign() error {
 	if unix.Flock(int(c.mark.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
 		return nil // a file system without locks
 	}
@@ -116,7 +117,7 @@ func creating(op, path string) error {
 }
 
 // entries returns what is in the folder beside the mark and what mkfs makes.
-func (c *claim) entries() ([]string, error) {
+func (c *Claim) entries() ([]string, error) {
 	all, err := os.ReadDir(c.path)
 	var names []string
 	for _, e := range all {
@@ -127,9 +128,9 @@ func (c *claim) entries() ([]string, error) {
 	return names, err
 }
 
-// finish gives the folder up: as a repository, or as it was before. The mark
+// Finish gives the folder up: as a repository, or as it was before. The mark
 // goes last, and the lock on it after it.
-func (c *claim) finish(ok bool) (err error) {
+func (c *Claim) Finish(ok bool) (err error) {
 	defer func() { err = errors.Join(err, c.mark.Close()) }()
 	if !ok {
 		if c.made {
@@ -146,7 +147,7 @@ func (c *claim) finish(ok bool) (err error) {
 		}
 	}
 	if err := os.Remove(filepath.Join(c.path, creatingName)); err != nil {
-		return diskError("create repository", c.path, err)
+		return DiskError("create repository", c.path, err)
 	}
-	return syncDir(c.path)
+	return SyncDir(c.path)
 }

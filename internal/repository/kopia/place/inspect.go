@@ -1,4 +1,4 @@
-package kopia
+package place
 
 import (
 	"encoding/json"
@@ -15,13 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/repository"
 )
 
 const (
-	blobSuffix = sharded.CompleteBlobSuffix
-	// formatFile is what makes a folder a repository. Nothing in the
+	// BlobSuffix ends the name of every file that kopia sees.
+	BlobSuffix = sharded.CompleteBlobSuffix
+	// FormatFile is what makes a folder a repository. Nothing in the
 	// repository can replace it.
-	formatFile = string(format.KopiaRepositoryBlobID) + blobSuffix
+	FormatFile = string(format.KopiaRepositoryBlobID) + BlobSuffix
 )
 
 // folderState says what is in a folder that should hold a repository.
@@ -44,7 +46,7 @@ func inspect(path string) (state folderState, found []string, why string, err er
 	case errors.Is(err, fs.ErrNotExist):
 		return stateMissing, nil, "", nil
 	case err != nil:
-		return 0, nil, "", diskError("look at repository folder", path, err)
+		return 0, nil, "", DiskError("look at repository folder", path, err)
 	}
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {
@@ -60,35 +62,39 @@ func inspect(path string) (state folderState, found []string, why string, err er
 		case errors.Is(err, fs.ErrNotExist): // finished since we looked
 			return inspect(path)
 		case err != nil:
-			return 0, nil, "", diskError("look at repository folder", path, err)
+			return 0, nil, "", DiskError("look at repository folder", path, err)
 		case busy:
 			return stateCreating, names, "", nil
 		}
 		return stateHalf, names, "its creation did not finish", nil
-	case slices.Contains(names, formatFile):
-		raw, err := os.ReadFile(filepath.Join(path, formatFile))
+	case slices.Contains(names, FormatFile):
+		raw, err := os.ReadFile(filepath.Join(path, FormatFile))
 		if err != nil {
-			return 0, nil, "", diskError("read repository format", path, err)
+			return 0, nil, "", DiskError("read repository format", path, err)
 		}
 		var head format.KopiaRepositoryJSON
 		if err := json.Unmarshal(raw, &head); err != nil || len(head.UniqueID) == 0 {
-			return stateHalf, names, formatFile + " cannot be read", nil
+			return stateHalf, names, FormatFile + " cannot be read", nil
 		}
 		return stateRepository, names, "", nil
 	case slices.ContainsFunc(names, kopiaName):
-		return stateHalf, names, formatFile + " is missing", nil
+		return stateHalf, names, FormatFile + " is missing", nil
 	}
 	return stateForeign, names, "", nil
 }
 
 // kopiaName says whether a top-level name in a folder is one that a repository has.
 func kopiaName(name string) bool {
-	return name == sharded.ParametersFile || strings.HasPrefix(name, "kopia.") || strings.HasSuffix(name, blobSuffix) ||
+	return name == sharded.ParametersFile || strings.HasPrefix(name, "kopia.") || strings.HasSuffix(name, BlobSuffix) ||
 		slices.Contains([]string{"p", "q", "x"}, name)
 }
 
-// mustBeRepository returns a core.CodeNoRepository error that says what is in
+// MustBeRepository returns a core.CodeNoRepository error that says what is in
 // path unless it is a repository; core.CodeLocked while it becomes one.
+func MustBeRepository(path string) error {
+	return repository.StorageError(mustBeRepository(path))
+}
+
 func mustBeRepository(path string) error {
 	const op = "open repository"
 	state, found, why, err := inspect(path)
@@ -125,14 +131,14 @@ func halfHint(path, why string) string {
 	if strings.Contains(why, "creation") {
 		return fmt.Sprintf("nothing was ever stored in it: remove %s and run `backstay init` again", path)
 	}
-	return fmt.Sprintf("put %s back from a copy of the repository", formatFile)
+	return fmt.Sprintf("put %s back from a copy of the repository", FormatFile)
 }
 
-// folderGone returns the error of mustBeRepository when the folder itself is
+// Gone returns the error of MustBeRepository when the folder itself is
 // missing, else nil.
-func folderGone(path string) error {
+func Gone(path string) error {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return mustBeRepository(path)
+		return MustBeRepository(path)
 	}
 	return nil
 }
@@ -146,9 +152,19 @@ func some(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// writable says whether this process may make files in path.
-func writable(path string) bool {
+// Writable says whether this process may make files in path.
+func Writable(path string) bool {
 	return unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK|unix.X_OK, unix.AT_EACCESS) == nil
+}
+
+// Vacant returns nil when a repository can be made in path, and what Take would
+// say when none can. It changes nothing.
+func Vacant(path string) error {
+	state, found, why, err := inspect(path)
+	if err != nil {
+		return err
+	}
+	return occupied(path, state, found, why)
 }
 
 // occupied says why no repository can be made in a folder; nil when one can.
@@ -175,5 +191,5 @@ func occupied(path string, state folderState, found []string, why string) error 
 	return nil
 }
 
-// ErrExists is the cause of Create's error when there is a repository already.
+// ErrExists is the cause of the error of Take and Vacant when there is a repository already.
 var ErrExists = errors.New("there is already a repository here")
