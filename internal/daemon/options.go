@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
-	"github.com/backstay/backstay/internal/schedule"
+	"github.com/backstay/backstay/internal/schedule/agenda"
 )
 
 // Options is what the service is given. Load, Command and StateDir are needed.
@@ -19,7 +19,7 @@ type Options struct {
 	Load func(ctx context.Context) (Plan, error)
 	// Command returns the arguments, without the program's name, of the process
 	// that is to do the job.
-	Command func(job Job, start Start) []string
+	Command func(job Job, start agenda.Start) []string
 	// Executable is the program that is run; "": this one.
 	Executable string
 	// Environment is that of the processes; nil: this process's. NOTIFY_SOCKET
@@ -54,17 +54,18 @@ type Plan struct {
 	// RefreshEvery is how often the plan is made anew without a reason; 0: never.
 	// It is for schedules that come out of a database.
 	RefreshEvery time.Duration
-	// Problems are what could not be understood of single apps, whose jobs are
-	// therefore not in the plan.
+	// Problems are what else the plan's making found out about the machine or
+	// single apps; Options.Problems is told of them with those of the service.
 	Problems []core.Problem
 	Service  Service
 }
 
 // Service are the settings of the service.
 type Service struct {
-	Listen   string // host:port; "": no HTTP
-	Parallel int    // jobs at a time; 0: one
-	Nice     int    // of the processes, 0 to 19
+	Listen   string        // host:port; "": no HTTP
+	Parallel int           // jobs at a time; 0: one
+	Grace    time.Duration // a run that begins later than this was missed; 0: as agenda has it
+	Nice     int           // of the processes, 0 to 19
 	IOClass  IOClass
 	// Cancel says that runs are cancelled when the service ends, and not waited
 	// for.
@@ -79,29 +80,17 @@ type IOClass string
 
 // The classes.
 const (
-	IOUnchanged  IOClass = ""
+	IOUnchanged  IOClass = "none"        // as the service's own; "" too
 	IOBestEffort IOClass = "best-effort" // at its lowest priority
 	IOIdle       IOClass = "idle"        // when nobody else wants the disk
 )
 
-// Job is something that is to be done again and again.
+// Job is something that is to be done again and again. One with Err is shown as
+// it is, and never runs.
 type Job struct {
-	App  string // "": it is not about one app
-	Kind string // core.RunBackup, RunCheck, RunMaintain, RunVerify
-	// Schedule says when. FromApp is replaced by what the application says.
-	Schedule schedule.Spec
-	// Nice and IOClass are this job's, where not those of the service; nil and
-	// "": the service's.
-	Nice    *int
-	IOClass IOClass
+	agenda.Job
 	// Timeout ends a run that takes longer; 0: no limit.
 	Timeout time.Duration
-}
-
-// Start is one start of a job.
-type Start struct {
-	Trigger string    // "schedule" or "catch-up"
-	Due     time.Time // when the schedule wanted it
 }
 
 // Holder says which service runs on the state folder, as "process 17 since
