@@ -60,6 +60,12 @@ type Input struct {
 	Expected  time.Time
 	Unusable  string    // why the schedule cannot be understood; "" it can
 	Added     time.Time // when the app was first seen, or zero: a new app's first backup may still be to come
+	// LastRunRepository says that the last run failed because of the repository,
+	// though its code does not say so: a full disk below it, for example.
+	LastRunRepository bool
+	// Verified and Drilled are when a backup of the app, perhaps one that is gone,
+	// was last verified and drilled, or zero; the times in Backups count too.
+	Verified, Drilled time.Time
 }
 
 // Repository is what is known of the repository.
@@ -69,10 +75,27 @@ type Repository struct {
 	Space  *core.Space // nil: it could not be asked
 	Err    error       // why it cannot be used; nil: it can
 	Stored []Stored    // what backups of all apps added, oldest first
+	Used   []Stored    // how many bytes the repository had at earlier times, oldest first; nil: not known
 }
 
-// Stored is how much a backup added.
+// Stored is how much a backup added, or how much there was.
 type Stored struct {
 	Time  time.Time
 	Bytes int64
+}
+
+// Judge says what is wrong with an app's backups, by topic and name. It
+// changes nothing in its input, and gives the same for the same.
+func Judge(in Input) []core.Problem { return nil }
+
+// JudgeRepository says what is wrong with the repository. Its problems have no
+// app.
+func JudgeRepository(in Repository) []core.Problem { return nil }
+
+// Defaults are the limits that hold where nothing else is said.
+func Defaults() Limits {
+	return Limits{
+		MinBackups: 5, Deviations: 6, RowsDrop: 40, RowsMin: 100, SizeDrop: 40, NoiseRise: 25,
+		FreeMin: 10, FullWithin: 14 * 24 * time.Hour, MaintenanceAge: 8 * 24 * time.Hour,
+	}
 }

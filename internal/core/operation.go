@@ -131,6 +131,7 @@ type Audited struct {
 type Facts struct {
 	Backup     string              `json:"backup"`
 	Time       time.Time           `json:"time"`
+	Trigger    string              `json:"trigger,omitempty"` // of the backup: "schedule", "import", "before-restore", …
 	Bytes      int64               `json:"bytes"`
 	Stored     int64               `json:"stored"`
 	Components ComponentSizes      `json:"components"`
