@@ -15,6 +15,7 @@ type Run struct {
 	Outcome  Outcome    `json:"outcome"`
 	Backup   string     `json:"backup,omitempty"` // the id of the backup that it made or read
 	Code     Code       `json:"code,omitempty"`   // of its error
+	Fault    string     `json:"fault,omitempty"`  // "repository": it is to blame for the error
 	Message  string     `json:"message,omitempty"`
 	Hint     string     `json:"hint,omitempty"`
 	Warnings int        `json:"warnings,omitempty"`
