@@ -258,6 +258,16 @@ type Backup struct {
 	Origin       *Origin        `json:"origin,omitempty"` // the archive that it was imported from
 }
 
+// Triggers of backups that show an app in a state that somebody wants to leave:
+// `latest` and times never name them, their ids do, and checks pass them over.
+const (
+	TriggerBeforeRestore = "before-restore" // of what was live before a restore replaced it
+	TriggerFailedCommand = "guard-failed"   // of what a guarded command left that failed
+)
+
+// TriggerImport is that of backups that were made of an archive.
+const TriggerImport = "import"
+
 // ComponentSizes counts the components of a backup.
 type ComponentSizes map[Component]ComponentSize
 

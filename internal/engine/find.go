@@ -81,15 +81,12 @@ func find(all []repository.Record, ref string) (repository.Record, error) {
 	}
 }
 
-// Triggers of backups that show an app in a state that somebody wants to leave:
-// `latest` and times never name them, their ids do.
+// Triggers of backups that are not of what the app is to be, or not captured.
 const (
-	TriggerBeforeRestore = "before-restore" // of what was live before a restore replaced it
-	TriggerFailedCommand = "guard-failed"   // of what a guarded command left that failed
+	TriggerBeforeRestore = core.TriggerBeforeRestore
+	TriggerFailedCommand = core.TriggerFailedCommand
+	TriggerImport        = core.TriggerImport
 )
-
-// TriggerImport is that of backups that were made of an archive.
-const TriggerImport = "import"
 
 // aside says whether a backup is of such a state.
 func aside(r repository.Record) bool {
