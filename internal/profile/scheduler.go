@@ -34,3 +34,9 @@ type AppSchedule struct {
 	Both            bool
 	Source          string // where it was read, for people: "conf/production/config-itop.php, itop-backup"
 }
+
+// Incidents is a profile whose application opens tickets about its own backups.
+type Incidents interface {
+	// IncidentURL is the address of the application that gets them.
+	IncidentURL(ctx context.Context, app App) (string, error)
+}
