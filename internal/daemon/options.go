@@ -93,10 +93,6 @@ type Job struct {
 	Timeout time.Duration
 }
 
-// Holder says which service runs on the state folder, as "process 17 since
-// 2026-11-23T02:00:00Z"; "": none does.
-func Holder(stateDir string) string { return holder(stateDir) }
-
 // Run is the service. It returns nil after ctx has ended and all runs have
 // ended or been cancelled. Before it is ready, whatever keeps it from its work
 // is an error: the configuration, the address, another service on the same

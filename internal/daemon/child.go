@@ -1,0 +1,320 @@
+package daemon
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/schedule/agenda"
+)
+
+const (
+	maxLine   = 8 << 10 // bytes of a line of a child's log
+	maxLines  = 20_000  // of one run
+	maxResult = 1 << 20 // bytes of a child's result
+	keptLines = 20      // the last of a run that failed, for its message
+	pipeGrace = 5 * time.Second
+)
+
+// child is a run of a job: a process of its own, in a process group of its own.
+type child struct {
+	job   Job
+	start agenda.Start
+	began time.Time
+	log   *slog.Logger
+	out   limited
+	lines *lineLog
+
+	mu      sync.Mutex // guards what follows
+	process *os.Process
+	ended   bool   // it was waited for: its number may be somebody else's
+	asked   string // why it was asked to end; "": it was not
+}
+
+// ending is how a run ended.
+type ending struct {
+	child  *child
+	err    error // it could not be started, or not be watched
+	exit   int   // -1: a signal ended it
+	signal syscall.Signal
+	asked  string // why the service ended it; "": it did not
+	at     time.Time
+}
+
+// command is how a child is run.
+type command struct {
+	path string
+	args []string
+	env  []string
+	nice int
+	io   IOClass
+}
+
+// run starts the process and waits for it. It must be called in a goroutine of
+// its own, whose thread it keeps: the politeness of a process is its thread's
+// when it is started, and a child gets its SIGTERM when the thread that started
+// it ends. begun is told when the process runs, or could not be started.
+func (c *child) run(how command, polite func(nice int, io IOClass) error, begun func(error)) (exit int, signal syscall.Signal, err error) {
+	// Never unlocked: a thread with another priority must do nothing else, so
+	// it ends with this goroutine.
+	runtime.LockOSThread()
+	if err := polite(how.nice, how.io); err != nil {
+		c.log.Debug("run with the service's own priority", "err", err)
+	}
+	cmd := exec.Command(how.path, how.args...)
+	cmd.Args[0] = "backstay"
+	cmd.Env = how.env
+	cmd.Stdout, cmd.Stderr = &c.out, c.lines
+	cmd.WaitDelay = pipeGrace // what a hook left running may keep the pipes open
+	cmd.SysProcAttr = childAttributes()
+	if err := cmd.Start(); err != nil {
+		begun(err)
+		return -1, 0, err
+	}
+	c.mu.Lock()
+	c.process = cmd.Process
+	c.mu.Unlock()
+	expendable(cmd.Process.Pid)
+	begun(nil)
+	err = cmd.Wait()
+	c.mu.Lock()
+	c.ended = true
+	c.mu.Unlock()
+	c.lines.flush()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		c.log.Warn("a process that the run started is still there and was left alone")
+		err = nil
+	}
+	if state := cmd.ProcessState; state != nil {
+		if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			return -1, status.Signal(), nil
+		}
+		return state.ExitCode(), 0, nil
+	}
+	return -1, 0, err
+}
+
+// ask asks the process to end, which it does cleanly. why is for its record.
+func (c *child) ask(why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.asked == "" {
+		c.asked = why
+	}
+	if c.process == nil || c.ended {
+		return
+	}
+	if err := c.process.Signal(unix.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		c.log.Warn("ask the run to end", "err", err)
+	}
+}
+
+// kill ends the process and those that it started.
+func (c *child) kill() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.process == nil || c.ended {
+		return
+	}
+	if err := unix.Kill(-c.process.Pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+		c.log.Warn("kill the run", "err", err)
+	}
+}
+
+func (c *child) askedWhy() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.asked
+}
+
+// outcome says how a run ended, in the terms of the record.
+func (e ending) outcome() core.Outcome {
+	switch {
+	case e.err == nil && e.signal == 0 && e.exit == 0:
+		return core.OutcomeOK
+	case e.err == nil && e.exit == core.CodeWarnings.ExitCode():
+		return core.OutcomeWarnings
+	case e.err == nil && (e.exit == core.CodeCancelled.ExitCode() || e.asked != ""):
+		return core.OutcomeCancelled
+	}
+	return core.OutcomeFailed
+}
+
+// message says what happened, for the record of a run that wrote none itself.
+func (e ending) message() string {
+	tail := ""
+	if last := e.child.lines.last(); last != "" {
+		tail = "; the last it said: " + last
+	}
+	switch {
+	case e.err != nil:
+		return "the run could not be started: " + e.err.Error()
+	case e.asked != "" && e.signal != 0:
+		return fmt.Sprintf("%s, and the run did not end by itself (%s)%s", e.asked, signalName(e.signal), tail)
+	case e.asked != "":
+		return e.asked
+	case e.signal != 0:
+		return fmt.Sprintf("the run was ended by %s%s", signalName(e.signal), tail)
+	}
+	return fmt.Sprintf("the run ended with code %d%s", e.exit, tail)
+}
+
+// hint says what to do about it.
+func (e ending) hint() string {
+	switch {
+	case e.err != nil:
+		return "see that the program is where the service was started from, and that the machine has memory and processes left"
+	case e.signal == unix.SIGKILL && e.asked == "":
+		return "see whether the machine ran out of memory: journalctl -k -g 'out of memory'"
+	case e.signal != 0 && e.asked == "":
+		return "see what the run said: journalctl -u backstay"
+	}
+	return ""
+}
+
+func signalName(s syscall.Signal) string {
+	if name := unix.SignalName(s); name != "" {
+		return name
+	}
+	return s.String()
+}
+
+// limited keeps the first maxResult bytes.
+type limited struct {
+	mu   sync.Mutex
+	kept bytes.Buffer
+	cut  bool
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if room := maxResult - l.kept.Len(); room < len(p) {
+		l.cut = true
+		l.kept.Write(p[:max(room, 0)])
+	} else {
+		l.kept.Write(p)
+	}
+	return len(p), nil
+}
+
+// result returns what was written, nil when it was too much.
+func (l *limited) result() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cut {
+		return nil
+	}
+	return l.kept.Bytes()
+}
+
+// lineLog puts what a child says into the log, line by line and bounded: it
+// neither keeps a flood nor passes it on.
+type lineLog struct {
+	log *slog.Logger
+
+	mu      sync.Mutex
+	part    []byte // of a line that has not ended
+	skip    bool   // the rest of a line that was too long
+	lines   int
+	dropped int
+	recent  []string
+}
+
+func (l *lineLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(p)
+	for len(p) > 0 {
+		line, rest, whole := bytes.Cut(p, []byte{'\n'})
+		p = rest
+		if !l.skip {
+			l.part = append(l.part, line[:min(len(line), maxLine-len(l.part))]...)
+			if len(l.part) == maxLine {
+				l.say()
+				l.skip = true
+			}
+		}
+		if whole {
+			if !l.skip {
+				l.say()
+			}
+			l.skip = false
+		}
+	}
+	return n, nil
+}
+
+// say logs the line that is complete.
+func (l *lineLog) say() {
+	text := strings.TrimRight(strings.ToValidUTF8(string(l.part), "�"), " \r")
+	l.part = l.part[:0]
+	if text == "" {
+		return
+	}
+	if l.recent = append(l.recent, text); len(l.recent) > keptLines {
+		l.recent = l.recent[1:]
+	}
+	if l.lines++; l.lines > maxLines {
+		l.dropped++
+		return
+	}
+	switch {
+	case strings.HasPrefix(text, "backstay: error:"):
+		l.log.Error(text)
+	case strings.HasPrefix(text, "backstay: warning:"):
+		l.log.Warn(text)
+	default:
+		l.log.Info(text)
+	}
+}
+
+func (l *lineLog) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.skip {
+		l.say()
+	}
+	if l.dropped > 0 {
+		l.log.Warn("the run said more than is kept", "lines", l.lines, "left_out", l.dropped)
+		l.dropped = 0
+	}
+}
+
+// last returns the last line, the error if there is one among the last.
+func (l *lineLog) last() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := len(l.recent) - 1; i >= 0; i-- {
+		if text, ok := strings.CutPrefix(l.recent[i], "backstay: error: "); ok {
+			return short(text)
+		}
+	}
+	if len(l.recent) == 0 {
+		return ""
+	}
+	return short(l.recent[len(l.recent)-1])
+}
+
+// short cuts a line to what a message can hold.
+func short(text string) string {
+	const most = 500
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
+
+var _ io.Writer = (*lineLog)(nil)
