@@ -127,27 +127,15 @@ func parseSize(s string) (n int64, wrong, hint string) {
 
 // sizeField is a number of bytes, or one with a unit.
 func sizeField(key string, into *int64) field {
-	return field{
-		key: key, schema: map[string]any{"type": []string{"string", "integer"}, "pattern": size.String(), "minimum": 1},
-		read: func(r *reader, _ position, n ast.Node) {
-			v := r.resolve(n)
-			if v == nil {
-				return
-			}
-			s := ""
-			if whole, ok := v.(*ast.IntegerNode); ok {
-				s = strings.ReplaceAll(whole.GetToken().Value, "_", "")
-			} else if s, ok = r.text(v, key); !ok {
-				return
-			}
-			bytes, wrong, hint := parseSize(s)
-			if wrong != "" {
-				r.problem(positionOf(n.GetToken()), hint, "%q %s", key, wrong)
-				return
-			}
-			*into = bytes
-		},
-	}
+	f := scalarField(key, func(s string) (wrong, hint string) {
+		n, wrong, hint := parseSize(s)
+		if wrong == "" {
+			*into = n
+		}
+		return wrong, hint
+	})
+	f.schema = map[string]any{"type": []string{"string", "integer"}, "pattern": size.String(), "minimum": 1}
+	return f
 }
 
 // countField is a whole number of things from 1.

@@ -75,6 +75,7 @@ func (c *Config) PasswordEnv() []string {
 	add(c.Defaults.Database.SecretSource)
 	addAll := func(list []Destination) {
 		for _, d := range list {
+			add(d.Address)
 			add(d.Secret)
 		}
 	}

@@ -8,8 +8,8 @@ import (
 
 // Entry returns the app as an entry of `apps:`, indented as such, which Parse
 // reads back. Passwords are never in it: one that is written in the
-// configuration itself is left out, with a remark. Hooks, restore settings and
-// what Later holds are left out too.
+// configuration itself is left out, with a remark. Hooks, checks, destinations
+// and the settings of restores and exports are left out too.
 func (a App) Entry() (string, error) {
 	w := &entryWriter{}
 	w.line("  - name: " + strconv.Quote(a.Name))
@@ -30,6 +30,8 @@ func (a App) Entry() (string, error) {
 	if a.Consistency == Readonly {
 		w.line("    consistency: readonly")
 	}
+	w.schedules(a.Schedules)
+	w.retention(a.Retention)
 	return w.b.String(), w.err
 }
 

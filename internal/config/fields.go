@@ -159,6 +159,17 @@ func boolField(key string, into *bool) field {
 	}
 }
 
+// notField is true where into is false.
+func notField(key string, into *bool) field {
+	f := boolField(key, into)
+	f.read = func(r *reader, _ position, n ast.Node) {
+		if v, ok := r.truth(n, key); ok {
+			*into = !v
+		}
+	}
+	return f
+}
+
 // maxDuration is ten years.
 const maxDuration = 10 * 366 * 24 * time.Hour
 
@@ -186,25 +197,41 @@ func parseDuration(s string) (d time.Duration, wrong, hint string) {
 // durationField is a length of time as parseDuration reads it; the number 0 is
 // none.
 func durationField(key string, into *time.Duration) field {
+	f := scalarField(key, func(s string) (wrong, hint string) {
+		d, wrong, hint := parseDuration(s) // which refuses a number without a unit, but for 0
+		if wrong == "" {
+			*into = d
+		}
+		return wrong, hint
+	})
+	f.schema = map[string]any{"type": []string{"string", "integer"}, "pattern": duration.String(), "minimum": 0, "maximum": 0}
+	return f
+}
+
+// scalarField is a text or a number, which parse is given as it is written and
+// keeps where nothing is wrong with it.
+func scalarField(key string, parse func(string) (wrong, hint string)) field {
 	return field{
-		key: key, schema: map[string]any{"type": []string{"string", "integer"}, "pattern": duration.String(), "minimum": 0, "maximum": 0},
+		key: key, schema: map[string]any{"type": []string{"string", "number"}},
 		read: func(r *reader, _ position, n ast.Node) {
 			v := r.resolve(n)
 			if v == nil {
 				return
 			}
-			s := "0"
-			if whole, ok := v.(*ast.IntegerNode); ok {
-				s = whole.GetToken().Value // a number without a unit, but for 0, is refused below
-			} else if s, ok = r.text(v, key); !ok {
-				return
+			s := ""
+			switch v.(type) {
+			case *ast.IntegerNode, *ast.FloatNode:
+				s = strings.ReplaceAll(v.GetToken().Value, "_", "")
+			default:
+				text, ok := r.text(v, key)
+				if !ok {
+					return
+				}
+				s = text
 			}
-			d, wrong, hint := parseDuration(s)
-			if wrong != "" {
+			if wrong, hint := parse(s); wrong != "" {
 				r.problem(positionOf(n.GetToken()), hint, "%q %s", key, wrong)
-				return
 			}
-			*into = d
 		},
 	}
 }
@@ -262,13 +289,17 @@ func glob(s string) (wrong, hint string) {
 	return "", ""
 }
 
-// secretFields are the three ways to give a password. Whichever is given
-// replaces one inherited from `defaults`.
-func secretFields(into *SecretSource) []field {
+// secretFields are the three ways to give a secret: key itself, key_file and
+// key_env. Whichever is given replaces one inherited from `defaults`. what is
+// said of the secret itself; check, which may be nil, is not to show it.
+func secretFields(into *SecretSource, key, what string, check func(string) (wrong, hint string)) []field {
 	var inline, file, env string
-	password := textField("password", &inline, notEmpty)
-	read := password.read
-	password.read = func(r *reader, at position, n ast.Node) {
+	if check == nil {
+		check = notEmpty
+	}
+	own := textField(key, &inline, check)
+	read := own.read
+	own.read = func(r *reader, at position, n ast.Node) {
 		read(r, at, n)
 		if inline == "" {
 			return
@@ -278,49 +309,49 @@ func secretFields(into *SecretSource) []field {
 			r.inlineSecret = &at
 		}
 	}
-	passwordFile := textField("password_file", &file, func(s string) (string, string) {
+	inFile := textField(key+"_file", &file, func(s string) (string, string) {
 		if wrong, _ := absolute(s); wrong != "" {
-			return "must be an absolute path", "give the path of the file that holds the password, beginning with /"
+			return "must be an absolute path", "give the path of the file that holds " + what + ", beginning with /"
 		}
 		return "", ""
 	})
-	passwordFile.schema["pattern"] = "^/"
-	readFile := passwordFile.read
-	passwordFile.read = func(r *reader, at position, n ast.Node) {
+	inFile.schema["pattern"] = "^/"
+	readFile := inFile.read
+	inFile.read = func(r *reader, at position, n ast.Node) {
 		if readFile(r, at, n); file != "" {
 			*into = SecretSource{PasswordFile: path.Clean(file)}
 		}
 	}
-	passwordEnv := textField("password_env", &env, func(s string) (string, string) {
+	inEnv := textField(key+"_env", &env, func(s string) (string, string) {
 		if !envName.MatchString(s) {
-			// What stands there may be the password itself: it is not shown.
-			return "must be the name of an environment variable", "give the name, such as BACKSTAY_PASSWORD, not the password"
+			// What stands there may be the secret itself: it is not shown.
+			return "must be the name of an environment variable", "give the name, such as BACKSTAY_PASSWORD, not " + what
 		}
 		return "", ""
 	})
-	passwordEnv.schema["pattern"] = envName.String()
-	readEnv := passwordEnv.read
-	passwordEnv.read = func(r *reader, at position, n ast.Node) {
+	inEnv.schema["pattern"] = envName.String()
+	readEnv := inEnv.read
+	inEnv.read = func(r *reader, at position, n ast.Node) {
 		if readEnv(r, at, n); env != "" {
 			*into = SecretSource{PasswordEnv: env}
 		}
 	}
 	return []field{
-		password.describe("the password itself; the configuration must then be readable by its owner only"),
-		passwordFile.describe("a file that holds the password and that only its owner can read"),
-		passwordEnv.describe("the environment variable that holds the password"),
+		own.describe(what + " itself; the configuration must then be readable by its owner only"),
+		inFile.describe("a file that holds " + what + " and that only its owner can read"),
+		inEnv.describe("the environment variable that holds " + what),
 	}
 }
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// oneSecret reports a second way to give the same password, and none where
-// one is needed.
-func oneSecret(r *reader, own position, at map[string]position, needed bool) {
+// oneSecret reports a second way to give the same secret, and with a hint that
+// is not empty, that there is none.
+func oneSecret(r *reader, own position, at map[string]position, key, what, missing string) {
 	var given []string
-	for _, key := range []string{"password", "password_file", "password_env"} {
-		if _, ok := at[key]; ok {
-			given = append(given, key)
+	for _, k := range []string{key, key + "_file", key + "_env"} {
+		if _, ok := at[k]; ok {
+			given = append(given, k)
 		}
 	}
 	slices.SortFunc(given, func(a, b string) int {
@@ -330,10 +361,10 @@ func oneSecret(r *reader, own position, at map[string]position, needed bool) {
 		return at[a].column - at[b].column
 	})
 	if len(given) > 1 {
-		r.problem(at[given[1]], "keep one of the two", "the password is given twice, by %q and by %q", given[0], given[1])
+		r.problem(at[given[1]], "keep one of the two", "%s is given twice, by %q and by %q", what, given[0], given[1])
 	}
-	if len(given) == 0 && needed {
-		r.problem(own, "add password_file: with the absolute path of the key that `backstay init` made", "the repository's password is missing")
+	if len(given) == 0 && missing != "" {
+		r.problem(own, missing, "%s is missing", what)
 	}
 }
 
@@ -342,7 +373,7 @@ func repositoryFields(repo *Repository) []field {
 	address.schema["pattern"] = "^(" + strings.Join(Schemes(), "|") + ")://"
 	return append([]field{
 		address.describe("where the backups live: file:///absolute/folder, or an address with another scheme"),
-	}, secretFields(&repo.SecretSource)...)
+	}, secretFields(&repo.SecretSource, "password", "the password", nil)...)
 }
 
 func checkURL(s string) (wrong, hint string) {
@@ -410,7 +441,7 @@ func databaseFields(db *Database) []field {
 		pathField("socket", &db.Socket, true).describe("the server's socket, in place of host and port"),
 		textField("user", &db.User, notEmpty).describe("the account to read and restore with"),
 	}
-	fields = append(fields, secretFields(&db.SecretSource)...)
+	fields = append(fields, secretFields(&db.SecretSource, "password", "the password", nil)...)
 	return append(fields,
 		textField("name", &db.Name, notEmpty).describe("the database"),
 		textField("prefix", &db.Prefix, nil).describe("only tables whose name begins so belong to the app"),
@@ -424,7 +455,7 @@ func databaseFields(db *Database) []field {
 
 func checkDatabase(db *Database) func(r *reader, own position, at map[string]position) {
 	return func(r *reader, own position, at map[string]position) {
-		oneSecret(r, own, at, false)
+		oneSecret(r, own, at, "password", "the password", "")
 		socketAt, given := at["socket"]
 		if given && db.Socket != "" && db.Host != "" && db.Host != "localhost" {
 			r.problem(socketAt, "keep host and port, or socket", "%q and %q are both given", "host", "socket")

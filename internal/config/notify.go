@@ -1,21 +1,36 @@
 package config
 
+import (
+	"fmt"
+	"net"
+	"net/mail"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/goccy/go-yaml/ast"
+)
+
 // Destination is an entry of `notify`: where people are told of an app's
 // alarms. Which fields it has depends on its type.
 type Destination struct {
 	Name     string // unique in an app; the type where the file gives none
 	Type     string // one of DestinationTypes
 	Fallback bool   // only told of what none of those before it took
-	URL      string // of itop, itflow and webhook; holds no password
-	CA       string // of itop and webhook: PEM file with the authorities to trust, absolute
-	User     string // of itop and mail
-	// Secret is the password of itop and mail, the API key of itflow, the key
-	// that webhook signs with, and the whole address of chat and ping.
+	URL      string // of itop and itflow; holds no password
+	// Address is where webhook, chat and ping send to. It is a secret: most such
+	// addresses hold one. ResolveSecret reads it.
+	Address SecretSource
+	CA      string // of itop, itflow, mail and webhook: PEM file with the authorities to trust, absolute
+	User    string // of itop and mail
+	// Secret is the password of itop and mail, the API key of itflow, and what
+	// webhook signs with.
 	Secret  SecretSource
 	ITop    ITopTicket
 	ITFlow  ITFlowTicket
 	Mail    Mail
-	Headers map[string]string // of webhook
+	Headers map[string]core.Secret // of webhook
 }
 
 // The types of destinations.
@@ -57,11 +72,238 @@ type ITFlowTicket struct {
 // Mail says how mail is sent.
 type Mail struct {
 	Host string
-	Port int    // 587 for starttls, 465 for implicit, 25 for none where the file says nothing
+	Port int    // never 0
 	TLS  string // one of MailTLS
-	From string
+	From string // an address, with a name or without
 	To   []string
 }
 
 // MailTLS lists how a connection to a mail server can be protected.
 func MailTLS() []string { return []string{"starttls", "implicit", "none"} }
+
+// destinationFields are those of one type.
+func destinationFields(d *Destination, kind string) []field {
+	name := textField("name", &d.Name, func(s string) (wrong, hint string) {
+		if !core.ValidAppName(s) {
+			return fmt.Sprintf("cannot be %q", shown(s)), "a name has lower-case letters, digits and dashes, at most 63, and begins with a letter or digit"
+		}
+		return "", ""
+	})
+	fixed := oneOf("type", &d.Type, "types", DestinationTypes()...)
+	fixed.schema = map[string]any{"const": kind}
+	fields := []field{
+		name.describe("what the destination is called; its type when not given"),
+		fixed.describe("the kind of destination"),
+		boolField("fallback", &d.Fallback).describe("only told of what none of those before it took"),
+	}
+	text := func(key string, into *string, doc string) field { return textField(key, into, notEmpty).describe(doc) }
+	number := func(key string, into *int, doc string) field { return numberField(key, into, 1, 1<<31-1).describe(doc) }
+	ca := pathField("ca", &d.CA, false).describe("PEM file with the authorities to trust; the system's when not given")
+	switch kind {
+	case NotifyITop:
+		fields = append(fields, textField("url", &d.URL, neededAddress).describe("where the iTop answers: https://itop.example.org/"), ca,
+			text("user", &d.User, "an account that may use the web services"))
+		fields = append(fields, secretFields(&d.Secret, "password", "the password", nil)...)
+		fields = append(fields,
+			boolField("soap", &d.ITop.SOAP).describe("open tickets by SOAP, as iTop's check-backup.php does, in place of REST"),
+			text("title", &d.ITop.Title, "title of the ticket; that of the alarm when not given"),
+			text("customer", &d.ITop.Customer, "name of the organization that the ticket is for"),
+			text("service", &d.ITop.Service, "name of the service"),
+			text("service_subcategory", &d.ITop.ServiceSubcategory, "name of the service subcategory"),
+			text("workgroup", &d.ITop.Workgroup, "name of the team"),
+			text("impacted_server", &d.ITop.ImpactedServer, "name of the server that the ticket is about"),
+			text("caller", &d.ITop.Caller, "full name of the person who reports it"))
+	case NotifyITFlow:
+		fields = append(fields, textField("url", &d.URL, neededAddress).describe("where the ITFlow answers: https://itflow.example.org/"), ca)
+		fields = append(fields, secretFields(&d.Secret, "api_key", "the API key", nil)...)
+		fields = append(fields,
+			number("client_id", &d.ITFlow.ClientID, "the client that the ticket is for"),
+			number("contact_id", &d.ITFlow.ContactID, "the contact that it is for"),
+			oneOf("priority", &d.ITFlow.Priority, "priorities", "Low", "Medium", "High").describe("priority of the ticket"),
+			number("assigned_to", &d.ITFlow.AssignedTo, "the user that it is assigned to"))
+	case NotifyMail:
+		fields = append(fields,
+			text("host", &d.Mail.Host, "the mail server's name or address"),
+			numberField("port", &d.Mail.Port, 1, 65535).describe("its port; 587 for starttls, 465 for implicit and 25 for none when not given"),
+			oneOf("tls", &d.Mail.TLS, "values", MailTLS()...).describe("how the connection is encrypted; starttls when not given"), ca,
+			text("user", &d.User, "the account, where the server wants one"))
+		fields = append(fields, secretFields(&d.Secret, "password", "the password", nil)...)
+		fields = append(fields,
+			textField("from", &d.Mail.From, mailAddress).describe("the sender's address"),
+			listField("to", &d.Mail.To, false, mailAddress).describe("who gets it"))
+	case NotifyWebhook:
+		fields = append(fields, secretFields(&d.Address, "url", "the address", secretWebAddress)...)
+		fields = append(fields, secretFields(&d.Secret, "secret", "the secret", nil)...)
+		fields = append(fields, headersField(&d.Headers).describe("headers of the request"), ca)
+	case NotifyChat:
+		fields = append(fields, secretFields(&d.Address, "url", "the address", chatAddress)...)
+	case NotifyPing:
+		fields = append(fields, secretFields(&d.Address, "url", "the address", secretWebAddress)...)
+	}
+	return fields
+}
+
+// neededKeys are those that a destination cannot do without, beside its secrets.
+func neededKeys(kind string) []string {
+	return map[string][]string{
+		NotifyITop: {"url", "user", "customer"}, NotifyITFlow: {"url"}, NotifyMail: {"host", "from", "to"},
+	}[kind]
+}
+
+func notifyField(into *[]Destination) field {
+	var kinds []any
+	for _, kind := range DestinationTypes() {
+		one := objectSchema(destinationFields(&Destination{}, kind))
+		one["required"] = append([]string{"type"}, neededKeys(kind)...)
+		kinds = append(kinds, one)
+	}
+	return field{
+		key: "notify", schema: map[string]any{"type": "array", "items": map[string]any{"anyOf": kinds}},
+		read: func(r *reader, own position, n ast.Node) {
+			if _, null := r.resolve(n).(*ast.NullNode); null {
+				r.problem(own, "write notify: [] for none, or remove the key", "%q has no value", "notify")
+				return
+			}
+			var list []Destination
+			for _, item := range r.items(n, "notify") {
+				before := len(r.problems)
+				d, at := r.destination(item)
+				if len(r.problems) > before {
+					continue
+				}
+				if slices.ContainsFunc(list, func(e Destination) bool { return e.Name == d.Name }) {
+					r.problem(at, "give each a name of its own, with name:", "there are two destinations called %q", d.Name)
+					continue
+				}
+				list = append(list, d)
+			}
+			*into = list
+		},
+	}
+}
+
+// destination reads an entry of `notify`, and returns where its name stands.
+func (r *reader) destination(n ast.Node) (Destination, position) {
+	var d Destination
+	start := r.startOf(n)
+	entries, ok := r.entries(n, "notify")
+	if !ok {
+		return d, start
+	}
+	i := slices.IndexFunc(entries, func(e entry) bool { return e.key == "type" })
+	if i < 0 {
+		r.problem(start, "add type: "+strings.Join(DestinationTypes(), ", "), "an entry of %q has no %q", "notify", "type")
+		return d, start
+	}
+	oneOf("type", &d.Type, "types", DestinationTypes()...).read(r, entries[i].at, entries[i].value)
+	if d.Type == "" {
+		return d, start
+	}
+	at, _ := r.section(n, "notify", destinationFields(&d, d.Type))
+	for _, key := range neededKeys(d.Type) {
+		if _, given := at[key]; !given {
+			r.problem(start, "add "+key+":", "a destination of the type %s has no %q", d.Type, key)
+		}
+	}
+	r.checkDestination(&d, start, at)
+	if d.Name == "" {
+		d.Name = d.Type
+	}
+	if named, given := at["name"]; given {
+		start = named
+	}
+	return d, start
+}
+
+// checkDestination reports what does not go together, and fills in what
+// follows from the rest.
+func (r *reader) checkDestination(d *Destination, start position, at map[string]position) {
+	switch d.Type {
+	case NotifyITop:
+		oneSecret(r, start, at, "password", "the password of a destination", "add password_file:, or password_env:")
+	case NotifyITFlow:
+		oneSecret(r, start, at, "api_key", "the API key of a destination", "add api_key_file:, or api_key_env:")
+	case NotifyWebhook, NotifyChat, NotifyPing:
+		oneSecret(r, start, at, "url", "the address of a destination", "add url:, url_file: or url_env:")
+		oneSecret(r, start, at, "secret", "the secret of a destination", "")
+	case NotifyMail:
+		oneSecret(r, start, at, "password", "the password of a destination", "")
+		if to, given := at["to"]; given && len(d.Mail.To) == 0 {
+			r.problem(to, "name who gets the mail: to: [admin@example.org]", "%q is empty", "to")
+		}
+		userAt, given := at["user"]
+		if given != d.Secret.Given() {
+			if !given {
+				userAt = start
+			}
+			r.problem(userAt, "give both, or none of them", "a user and a password go together")
+		}
+		if d.Mail.TLS == "" {
+			d.Mail.TLS = "starttls"
+		}
+		if d.Mail.Port == 0 {
+			d.Mail.Port = map[string]int{"starttls": 587, "implicit": 465, "none": 25}[d.Mail.TLS]
+		}
+		if ip := net.ParseIP(d.Mail.Host); d.Mail.TLS == "none" && d.Secret.Given() && d.Mail.Host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			r.problem(at["tls"], "use tls: starttls or tls: implicit", "the password would be sent to another machine without encryption")
+		}
+	}
+}
+
+func neededAddress(s string) (wrong, hint string) {
+	if s == "" {
+		return notEmpty(s)
+	}
+	return webAddress(s)
+}
+
+// secretWebAddress is an address that is not shown.
+func secretWebAddress(s string) (wrong, hint string) {
+	if u, err := url.Parse(s); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return "must be a web address", "such as https://hooks.example.org/backups"
+	}
+	return "", ""
+}
+
+func chatAddress(s string) (wrong, hint string) {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok || scheme == "" || rest == "" || strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+") != "" || strings.ContainsAny(s, " \n\r\x00") {
+		return "must be an address of a chat service", "such as slack://…, teams://…, telegram://… or matrix://…"
+	}
+	return "", ""
+}
+
+func mailAddress(s string) (wrong, hint string) {
+	if _, err := mail.ParseAddress(s); err != nil || strings.ContainsAny(s, "\r\n") {
+		return fmt.Sprintf("must be an address of mail, not %q", shown(s)), "such as admin@example.org"
+	}
+	return "", ""
+}
+
+// headersField reads names and values. Values are taken for secrets.
+func headersField(into *map[string]core.Secret) field {
+	const key = "headers"
+	return field{
+		key: key, schema: map[string]any{"type": "object", "additionalProperties": map[string]any{"type": "string"}},
+		read: func(r *reader, own position, n ast.Node) {
+			entries, _ := r.entries(n, key)
+			headers := make(map[string]core.Secret, len(entries))
+			for _, e := range entries {
+				value, ok := r.text(e.value, e.key)
+				switch {
+				case !ok:
+				case e.key == "" || strings.ContainsFunc(e.key, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c) }):
+					r.problem(e.at, "such as X-Origin or Authorization", "%q cannot be the name of a header", shown(e.key))
+				case strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }):
+					r.problem(e.at, "write it on one line", "the value of the header %q holds a line end or another control character", shown(e.key))
+				default:
+					headers[e.key] = core.NewSecret(value)
+				}
+			}
+			*into = headers
+			if len(headers) > 0 && r.inlineSecret == nil {
+				r.inlineSecret = &own
+			}
+		},
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/retention"
+	"github.com/backstay/backstay/internal/schedule"
 	"github.com/goccy/go-yaml/ast"
 )
 
@@ -55,7 +57,7 @@ func topFields(c *Config, defaults, apps **entry) []field {
 			if _, ok := at["url"]; !ok {
 				r.problem(own, "add url: file:///var/lib/backstay/repository, or where the backups are to live", "%q has no %q", "repository", "url")
 			}
-			oneSecret(r, own, at, true)
+			oneSecret(r, own, at, "password", "the repository's password", "add password_file: with the absolute path of the key that `backstay init` made")
 		})
 	repository.schema["required"] = []string{"url"}
 	return []field{
@@ -63,6 +65,7 @@ func topFields(c *Config, defaults, apps **entry) []field {
 		pathField("state_dir", &c.StateDir, false).describe("folder for locks, caches and the run history"),
 		sectionField("archives", archivesFields(&c.Archives), nil).describe("what an archive that is imported may unpack to"),
 		sectionField("scratch", scratchFields(&c.Scratch), checkScratch(&c.Scratch)).describe("a server on which imports may make databases of their own, for machines on which none can be started"),
+		sectionField("service", serviceFields(&c.Service), nil).describe("how backstay serve works"),
 		field{
 			key: "defaults", schema: objectSchema(appFields(&App{}, false)), read: keep(defaults),
 		}.describe("what holds for every app that does not say otherwise"),
@@ -130,6 +133,10 @@ func appFields(app *App, whole bool) []field {
 		}, nil).describe("command lines for /bin/sh"),
 		sectionField("restore", restoreFields(&app.Restore), nil).describe("how a restore goes about it"),
 		sectionField("export", exportFields(&app.Export), nil).describe("how archives are written and called"),
+		schedulesField(&app.Schedules).describe("when backups are made: one schedule or a list"),
+		retentionField(&app.Retention).describe("which backups are kept: one policy or a list, each for other components; all are kept when not given"),
+		sectionField("check", checkFields(&app.Check, &app.CheckSchedule), nil).describe("when a backup is not as it should be"),
+		notifyField(&app.Notify).describe("where people are told of alarms"),
 	)
 	return fields
 }
@@ -162,6 +169,7 @@ func (r *reader) apps(n ast.Node, c *Config) {
 func clone(a App) App {
 	a.Files = slices.Clone(a.Files)
 	a.Config, a.Exclude = slices.Clone(a.Config), slices.Clone(a.Exclude)
+	a.Schedules = slices.Clone(a.Schedules)
 	return a
 }
 
@@ -207,6 +215,16 @@ func (r *reader) checkApp(app *App, start position, at map[string]position) {
 }
 
 func (r *reader) checkGeneric(app *App, start position, at map[string]position) {
+	for key, asked := range map[string]bool{
+		"schedule":  slices.ContainsFunc(app.Schedules, func(s schedule.Spec) bool { return s.FromApp }),
+		"retention": slices.ContainsFunc(app.Retention, func(p retention.Policy) bool { return p.FromApp }),
+	} {
+		if own, given := at[key]; asked && !given {
+			r.problem(start, "give it a "+key+": of its own", "a generic app has no settings for %q", "from_app")
+		} else if asked {
+			r.problem(own, "write it out here", "a generic app has no settings for %q", "from_app")
+		}
+	}
 	hasDatabase := app.Database.Given()
 	if !hasDatabase && len(app.Files) == 0 && len(app.Config) == 0 && app.Root == "" && len(at) > 0 {
 		r.problem(start, "add database:, files: or root:", "there is nothing to back up in the app%s", called(app.Name))

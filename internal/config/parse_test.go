@@ -275,19 +275,15 @@ func TestSeveralErrorsAreListedInOrder(t *testing.T) {
 }
 
 func TestBombsAreBounded(t *testing.T) {
-	laughs := "defaults:\n  retention:\n    a: &a0 [x, x, x, x, x, x, x, x, x]\n"
-	for i := range 9 {
-		laughs += "    b" + string(rune('0'+i)) + ": &a" + string(rune('1'+i)) + " [" + strings.Repeat("*a"+string(rune('0'+i))+", ", 9) + "]\n"
-	}
-	var merges strings.Builder
-	merges.WriteString("defaults:\n  retention:\n    a: &m0 {x: 1}\n")
-	for i := range 30 {
-		fmt.Fprintf(&merges, "    k%d: &m%d {<<: *m%d, z: {<<: *m%d}, y: *m%d}\n", i, i+1, i, i, i)
+	laughs := "defaults:\n  exclude: [&e x" + strings.Repeat(", *e", 60_000) + "]\n"
+	merges := "{min_backups: 3}"
+	for i := range 20 {
+		merges = fmt.Sprintf("{<<: &m%d %s, <<: *m%d}", i, merges, i)
 	}
 	tests := map[string]struct{ in, message string }{
 		"laughs":       {repositoryYAML + laughs, "the aliases make this too large"},
-		"merges":       {repositoryYAML + merges.String(), "the aliases make this too large"},
-		"itself":       {repositoryYAML + "defaults:\n  check: &a [*a, *a]\n", "deeper than 32 levels"},
+		"merges":       {repositoryYAML + "defaults:\n  check: " + merges + "\n", "the aliases make this too large"},
+		"itself":       {repositoryYAML + "defaults:\n  exclude: &a [*a, *a]\n", `"exclude" must be text, not a list`},
 		"brackets":     {repositoryYAML + "apps: " + strings.Repeat("[", 100_000), "nested deeper than 32 levels"},
 		"braces":       {repositoryYAML + "apps: " + strings.Repeat("{a: ", 50_000), "nested deeper than 32 levels"},
 		"dashes":       {strings.Repeat("- ", 100_000), "nested deeper than 32 levels"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -117,7 +118,11 @@ func (r *reader) parse(data []byte) ast.Node {
 		if errors.As(err, &syntax) {
 			at, message = positionOf(syntax.GetToken()), syntax.GetMessage()
 		}
-		r.problem(at, "check the indentation (spaces, not tabs), colons and quotes there", "this is not YAML: %s", message)
+		hint := "check the indentation (spaces, not tabs), colons and quotes there"
+		if lines := bytes.Split(data, []byte("\n")); at.line <= len(lines) && bareStar.Match(lines[at.line-1]) {
+			hint = "put a value that begins with * into quotes"
+		}
+		r.problem(at, hint, "this is not YAML: %s", message)
 		return nil
 	}
 	var body ast.Node
@@ -136,6 +141,9 @@ func (r *reader) parse(data []byte) ast.Node {
 	}
 	return body
 }
+
+// bareStar is a value that begins with *, as cron expressions do: an alias.
+var bareStar = regexp.MustCompile(`:\s+\*`)
 
 // Visit notes the anchors of the tree, for the aliases to be found.
 func (r *reader) Visit(n ast.Node) ast.Visitor {
@@ -384,38 +392,30 @@ func (r *reader) truth(n ast.Node, key string) (value, ok bool) {
 	return false, false
 }
 
-// raw returns any value, for keys that are read and not acted on.
-func (r *reader) raw(n ast.Node, depth int) any {
+// item is an entry of a list, or the only one, which needs none.
+type item struct {
+	value  ast.Node
+	listed bool
+}
+
+// oneOrMany returns what a list of mappings holds, or the mapping that stands
+// in its place. Nothing at all is a problem, for it may be meant as either.
+func (r *reader) oneOrMany(n ast.Node, key string) []item {
 	at := positionOf(n.GetToken())
-	n = r.resolve(n)
-	if n == nil {
+	switch v := r.resolve(n).(type) {
+	case nil:
 		return nil
-	}
-	if depth == 0 {
-		r.problem(at, "", "lists and mappings are nested deeper than %d levels", maxDepth)
+	case *ast.NullNode:
+		r.problem(at, fmt.Sprintf("write %s: [] for none, or remove the key", key), "%q has no value", key)
 		return nil
-	}
-	switch v := n.(type) {
-	case *ast.MappingNode, *ast.MappingValueNode:
-		entries, _ := r.entries(v, "value")
-		m := make(map[string]any, len(entries))
-		for _, e := range entries {
-			m[e.key] = r.raw(e.value, depth-1)
-		}
-		return m
 	case *ast.SequenceNode:
-		list := make([]any, 0, len(v.Values))
-		for _, item := range v.Values {
-			list = append(list, r.raw(item, depth-1))
+		items := make([]item, len(v.Values))
+		for i := range v.Values {
+			items[i] = item{v.Values[i], true}
 		}
-		return list
-	case *ast.LiteralNode:
-		return v.Value.Value
-	case ast.ScalarNode:
-		return v.GetValue()
+		return items
 	default:
-		r.problem(at, "", "this is not a value")
-		return nil
+		return []item{{n, false}}
 	}
 }
 

@@ -37,3 +37,9 @@ func objectSchema(fields []field) map[string]any {
 	}
 	return map[string]any{"type": []string{"object", "null"}, "additionalProperties": false, "properties": properties}
 }
+
+// oneOrMany is the schema of a list that may be left away around its only
+// entry.
+func oneOrMany(one map[string]any) map[string]any {
+	return map[string]any{"anyOf": []any{one, map[string]any{"type": "array", "items": one}}}
+}

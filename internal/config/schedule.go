@@ -1,0 +1,337 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/schedule"
+	"github.com/goccy/go-yaml/ast"
+)
+
+// whenKeys are the ways to say when, each with the keys that belong to it.
+func whenKeys() [][]string {
+	return [][]string{{"time", "week_days"}, {"cron"}, {"every"}, {"from_app"}}
+}
+
+// scheduleFields are those of a schedule of backups, or of something else that
+// the application has no say in.
+func scheduleFields(s *schedule.Spec, backups bool) []field {
+	weekly := func() *schedule.Weekly {
+		if s.Weekly == nil {
+			s.Weekly = &schedule.Weekly{}
+		}
+		return s.Weekly
+	}
+	var fields []field
+	if backups {
+		name := textField("name", &s.Name, func(text string) (wrong, hint string) {
+			if !core.ValidAppName(text) {
+				return "cannot be " + quote(shown(text)), "a name has lower-case letters, digits and dashes, at most 63, and begins with a letter or digit"
+			}
+			return "", ""
+		})
+		fields = append(fields, name.describe("tells the schedules of an app apart"))
+	}
+	fields = append(fields,
+		notField("enabled", &s.Off).describe("false: nothing is due; true when not given"),
+		daysField("week_days", func(days []time.Weekday) { weekly().Days = days }).describe("the days for time: monday, tuesday or mon-fri; every day when not given"),
+		parsedField("time", schedule.ParseClockTime, func(at schedule.ClockTime) { weekly().At = at }).describe("time of day: 23:30"),
+		parsedField("cron", schedule.ParseCron, func(expr string) { s.Cron = expr }).describe(`five fields, as in "30 23 * * 1-5", or @daily and the like`),
+		durationField("every", &s.Every).describe("so often: 6h, 30m, 1d"),
+	)
+	if backups {
+		fields = append(fields, boolField("from_app", &s.FromApp).describe("as the application's own settings say"))
+	}
+	fields = append(fields,
+		textField("timezone", &s.TimeZone, timeZone).describe("whose time it is: Europe/Paris; that of the application or the machine when not given"),
+		durationField("jitter", &s.Jitter).describe("put off by up to so long, always by the same"),
+		notField("catch_up", &s.NoCatch).describe("whether a run that was missed while nothing ran is caught up; true when not given"),
+		pausesField("pause", &s.Pauses).describe("windows in which nothing begins"),
+	)
+	if backups {
+		fields = append(fields, componentsField("only", &s.Only).describe("just these components"))
+	}
+	return fields
+}
+
+// schedule reads one schedule over s, and returns where its keys stand. A way
+// to say when that it gives replaces the one that s has.
+func (r *reader) schedule(n ast.Node, what string, own position, s schedule.Spec, backups bool) (schedule.Spec, map[string]position, bool) {
+	timed := s.Weekly != nil
+	if timed {
+		w := *s.Weekly
+		s.Weekly = &w
+	}
+	before := len(r.problems)
+	at, ok := r.section(n, what, scheduleFields(&s, backups))
+	if !ok || len(r.problems) > before {
+		return s, at, false
+	}
+	when, by := -1, own
+	for i, keys := range whenKeys() {
+		for _, key := range keys {
+			given, ok := at[key]
+			if !ok || key == "from_app" && !s.FromApp || when == i {
+				continue
+			}
+			if when >= 0 {
+				r.problem(given, "keep one of the two", "%q says twice when: by %q and by %q", what, whenKeys()[when][0], key)
+				return s, at, false
+			}
+			when, by = i, given
+		}
+	}
+	if when >= 0 {
+		kept := s
+		s.Weekly, s.Cron, s.Every, s.FromApp = nil, "", 0, false
+		switch when {
+		case 0:
+			s.Weekly = kept.Weekly
+		case 1:
+			s.Cron = kept.Cron
+		case 2:
+			s.Every = kept.Every
+		case 3:
+			s.FromApp = true
+		}
+	}
+	_, hasTime := at["time"]
+	switch {
+	case when == 0 && !timed && !hasTime:
+		r.problem(by, "add time:, such as time: 23:30", "%q has %q and no %q", what, "week_days", "time")
+		return s, at, false
+	case when < 0 && s.Weekly == nil && s.Cron == "" && s.Every == 0 && !s.FromApp:
+		hint := "add time:, cron: or every:"
+		if backups {
+			hint = "add time:, cron:, every: or from_app: true; no schedule at all is schedule: []"
+		}
+		r.problem(own, hint, "%q does not say when", what)
+		return s, at, false
+	}
+	if err := s.Check(); err != nil {
+		r.problem(blamed(s, at, by), core.HintOf(err), "%q: %v", what, err)
+		return s, at, false
+	}
+	return s, at, true
+}
+
+// blamed returns where the key stands without which the schedule would be
+// right, and by where there is none.
+func blamed(s schedule.Spec, at map[string]position, by position) position {
+	for key, without := range map[string]func(s *schedule.Spec){
+		"jitter": func(s *schedule.Spec) { s.Jitter = 0 },
+		"pause":  func(s *schedule.Spec) { s.Pauses = nil },
+	} {
+		probe := s
+		without(&probe)
+		if given, ok := at[key]; ok && probe.Check() == nil {
+			return given
+		}
+	}
+	return by
+}
+
+// schedulesField reads one schedule or a list of them. One alone changes what
+// `defaults` say field by field where they have one schedule, and switches all
+// of them off or on where it says nothing else; a list replaces them.
+func schedulesField(into *[]schedule.Spec) field {
+	return field{
+		key: "schedule", schema: oneOrMany(objectSchema(scheduleFields(&schedule.Spec{}, true))),
+		read: func(r *reader, own position, n ast.Node) {
+			first := map[string]position{}
+			var list []schedule.Spec
+			for _, item := range r.oneOrMany(n, "schedule") {
+				var s schedule.Spec
+				start := own
+				switch {
+				case item.listed:
+					start = r.startOf(item.value)
+				case len(*into) == 1:
+					s = (*into)[0]
+				case len(*into) > 1 && r.switches(item.value, *into):
+					return
+				}
+				s, at, ok := r.schedule(item.value, "schedule", start, s, true)
+				if !ok {
+					continue
+				}
+				if item.listed && s.Name == "" {
+					s.Name = strings.ReplaceAll(componentsText(s.Only), ", ", "-")
+				}
+				if named, given := at["name"]; given {
+					start = named
+				}
+				if earlier, twice := first[s.Name]; twice {
+					r.problem(start, "give each a name of its own, with name:", "there are two schedules%s, the first on line %d", called(s.Name), earlier.line)
+					continue
+				}
+				first[s.Name] = start
+				list = append(list, s)
+			}
+			*into = list
+		},
+	}
+}
+
+// switches changes all schedules where the mapping has no key but `enabled`.
+func (r *reader) switches(n ast.Node, list []schedule.Spec) bool {
+	entries, ok := r.entries(n, "schedule")
+	if !ok || len(entries) != 1 || entries[0].key != "enabled" {
+		return false
+	}
+	if on, ok := r.truth(entries[0].value, "enabled"); ok {
+		for i := range list {
+			list[i].Off = !on
+		}
+	}
+	return true
+}
+
+// oneScheduleField reads the schedule of something else than backups.
+func oneScheduleField(key string, into *schedule.Spec) field {
+	return field{
+		key: key, schema: objectSchema(scheduleFields(&schedule.Spec{}, false)),
+		read: func(r *reader, own position, n ast.Node) {
+			if s, _, ok := r.schedule(n, key, own, *into, false); ok {
+				*into = s
+			}
+		},
+	}
+}
+
+// parsedField is a text that parse reads; its errors are core.Errors.
+func parsedField[T any](key string, parse func(string) (T, error), set func(T)) field {
+	return field{
+		key: key, schema: map[string]any{"type": "string"},
+		read: func(r *reader, _ position, n ast.Node) {
+			s, ok := r.text(n, key)
+			if !ok {
+				return
+			}
+			v, err := parse(s)
+			if err != nil {
+				r.problem(positionOf(n.GetToken()), core.HintOf(err), "%q: %v", key, err)
+				return
+			}
+			set(v)
+		},
+	}
+}
+
+// daysField is a text or a list of days.
+func daysField(key string, set func([]time.Weekday)) field {
+	f := parsedField(key, schedule.ParseDays, set)
+	text := f.read
+	f.schema = map[string]any{"type": []string{"string", "array"}, "items": map[string]any{"type": "string"}}
+	f.read = func(r *reader, at position, n ast.Node) {
+		list, ok := r.resolve(n).(*ast.SequenceNode)
+		if !ok {
+			text(r, at, n)
+			return
+		}
+		var names []string
+		for _, item := range list.Values {
+			name, ok := r.text(item, key)
+			if !ok {
+				return
+			}
+			if _, err := schedule.ParseDays(name); err != nil {
+				r.problem(positionOf(item.GetToken()), core.HintOf(err), "%q: %v", key, err)
+				return
+			}
+			names = append(names, name)
+		}
+		days, err := schedule.ParseDayList(names)
+		if err != nil {
+			r.problem(positionOf(n.GetToken()), core.HintOf(err), "%q: %v", key, err)
+			return
+		}
+		set(days)
+	}
+	return f
+}
+
+func pausesField(key string, into *[]schedule.Pause) field {
+	fields := func(p *schedule.Pause, from, to *string) []field {
+		return []field{
+			daysField("days", func(days []time.Weekday) { p.Days = days }).describe("the days on which it begins; every day when not given"),
+			textField("from", from, notEmpty).describe("time of day: 08:00"),
+			textField("to", to, notEmpty).describe("time of day; before from: of the next day"),
+		}
+	}
+	one := objectSchema(fields(&schedule.Pause{}, nil, nil))
+	one["required"] = []string{"from", "to"}
+	return field{
+		key: key, schema: map[string]any{"type": "array", "items": one},
+		read: func(r *reader, _ position, n ast.Node) {
+			var list []schedule.Pause
+			for _, item := range r.items(n, key) {
+				var p schedule.Pause
+				var from, to string
+				start := r.startOf(item)
+				before := len(r.problems)
+				at, ok := r.section(item, key, fields(&p, &from, &to))
+				if !ok || len(r.problems) > before {
+					continue
+				}
+				if from == "" || to == "" {
+					r.problem(start, "such as {from: 08:00, to: 18:00}", "a pause needs %q and %q", "from", "to")
+					continue
+				}
+				if _, err := schedule.ParseClockTime(from); err != nil {
+					r.problem(at["from"], core.HintOf(err), "%q: %v", "from", err)
+					continue
+				}
+				window, err := schedule.ParsePause(from + "-" + to) // which knows of 24:00
+				if err != nil {
+					r.problem(at["to"], core.HintOf(err), "%q: %v", "to", err)
+					continue
+				}
+				p.From, p.To = window.From, window.To
+				list = append(list, p)
+			}
+			*into = list
+		},
+	}
+}
+
+// componentsField is a set of components, which it puts into their order. None
+// are all.
+func componentsField(key string, into *[]core.Component) field {
+	return field{
+		key: key, schema: map[string]any{"type": "array", "items": map[string]any{"enum": core.Components()}},
+		read: func(r *reader, _ position, n ast.Node) {
+			var list []core.Component
+			for _, item := range r.items(n, key) {
+				s, ok := r.text(item, key)
+				if !ok {
+					continue
+				}
+				c, err := core.ParseComponent(s)
+				if err != nil {
+					r.problem(positionOf(item.GetToken()), core.HintOf(err), "an entry of %q cannot be %q", key, shown(s))
+					continue
+				}
+				if slices.Contains(list, c) {
+					r.problem(positionOf(item.GetToken()), "keep one of the two", "%q has %q twice", key, s)
+					continue
+				}
+				list = append(list, c)
+			}
+			slices.Sort(list)
+			*into = list
+		},
+	}
+}
+
+// componentsText lists a set of components: "database, files".
+func componentsText(list []core.Component) string { return strings.Join(componentNames(list), ", ") }
+
+func timeZone(s string) (wrong, hint string) {
+	if _, err := time.LoadLocation(s); err != nil || s == "" || s == "Local" {
+		return "is not a time zone: " + quote(shown(s)), "such as Europe/Paris, America/New_York or UTC"
+	}
+	return "", ""
+}
