@@ -1,3 +1,0 @@
-package state
-
-import _ "modernc.org/sqlite"
