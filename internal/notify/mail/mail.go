@@ -141,7 +141,7 @@ func (m *Mail) Deliver(ctx context.Context, ref string, msg notify.Message) (str
 	ctx, cancel := context.WithTimeout(ctx, m.opt.Timeout)
 	defer cancel()
 	first, id := m.messageIDs(msg)
-	if ref == "" {
+	if !isMessageID(ref) {
 		ref = first
 	}
 	refused, err := m.send(ctx, msg, ref, id)
@@ -152,6 +152,12 @@ func (m *Mail) Deliver(ctx context.Context, ref string, msg notify.Message) (str
 		return "", m.refusedBy(refused)
 	}
 	return ref, nil
+}
+
+// isMessageID says whether ref may stand in a header.
+func isMessageID(ref string) bool {
+	return strings.HasPrefix(ref, "<") && strings.HasSuffix(ref, ">") && strings.Contains(ref, "@") && len(ref) < 250 &&
+		!strings.ContainsFunc(ref, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }
 
 // messageIDs returns the Message-ID of the alarm's first mail, and that of this

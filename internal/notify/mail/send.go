@@ -34,6 +34,7 @@ func (m *Mail) send(ctx context.Context, msg notify.Message, ref, id string) (re
 		return nil, m.failure(ctx, "connect to", err)
 	}
 	defer func() { _ = conn.Close() }() // what counts was answered before
+	conn = &bounded{Conn: conn, left: repliesLimit}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 
@@ -74,6 +75,26 @@ func (m *Mail) send(ctx context.Context, msg notify.Message, ref, id string) (re
 	}
 	_ = client.Quit() // the server has the mail; how it says goodbye is nothing to us
 	return refused, nil
+}
+
+// repliesLimit is how much a server may say in one delivery. Its replies are
+// lines, and a few kilobytes.
+const repliesLimit = 1 << 20
+
+// bounded is a connection that ends when it has been read too much from.
+type bounded struct {
+	net.Conn
+	left int
+}
+
+// Read reads until the limit.
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errors.New("its replies do not end")
+	}
+	n, err := b.Conn.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
 }
 
 // begin greets the server, encrypts and authenticates.

@@ -41,13 +41,12 @@ const None = "none"
 // address' query, in place of those with the same names in it; any other is put
 // after its path.
 type Options struct {
-	URL     core.Secret       // the address for success; it holds what tells one check from another
-	Suffix  map[Event]string  // what is not in it: "/start", "", "/fail", "/log"
-	CA      string            // PEM file with the authorities to trust; "": the system's
-	Host    string            // of this machine, for the text; may be ""
-	Timeout time.Duration     // of one ping; 0: wire.Timeout
-	Client  *http.Client      // nil: one that trusts CA
-	targets map[Event]*target // set by New
+	URL     core.Secret      // the address for success; it holds what tells one check from another
+	Suffix  map[Event]string // what is not in it: "/start", "", "/fail", "/log"
+	CA      string           // PEM file with the authorities to trust; "": the system's
+	Host    string           // of this machine, for the text; may be ""
+	Timeout time.Duration    // of one ping; 0: wire.Timeout
+	Client  *http.Client     // nil: one that trusts CA
 }
 
 type target struct {
@@ -57,8 +56,9 @@ type target struct {
 
 // Pinger pings one check. It is safe for concurrent use.
 type Pinger struct {
-	opt  Options
-	veil wire.Veil
+	opt     Options
+	targets map[Event]*target // those that are sent
+	veil    wire.Veil
 }
 
 var _ notify.Destination = (*Pinger)(nil)
@@ -82,16 +82,16 @@ func New(opt Options) (*Pinger, error) {
 		}
 		suffixes[event] = suffix
 	}
-	opt.targets = map[Event]*target{}
+	targets := map[Event]*target{}
 	for event, suffix := range suffixes {
 		if suffix == None {
 			continue
 		}
-		if opt.targets[event], err = aim(base, suffix); err != nil {
+		if targets[event], err = aim(base, suffix); err != nil {
 			return nil, &core.Error{Code: core.CodeConfig, Op: op, Message: fmt.Sprintf("the suffix %q for %s does not fit an address", suffix, event), Hint: `suffixes are such as "/fail" and "?status=down"`}
 		}
 	}
-	return &Pinger{opt: opt, veil: wire.VeilURL(opt.URL)}, nil
+	return &Pinger{opt: opt, targets: targets, veil: wire.VeilURL(opt.URL)}, nil
 }
 
 // aim returns base with a suffix.
@@ -157,7 +157,7 @@ func (p *Pinger) Deliver(ctx context.Context, _ string, m notify.Message) (strin
 	case core.AlarmTest:
 		event = Log
 	}
-	if p.opt.targets[event] == nil {
+	if p.targets[event] == nil {
 		if event == Log { // nothing was proven
 			return "", &core.Error{Code: core.CodeUnsupported, Op: "ping", Message: "there is no address for what changes nothing, and so none to test with", Hint: "give a suffix for log"}
 		}
@@ -167,7 +167,7 @@ func (p *Pinger) Deliver(ctx context.Context, _ string, m notify.Message) (strin
 }
 
 func (p *Pinger) post(ctx context.Context, event Event, text, id string) error {
-	to := p.opt.targets[event]
+	to := p.targets[event]
 	if to == nil {
 		return nil
 	}
