@@ -133,6 +133,16 @@ func (c *child) kill() {
 	}
 }
 
+// pid is the process's number, 0 when there was none.
+func (c *child) pid() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.process == nil {
+		return 0
+	}
+	return c.process.Pid
+}
+
 func (c *child) askedWhy() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,8 +154,10 @@ func (e ending) outcome() core.Outcome {
 	switch {
 	case e.err == nil && e.signal == 0 && e.exit == 0:
 		return core.OutcomeOK
-	case e.err == nil && e.exit == core.CodeWarnings.ExitCode():
-		return core.OutcomeWarnings
+	case e.err == nil && e.exit == core.CodeWarnings.ExitCode(), e.exit == core.CodeDamage.ExitCode() && e.child.job.Kind == core.RunCheck:
+		return core.OutcomeWarnings // a check that found something did its work
+	case e.err == nil && e.exit == core.CodeLocked.ExitCode():
+		return core.OutcomeMissed // something else works on the app
 	case e.err == nil && (e.exit == core.CodeCancelled.ExitCode() || e.asked != ""):
 		return core.OutcomeCancelled
 	}

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
@@ -54,6 +53,9 @@ type Plan struct {
 	// RefreshEvery is how often the plan is made anew without a reason; 0: never.
 	// It is for schedules that come out of a database.
 	RefreshEvery time.Duration
+	// Repository is what the state database calls the repository, for the
+	// metrics about it; "": there are none.
+	Repository string
 	// Problems are what else the plan's making found out about the machine or
 	// single apps; Options.Problems is told of them with those of the service.
 	Problems []core.Problem
@@ -71,7 +73,7 @@ type Service struct {
 	// for.
 	Cancel bool
 	// StopTimeout is how long the end of the service may take: after it running
-	// jobs are cancelled; 0: 90 seconds.
+	// jobs are cancelled; 0: half an hour.
 	StopTimeout time.Duration
 }
 
@@ -91,12 +93,4 @@ type Job struct {
 	agenda.Job
 	// Timeout ends a run that takes longer; 0: no limit.
 	Timeout time.Duration
-}
-
-// Run is the service. It returns nil after ctx has ended and all runs have
-// ended or been cancelled. Before it is ready, whatever keeps it from its work
-// is an error: the configuration, the address, another service on the same
-// state folder (core.CodeLocked). After that it goes on whatever happens.
-func Run(ctx context.Context, o Options) error {
-	return errors.New("the service is not built yet")
 }

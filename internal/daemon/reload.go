@@ -326,4 +326,3 @@ func brokenConfig(err error, since time.Time) core.Problem {
 }
 
 func oneLine(text string) string { return strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ") }
-

@@ -1,0 +1,579 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"os/signal"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/schedule/agenda"
+)
+
+// service is the running service. Its fields belong to the goroutine of run,
+// but for those that say otherwise.
+type service struct {
+	o       Options
+	wait    waits
+	clock   core.Clock
+	log     *slog.Logger
+	path    string // of the program
+	env     []string
+	polite  func(nice int, io IOClass) error
+	manager *manager
+	keeper  *keeper
+	web     *web
+
+	plan     Plan
+	jobs     map[string]Job // by key; also those that are gone and still run
+	agenda   *agenda.Agenda
+	running  map[string]*child
+	ran      map[string]*core.Run    // as in view; never changed but as a whole
+	problems map[string]core.Problem // of the service itself, by name
+	configAt time.Time               // when the plan was made
+	stopping bool
+
+	ended    chan ending
+	loaded   chan loaded
+	poke     chan struct{} // look again
+	reported chan []core.Problem
+	told     []core.Problem
+
+	impolite sync.Once // says that priorities cannot be set
+
+	view   atomic.Pointer[view] // what others may see
+	turned atomic.Int64         // when the loop last turned, as monotonic
+}
+
+// view is what metrics and health are made of. It is never changed.
+type view struct {
+	states     []agenda.State
+	problems   []core.Problem // of the service
+	configAt   time.Time
+	stopping   bool
+	repository string
+	runs       map[string]lastRun
+}
+
+// lastRun is how the last run of a job in this process ended.
+type lastRun struct {
+	Outcome core.Outcome
+	At      time.Time
+	Took    time.Duration
+}
+
+// Run is the service. It returns nil after ctx has ended and all runs have
+// ended or been cancelled. Before it is ready, whatever keeps it from its work
+// is an error: the configuration, the address, another service on the same
+// state folder (core.CodeLocked). After that it goes on whatever happens.
+func Run(ctx context.Context, o Options) error {
+	return run(ctx, o, usualWaits(), politeThread)
+}
+
+func run(ctx context.Context, o Options, wait waits, polite func(int, IOClass) error) (err error) {
+	if o.Clock == nil {
+		o.Clock = core.SystemClock{}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &service{
+		o: o, wait: wait, clock: o.Clock, log: o.Log, path: o.Executable, polite: polite, manager: newManager(o.Log),
+		running: map[string]*child{}, ran: map[string]*core.Run{}, problems: map[string]core.Problem{},
+		ended: make(chan ending), loaded: make(chan loaded), poke: make(chan struct{}, 1), reported: make(chan []core.Problem, 1),
+	}
+	if s.path == "" {
+		// Now, and not for each run: a program that was replaced by a newer one
+		// is no longer at the path that the system gives.
+		if s.path, err = os.Executable(); err != nil {
+			return fmt.Errorf("find the program itself: %w", err)
+		}
+	}
+	if s.env = o.Environment; s.env == nil {
+		s.env = os.Environ()
+	}
+	s.env = forChildren(s.env)
+	lock, err := lockService(o.StateDir, s.clock.Now())
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := lock.release(); err == nil {
+			err = closeErr
+		}
+	}()
+
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, unix.SIGHUP)
+	defer signal.Stop(hup)
+
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	inner, stop := context.WithCancel(context.WithoutCancel(ctx)) // outlives ctx: runs that end are still recorded
+	defer stop()
+
+	l := &loader{load: o.Load, log: o.Log, wait: wait, loaded: s.loaded, asked: make(chan string, 1), watcher: newWatcher(o.Log), dirs: map[string]bool{}}
+	if l.watcher != nil {
+		defer func() {
+			if closeErr := l.watcher.Close(); closeErr != nil {
+				s.log.Debug("stop watching files", "err", closeErr)
+			}
+		}()
+	}
+	if s.plan, err = l.first(ctx); err != nil {
+		return err
+	}
+	s.web = newWeb(s)
+	defer s.web.close()
+	if err := s.web.listen(s.address(s.plan)); err != nil {
+		return err
+	}
+
+	s.keeper = newKeeper(o.StateDir, s.clock, s.log, wait, s.lookAgain)
+	memory := s.keeper.begin(inner)
+	wg.Go(func() { s.keeper.run(inner) })
+	wg.Go(func() { s.report(inner) })
+	loading, endLoading := context.WithCancel(inner)
+	defer endLoading()
+	wg.Go(func() { l.run(loading) })
+
+	now := s.clock.Now()
+	s.jobs = jobsByKey(s.plan.Jobs)
+	s.configAt = now
+	s.agenda = agenda.New(s.limits(), agendaJobs(s.plan.Jobs), memory, now)
+	s.log.Info("the service runs", "jobs", len(s.plan.Jobs), "listen", s.web.address(), "version", o.Version)
+	s.turn()
+	s.manager.ready(s.status())
+	if o.Ready != nil {
+		o.Ready(s.web.address())
+	}
+	s.loop(ctx, l, hup)
+	endLoading()
+	s.end(hup)
+	s.keeper.end()
+	s.log.Info("the service has ended")
+	return nil
+}
+
+// address is where to listen.
+func (s *service) address(p Plan) string {
+	if s.o.Listen != "" {
+		return s.o.Listen
+	}
+	return p.Service.Listen
+}
+
+func (s *service) limits() agenda.Limits {
+	return agenda.Limits{Running: max(s.plan.Service.Parallel, 1), Grace: s.plan.Service.Grace}
+}
+
+func jobsByKey(jobs []Job) map[string]Job {
+	out := make(map[string]Job, len(jobs))
+	for _, j := range jobs {
+		out[j.Key] = j
+	}
+	return out
+}
+
+func agendaJobs(jobs []Job) []agenda.Job {
+	out := make([]agenda.Job, len(jobs))
+	for i, j := range jobs {
+		out[i] = j.Job
+	}
+	return out
+}
+
+// lookAgain has the loop turn. Any goroutine may call it.
+func (s *service) lookAgain() {
+	select {
+	case s.poke <- struct{}{}:
+	default: // it will turn anyway
+	}
+}
+
+// loop keeps to the agenda until ctx ends.
+func (s *service) loop(ctx context.Context, l *loader, hup <-chan os.Signal) {
+	alive, endAlive := s.heartbeat()
+	defer endAlive()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		now := s.clock.Now()
+		// Never longer than a minute: a clock that jumps, and a machine that
+		// slept, are noticed by then.
+		timer.Reset(min(max(s.agenda.NextWake(now).Sub(now), 10*time.Millisecond), time.Minute))
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			s.turn()
+		case <-s.poke:
+			s.turn()
+		case <-alive:
+			s.manager.alive()
+		case e := <-s.ended:
+			s.finished(e)
+			s.turn()
+		case got := <-s.loaded:
+			s.apply(got)
+			s.turn()
+		case <-hup:
+			s.reload(l)
+		}
+	}
+}
+
+// heartbeat ticks when systemd's watchdog is to be told.
+func (s *service) heartbeat() (<-chan time.Time, func()) {
+	if s.manager.every <= 0 {
+		return nil, func() {}
+	}
+	ticker := time.NewTicker(s.manager.every)
+	return ticker.C, ticker.Stop
+}
+
+func (s *service) reload(l *loader) {
+	s.log.Info("the configuration is read again", "because", "SIGHUP")
+	s.manager.reloading()
+	select {
+	case l.asked <- whySignal:
+	default: // it is being read, or about to
+		s.manager.ready(s.status())
+	}
+}
+
+// turn does what is due now.
+func (s *service) turn() {
+	now := s.clock.Now()
+	starts, events := s.agenda.Tick(now)
+	if changed := s.agenda.Changed(); changed != nil {
+		// First this, then the run: a due time leads to one run at most.
+		s.keeper.remember(changed)
+	}
+	for _, e := range events {
+		s.happened(e, now)
+	}
+	for _, start := range starts {
+		s.begin(start, now)
+	}
+	s.mind()
+	s.show(now)
+}
+
+// happened records what the agenda noticed.
+func (s *service) happened(e agenda.Event, now time.Time) {
+	attrs := []any{"app", e.Job.App, "kind", e.Job.Kind, "schedule", e.Job.Name}
+	switch e.Kind {
+	case agenda.EventMissed:
+		s.log.Warn(e.Message, append(attrs, "due", e.Due, "times", e.Count)...)
+		due := e.Due
+		s.keeper.record(core.Run{
+			App: e.Job.App, Kind: e.Job.Kind, Trigger: "schedule", Schedule: e.Job.Name, Due: &due, Started: now, Finished: &now,
+			Outcome: core.OutcomeMissed, Message: e.Message, By: "service",
+		})
+	case agenda.EventClock:
+		s.log.Warn(e.Message, attrs...)
+	default:
+		s.log.Info(e.Message, attrs...)
+	}
+}
+
+// begin starts a run.
+func (s *service) begin(start agenda.Start, now time.Time) {
+	job, ok := s.jobs[start.Job.Key]
+	if !ok {
+		job = Job{Job: start.Job}
+	}
+	job.Job = start.Job
+	log := s.log.With("app", job.App, "kind", job.Kind)
+	if job.Name != "" {
+		log = log.With("schedule", job.Name)
+	}
+	c := &child{job: job, start: start, began: now, log: log, lines: &lineLog{log: log}}
+	s.running[job.Key] = c
+	how := command{
+		path: s.path, args: append([]string{"backstay"}, s.o.Command(job, start)...), env: s.env,
+		nice: s.plan.Service.Nice, io: s.plan.Service.IOClass,
+	}
+	log.Info("the run begins", "due", start.Due, "trigger", start.Trigger)
+	go func() {
+		timeout := c.limit(job.Timeout, s.wait.kill)
+		exit, signal, err := c.run(how, s.politely, func(error) {})
+		timeout()
+		s.ended <- ending{child: c, err: err, exit: exit, signal: signal, asked: c.askedWhy(), at: s.clock.Now()}
+	}()
+}
+
+// politely says once that priorities cannot be set; runs go on without.
+func (s *service) politely(nice int, io IOClass) error {
+	err := s.polite(nice, io)
+	if err != nil {
+		s.impolite.Do(func() { s.log.Warn("runs have the service's own priority", "err", err) })
+	}
+	return err
+}
+
+// limit ends a run that takes longer than most, and kills it when it does not
+// end by itself. The returned function calls this off.
+func (c *child) limit(most, grace time.Duration) func() {
+	if most <= 0 {
+		return func() {}
+	}
+	var kill *time.Timer
+	var mu sync.Mutex
+	ask := time.AfterFunc(most, func() {
+		c.log.Error("the run takes too long and is ended", "limit", most)
+		c.ask(fmt.Sprintf("it took longer than %s", most))
+		mu.Lock()
+		defer mu.Unlock()
+		kill = time.AfterFunc(grace, c.kill)
+	})
+	return func() {
+		ask.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		if kill != nil {
+			kill.Stop()
+		}
+	}
+}
+
+// finished records the end of a run.
+func (s *service) finished(e ending) {
+	c, now := e.child, e.at
+	delete(s.running, c.job.Key)
+	s.agenda.Done(c.job.Key, now)
+	took := now.Sub(c.began)
+	outcome := e.outcome()
+	if c.job.Kind == core.RunBackup && outcome != core.OutcomeMissed {
+		s.ran = maps.Clone(s.ran)
+		s.ran[c.job.App] = &core.Run{App: c.job.App, Kind: c.job.Kind, Started: c.began, Finished: &now, Outcome: outcome}
+	}
+	attrs := []any{"outcome", outcome, "exit", e.exit, "took", took.Round(time.Millisecond)}
+	switch {
+	case e.err != nil:
+		c.log.Error("the run could not be started", "err", e.err)
+		s.problems["cannot-start"] = core.Problem{
+			Topic: core.TopicService, Name: "cannot-start", Level: core.LevelAlarm, Message: e.message(), Hint: e.hint(),
+		}
+	case outcome == core.OutcomeFailed:
+		c.log.Error("the run failed: "+e.message(), attrs...)
+	default:
+		c.log.Info("the run has ended", attrs...)
+	}
+	if e.err == nil {
+		delete(s.problems, "cannot-start")
+	}
+	s.keeper.settle(e)
+}
+
+// apply puts a plan into effect, or says that there is none.
+func (s *service) apply(got loaded) {
+	now := s.clock.Now()
+	if got.why == whySignal {
+		defer func() { s.manager.ready(s.status()) }()
+	}
+	if got.err != nil {
+		since := now
+		if _, already := s.problems["config-broken"]; already {
+			since = s.configAt
+		}
+		s.configAt = since
+		s.problems["config-broken"] = brokenConfig(got.err, since)
+		s.log.Error("the configuration cannot be used; the one before it stays in effect", "err", got.err, "hint", core.HintOf(got.err), "because", got.why)
+		return
+	}
+	_, wasBroken := s.problems["config-broken"]
+	delete(s.problems, "config-broken")
+	if wasBroken {
+		s.log.Info("the configuration can be used again")
+	}
+	s.configAt = now
+	same := got.plan.Digest != "" && got.plan.Digest == s.plan.Digest
+	before := s.address(s.plan)
+	s.plan = got.plan
+	if same {
+		return
+	}
+	for key, c := range s.running {
+		s.jobs[key] = c.job
+	}
+	jobs := jobsByKey(got.plan.Jobs)
+	for key, c := range s.running {
+		if _, ok := jobs[key]; !ok {
+			jobs[key] = c.job
+		}
+	}
+	s.jobs = jobs
+	s.agenda.Replace(s.limits(), agendaJobs(got.plan.Jobs), now)
+	s.log.Info("a changed configuration is in effect", "jobs", len(got.plan.Jobs), "because", got.why)
+	if address := s.address(got.plan); address != before || s.problems["listen"].Name != "" {
+		s.listenAt(address)
+	}
+}
+
+func (s *service) listenAt(address string) {
+	if err := s.web.listen(address); err != nil {
+		s.log.Error("metrics stay where they were", "err", err, "hint", core.HintOf(err))
+		s.problems["listen"] = core.Problem{
+			Topic: core.TopicService, Name: "listen", Object: address, Level: core.LevelAlarm, Message: oneLine(err.Error()), Hint: core.HintOf(err),
+		}
+		return
+	}
+	delete(s.problems, "listen")
+	s.log.Info("metrics moved", "listen", s.web.address())
+}
+
+// mind notices what else is wrong with the service.
+func (s *service) mind() {
+	if err := s.keeper.trouble(); err != nil {
+		s.problems["state-unusable"] = core.Problem{
+			Topic: core.TopicService, Name: "state-unusable", Level: core.LevelAlarm, Hint: core.HintOf(err),
+			Message: "backups run, but are not recorded: " + oneLine(err.Error()),
+		}
+	} else {
+		delete(s.problems, "state-unusable")
+	}
+}
+
+// show publishes how things stand.
+func (s *service) show(now time.Time) {
+	v := &view{
+		states: s.agenda.Snapshot(), problems: s.ownProblems(), configAt: s.configAt, stopping: s.stopping, repository: s.plan.Repository, runs: s.ran,
+	}
+	s.view.Store(v)
+	s.turned.Store(int64(monotonic()))
+	all := append(slices.Clone(v.problems), s.plan.Problems...)
+	if s.told != nil && slices.Equal(all, s.told) {
+		return
+	}
+	s.told = append([]core.Problem{}, all...)
+	s.manager.status(s.status())
+	select { // what was not taken yet is overtaken
+	case <-s.reported:
+	default:
+	}
+	s.reported <- s.told
+}
+
+func (s *service) seen() view {
+	if v := s.view.Load(); v != nil {
+		return *v
+	}
+	return view{}
+}
+
+// stands says whether the loop has not turned for long.
+func (s *service) stands() bool {
+	return monotonic()-time.Duration(s.turned.Load()) > hangs
+}
+
+func (s *service) ownProblems() []core.Problem {
+	var out []core.Problem
+	for _, name := range slices.Sorted(maps.Keys(s.problems)) {
+		out = append(out, s.problems[name])
+	}
+	return out
+}
+
+// report tells Options.Problems.
+func (s *service) report(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case problems := <-s.reported:
+			if s.o.Problems != nil {
+				s.o.Problems(ctx, problems)
+			}
+		}
+	}
+}
+
+// status is the line for systemctl status.
+func (s *service) status() string {
+	line := fmt.Sprintf("%d schedules, %d running", len(s.plan.Jobs), len(s.running))
+	var next agenda.State
+	for _, state := range s.agenda.Snapshot() {
+		if !state.Next.IsZero() && (next.Next.IsZero() || state.Next.Before(next.Next)) {
+			next = state
+		}
+	}
+	if !next.Next.IsZero() {
+		what := next.Job.Kind
+		if next.Job.App != "" {
+			what += " of " + next.Job.App
+		}
+		line += fmt.Sprintf(", next: %s at %s", what, next.Next.Format("2006-01-02 15:04 MST"))
+	}
+	for _, p := range s.ownProblems() {
+		line += "; " + p.Message
+	}
+	return line
+}
+
+// end lets the runs end, or ends them.
+func (s *service) end(hup <-chan os.Signal) {
+	s.stopping = true
+	limit := s.plan.Service.StopTimeout
+	if limit <= 0 {
+		limit = usualStop
+	}
+	if s.plan.Service.Cancel {
+		limit = 0
+	}
+	s.manager.stopping(s.stopStatus(limit))
+	s.show(s.clock.Now())
+	if len(s.running) == 0 {
+		return
+	}
+	s.log.Info("the service ends when its runs have", "running", len(s.running), "cancelled_after", limit)
+	alive, endAlive := s.heartbeat()
+	defer endAlive()
+	ask := time.NewTimer(limit)
+	defer ask.Stop()
+	kill := time.NewTimer(limit + s.wait.kill)
+	defer kill.Stop()
+	extend := time.NewTicker(s.wait.extend)
+	defer extend.Stop()
+	s.manager.extend(3*s.wait.extend, s.stopStatus(limit))
+	for len(s.running) > 0 {
+		select {
+		case e := <-s.ended:
+			s.finished(e)
+			s.show(s.clock.Now())
+		case <-ask.C:
+			for _, c := range s.running {
+				c.ask("the service ended")
+			}
+		case <-kill.C:
+			for _, c := range s.running {
+				c.log.Error("the run does not end by itself and is killed")
+				c.kill()
+			}
+		case <-extend.C:
+			s.manager.extend(3*s.wait.extend, s.stopStatus(limit))
+		case <-alive:
+			s.manager.alive()
+		case <-hup: // nothing is begun any more
+		}
+	}
+}
+
+// usualStop is how long runs are waited for when nothing is said.
+const usualStop = 30 * time.Minute
+
+func (s *service) stopStatus(limit time.Duration) string {
+	if len(s.running) == 0 {
+		return "ending"
+	}
+	return fmt.Sprintf("ending; %d runs are waited for, at most %s", len(s.running), limit+s.wait.kill)
+}
