@@ -1,0 +1,251 @@
+package notify
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"html"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay/internal/core"
+)
+
+// Limits of what is said of an alarm: people stop reading, and tickets, chats
+// and mails have limits of their own.
+const (
+	problemsMax = 20
+	messageMax  = 500 // runes
+	objectMax   = 120
+	hintMax     = 300
+	nameMax     = 80
+	subjectMax  = 180
+)
+
+// Setting is what a message needs to know besides its alarm.
+type Setting struct {
+	Host     string         // the machine
+	Now      time.Time      // when it is told
+	Location *time.Location // whose time people read; nil: UTC
+	Safe     string         // the last good backup, in words; "": none is known
+}
+
+// Compose puts a part of an alarm's life into words.
+func Compose(part core.AlarmPart, a core.Alarm, s Setting) Message {
+	if s.Location == nil {
+		s.Location = time.UTC
+	}
+	m := Message{Part: part, Alarm: presentable(a), Host: clean(s.Host, nameMax)}
+	m.Matter, m.Marker = markers(s.Host, a)
+	w := writer{part: part, alarm: m.Alarm, setting: s, host: m.Host, marker: m.Marker}
+	m.Subject = w.subject()
+	for _, p := range w.paragraphs() {
+		p.write(&w.text, &w.html)
+	}
+	m.Text, m.HTML = w.text.String(), w.html.String()
+	return m
+}
+
+// markers returns what finds a ticket. It does not depend on the alarm's ID,
+// which is lost with the ledger.
+func markers(host string, a core.Alarm) (matter, marker string) {
+	sum := sha256.Sum256([]byte(host + "\x00" + a.App + "\x00" + string(a.Topic)))
+	matter = "backstay-" + hex.EncodeToString(sum[:8])
+	return matter, matter + "-" + strconv.FormatInt(a.Opened.Unix(), 36)
+}
+
+// presentable returns a copy of a whose texts are clean, bounded and hold no
+// secrets.
+func presentable(a core.Alarm) core.Alarm {
+	problems := make([]core.Problem, 0, min(len(a.Problems), problemsMax))
+	for _, p := range a.Problems[:min(len(a.Problems), problemsMax)] {
+		p.App, p.Name = clean(p.App, nameMax), clean(p.Name, nameMax)
+		p.Object, p.Message, p.Hint = Line(p.Object, objectMax), Line(p.Message, messageMax), Line(p.Hint, hintMax)
+		problems = append(problems, p)
+	}
+	if more := len(a.Problems) - len(problems); more > 0 {
+		problems = append(problems, core.Problem{
+			App: clean(a.App, nameMax), Topic: a.Topic, Name: "more", Message: fmt.Sprintf("and %d more", more),
+			Hint: strings.TrimSpace("backstay check " + clean(a.App, nameMax)), Level: core.LevelAlarm,
+		})
+	}
+	a.App, a.Problems, a.Deliveries = clean(a.App, nameMax), problems, nil
+	return a
+}
+
+// TopicInWords says what an alarm of a topic is about.
+func TopicInWords(t core.Topic) string {
+	switch t {
+	case core.TopicBackup:
+		return "backups fail"
+	case core.TopicContent:
+		return "the backup is implausible"
+	case core.TopicProof:
+		return "the backup is not proven"
+	case core.TopicRepository:
+		return "the repository needs attention"
+	case core.TopicService:
+		return "backstay needs attention"
+	default:
+		return clean(string(t), nameMax)
+	}
+}
+
+type writer struct {
+	part       core.AlarmPart
+	alarm      core.Alarm
+	setting    Setting
+	host       string
+	marker     string
+	text, html strings.Builder
+}
+
+func (w *writer) at(t time.Time) string { return t.In(w.setting.Location).Format("2006-01-02 15:04") }
+
+// zoned is at with the name of the zone.
+func (w *writer) zoned(t time.Time) string {
+	return t.In(w.setting.Location).Format("2006-01-02 15:04 MST")
+}
+
+func (w *writer) subject() string {
+	about := w.alarm.App
+	if about == "" {
+		about = w.host
+	}
+	what := TopicInWords(w.alarm.Topic)
+	switch w.part {
+	case core.AlarmTest:
+		what = "test message, nothing is wrong"
+	case core.AlarmClosed:
+		what = fmt.Sprintf("over: %s (%s to %s)", what, w.at(w.alarm.Opened), w.at(w.ended()))
+	default:
+		count := "1 problem"
+		if n := w.count(); n != 1 {
+			count = fmt.Sprintf("%d problems", n)
+		}
+		if w.part == core.AlarmUpdated {
+			count += ", changed"
+		}
+		what = fmt.Sprintf("%s since %s (%s)", what, w.at(w.alarm.Opened), count)
+	}
+	return clean("backstay: "+about+": "+what, subjectMax)
+}
+
+// count is how many problems there are, shown or not.
+func (w *writer) count() int {
+	n := len(w.alarm.Problems)
+	if n > 0 && w.alarm.Problems[n-1].Name == "more" {
+		if more, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(w.alarm.Problems[n-1].Message, "and "), " more")); err == nil {
+			return n - 1 + more
+		}
+	}
+	return n
+}
+
+func (w *writer) ended() time.Time {
+	if w.alarm.Closed != nil {
+		return *w.alarm.Closed
+	}
+	return w.setting.Now
+}
+
+// paragraph is a heading with lines below it.
+type paragraph struct {
+	head  string
+	items []item
+}
+
+type item struct{ text, hint string }
+
+func (w *writer) paragraphs() []paragraph {
+	subject := "machine " + w.host
+	if w.alarm.App != "" {
+		subject = "app " + w.alarm.App + " on " + subject
+	}
+	var all []paragraph
+	problems := paragraph{head: "What is wrong"}
+	switch w.part {
+	case core.AlarmTest:
+		return []paragraph{
+			{head: "This is a test of backstay's alarms, for " + subject + ". Nothing is wrong, and nothing has to be done."},
+			w.origin(),
+		}
+	case core.AlarmClosed:
+		problems.head = "What was wrong"
+		all = append(all, paragraph{head: fmt.Sprintf("It is over: %s, %s, from %s to %s.", TopicInWords(w.alarm.Topic), subject, w.zoned(w.alarm.Opened), w.zoned(w.ended()))})
+	default:
+		changed := ""
+		if w.part == core.AlarmUpdated {
+			changed = ", changed " + w.zoned(w.alarm.Updated)
+		}
+		all = append(all, paragraph{head: fmt.Sprintf("%s: %s, since %s%s.", subject, TopicInWords(w.alarm.Topic), w.zoned(w.alarm.Opened), changed)})
+	}
+	for _, p := range w.alarm.Problems {
+		text := p.Message
+		if p.Object != "" && !strings.Contains(text, p.Object) {
+			text = p.Object + ": " + text
+		}
+		i := item{text: text}
+		if w.part != core.AlarmClosed {
+			i.hint = p.Hint
+		}
+		problems.items = append(problems.items, i)
+	}
+	all = append(all, problems)
+	if safe := Line(w.setting.Safe, messageMax); safe != "" {
+		all = append(all, paragraph{head: "What is still safe", items: []item{{text: safe}}})
+	} else if w.alarm.App != "" && w.part != core.AlarmClosed {
+		all = append(all, paragraph{head: "What is still safe", items: []item{{text: "no good backup is known", hint: "backstay list " + w.alarm.App}}})
+	}
+	return append(all, w.origin())
+}
+
+func (w *writer) origin() paragraph {
+	text := "backstay on " + w.host
+	if w.alarm.ID != 0 {
+		text += fmt.Sprintf(", alarm %d", w.alarm.ID)
+	}
+	return paragraph{items: []item{{text: text + ", " + w.marker}}}
+}
+
+func (p paragraph) write(text, markup *strings.Builder) {
+	if text.Len() > 0 {
+		text.WriteByte('\n')
+	}
+	bare := p.head == "" || len(p.items) == 0
+	if bare {
+		markup.WriteString("<p>")
+	}
+	if p.head != "" {
+		text.WriteString(p.head)
+		if !bare {
+			text.WriteByte(':')
+			markup.WriteString("<p><b>" + html.EscapeString(p.head) + ":</b></p><ul>")
+		} else {
+			markup.WriteString(html.EscapeString(p.head))
+		}
+		text.WriteByte('\n')
+	}
+	for _, i := range p.items {
+		open, end := "<li>", "</li>"
+		if bare {
+			open, end = "", ""
+		} else {
+			text.WriteString("- ")
+		}
+		text.WriteString(i.text + "\n")
+		markup.WriteString(open + html.EscapeString(i.text))
+		if i.hint != "" {
+			text.WriteString("  -> " + i.hint + "\n")
+			markup.WriteString("<br>→ <code>" + html.EscapeString(i.hint) + "</code>")
+		}
+		markup.WriteString(end)
+	}
+	if bare {
+		markup.WriteString("</p>")
+	} else {
+		markup.WriteString("</ul>")
+	}
+	markup.WriteByte('\n')
+}
