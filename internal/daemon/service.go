@@ -60,14 +60,7 @@ type view struct {
 	configAt   time.Time
 	stopping   bool
 	repository string
-	runs       map[string]lastRun
-}
-
-// lastRun is how the last run of a job in this process ended.
-type lastRun struct {
-	Outcome core.Outcome
-	At      time.Time
-	Took    time.Duration
+	runs       map[string]*core.Run // how the last backup of each app ended that this service ran
 }
 
 // Run is the service. It returns nil after ctx has ended and all runs have
