@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/nicholas-fedor/shoutrrr/pkg/router"
 	"github.com/nicholas-fedor/shoutrrr/pkg/types"
@@ -204,37 +203,24 @@ func (c *Chat) compose(m notify.Message) (string, types.Params) {
 	text := strings.TrimSpace(tame(m.Text))
 	params := types.Params{}
 	if c.titled() {
-		params.SetTitle(shorten(subject, 120))
+		params.SetTitle(strings.Join(strings.Fields(wire.Shorten(subject, 120)), " ")) // a line: it may be sent as a header
 	} else {
 		text = strings.TrimSpace(subject + "\n\n" + text)
 	}
 	if text == "" {
 		text = subject
 	}
-	return shorten(text, c.limit()), params
+	return wire.Shorten(text, c.limit()), params
 }
 
 // tame returns text without what services act on: control characters, and what
 // would call everybody in a room because a table is named so.
 func tame(text string) string {
 	text = strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && unicode.IsControl(r) {
+		if r != '\n' && r != '\t' && unicode.In(r, unicode.Cc, unicode.Bidi_Control) {
 			return ' '
 		}
 		return r
 	}, strings.ToValidUTF8(text, "\uFFFD"))
 	return strings.NewReplacer("@everyone", "@\u200beveryone", "@here", "@\u200bhere", "@channel", "@\u200bchannel", "@all", "@\u200ball", "@room", "@\u200broom", "<!", "<\u200b!", "<@", "<\u200b@").Replace(text)
-}
-
-// shorten returns at most n bytes of text, whole characters.
-func shorten(text string, n int) string {
-	if len(text) <= n {
-		return text
-	}
-	const end = " …"
-	n -= len(end)
-	for n > 0 && !utf8.RuneStart(text[n]) {
-		n--
-	}
-	return strings.TrimSpace(text[:n]) + end
 }

@@ -133,8 +133,8 @@ func New(opt Options) (*Mail, error) {
 }
 
 // Deliver sends one mail. The ref is the Message-ID of the alarm's first one,
-// which the later ones refer to; it follows from the marker, and needs not be
-// remembered. When the server refuses some of the recipients, the others get
+// which the later ones refer to; it follows from the marker and from when the
+// alarm was opened, and needs not be remembered. When the server refuses some of the recipients, the others get
 // the mail with a line that names them, and the delivery counts; for a test it
 // does not.
 func (m *Mail) Deliver(ctx context.Context, ref string, msg notify.Message) (string, error) {
@@ -169,7 +169,9 @@ func (m *Mail) messageIDs(msg notify.Message) (first, id string) {
 		sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 		return "<backstay." + hex.EncodeToString(sum[:12]) + "@" + domain + ">"
 	}
-	first = at(msg.Marker)
+	// The marker alone is that of an earlier alarm too, whose mail a mailbox would
+	// take for this one.
+	first = at(msg.Marker, msg.Alarm.Opened.UTC().Format(time.RFC3339Nano))
 	switch msg.Part {
 	case core.AlarmOpened:
 		return first, first
@@ -177,7 +179,7 @@ func (m *Mail) messageIDs(msg notify.Message) (first, id string) {
 		test := at("test", msg.Marker, m.opt.Clock.Now().UTC().Format(time.RFC3339Nano))
 		return test, test
 	default:
-		return first, at(msg.Marker, string(msg.Part), msg.Subject, msg.Text)
+		return first, at(first, string(msg.Part), msg.Alarm.Updated.UTC().Format(time.RFC3339Nano), msg.Subject, msg.Text)
 	}
 }
 

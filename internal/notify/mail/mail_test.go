@@ -167,6 +167,20 @@ func TestTestsAreApart(t *testing.T) {
 	}
 }
 
+// TestAlarmsAreApart: a mailbox does not take the mail of a new alarm for that
+// of an earlier one of the same app and topic.
+func TestAlarmsAreApart(t *testing.T) {
+	s, ca := secured(t)
+	s.start(t)
+	m := open(t, options(t, s, ca))
+	msg := message(core.AlarmOpened)
+	a := deliver(t, m, "", msg)
+	msg.Alarm.Opened = msg.Alarm.Opened.Add(time.Hour)
+	if b := deliver(t, m, "", msg); a == b {
+		t.Errorf("two alarms have the Message-ID %s", a)
+	}
+}
+
 // TestLogin: each way to log in works, and the password never leaves where
 // others could read it.
 func TestLogin(t *testing.T) {

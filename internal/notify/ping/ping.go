@@ -175,7 +175,7 @@ func (p *Pinger) post(ctx context.Context, event Event, text, id string) error {
 	if to.runID && id != "" {
 		u.RawQuery = "rid=" + id
 	}
-	answer, err := wire.Post(ctx, p.opt.Client, &u, http.Header{"Content-Type": {"text/plain; charset=utf-8"}}, []byte(bounded(text)), p.opt.Timeout, p.veil)
+	answer, err := wire.Post(ctx, p.opt.Client, &u, http.Header{"Content-Type": {"text/plain; charset=utf-8"}}, []byte(wire.Shorten(text, textLimit)), p.opt.Timeout, p.veil)
 	if err != nil {
 		return err
 	}
@@ -190,15 +190,8 @@ func (p *Pinger) post(ctx context.Context, event Event, text, id string) error {
 	return nil
 }
 
-// bounded returns at most 10,000 bytes of text, which is what such services
-// keep.
-func bounded(text string) string {
-	const limit = 10_000
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit-4], "") + " …"
-}
+// textLimit is how many bytes of text such services keep.
+const textLimit = 10_000
 
 // summary says in a few lines what became of a run.
 func (p *Pinger) summary(run core.Run) string {

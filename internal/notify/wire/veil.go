@@ -52,6 +52,8 @@ func VeilURL(address core.Secret, secrets ...core.Secret) Veil {
 	maybe := append(pieces(u.User.Username()), pieces(u.Path)...)
 	if host := u.Hostname(); !strings.ContainsAny(host, ".:") && host != "localhost" {
 		maybe = append(maybe, pieces(host)...)
+	} else { // some services have a key with a dot there
+		maybe = append(maybe, slices.DeleteFunc(pieces(host), func(label string) bool { return len(label) < 24 })...)
 	}
 	for _, values := range u.Query() {
 		for _, value := range values {

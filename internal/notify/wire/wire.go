@@ -18,6 +18,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/backstay/backstay/internal/core"
 )
@@ -237,6 +238,23 @@ func shorten(text string) string {
 		return string(runes[:200]) + " …"
 	}
 	return text
+}
+
+// Shorten returns at most n bytes of text, whole characters. What it leaves out
+// is before the last quarter: messages end with what to do. n is at least 40.
+func Shorten(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	const gap = "\n…\n"
+	head, tail := n-n/4-len(gap), len(text)-n/4
+	for head > 0 && !utf8.RuneStart(text[head]) {
+		head--
+	}
+	for tail < len(text) && !utf8.RuneStart(text[tail]) {
+		tail++
+	}
+	return strings.TrimSpace(text[:head]) + gap + strings.TrimSpace(text[tail:])
 }
 
 // reason returns the text of err without the address that net/http puts first.
