@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -164,8 +165,28 @@ func (e ending) outcome() core.Outcome {
 	return core.OutcomeFailed
 }
 
+// said is the error that a run ended with, as it printed it; nil when it
+// printed none.
+func (c *child) said() *core.Error {
+	var out struct {
+		Error *struct {
+			Code    core.Code `json:"code"`
+			Message string    `json:"message"`
+			Hint    string    `json:"hint"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(c.out.result(), &out); err != nil || out.Error == nil || out.Error.Message == "" {
+		return nil // a run that crashed, or something else, printed something else
+	}
+	return &core.Error{Code: out.Error.Code, Message: short(out.Error.Message), Hint: short(out.Error.Hint)}
+}
+
 // message says what happened, for the record of a run that wrote none itself.
 func (e ending) message() string {
+	said := e.child.said()
+	if said != nil && e.err == nil && e.signal == 0 {
+		return said.Message
+	}
 	tail := ""
 	if last := e.child.lines.last(); last != "" {
 		tail = "; the last it said: " + last
@@ -185,7 +206,10 @@ func (e ending) message() string {
 
 // hint says what to do about it.
 func (e ending) hint() string {
+	said := e.child.said()
 	switch {
+	case said != nil && e.err == nil && e.signal == 0:
+		return said.Hint
 	case e.err != nil:
 		return "see that the program is where the service was started from, and that the machine has memory and processes left"
 	case e.signal == unix.SIGKILL && e.asked == "":

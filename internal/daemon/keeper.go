@@ -191,6 +191,9 @@ func settle(ctx context.Context, db *state.DB, e ending) error {
 		run.Code, run.Message, run.Hint = core.CodeCancelled, e.message(), e.hint()
 	default:
 		run.Code, run.Message, run.Hint = codeOf(e.exit), e.message(), e.hint()
+		if said := c.said(); said != nil && e.signal == 0 {
+			run.Code = said.Code
+		}
 	}
 	if pid := c.pid(); pid > 0 && run.Message != "" {
 		n, err := db.AbandonRun(ctx, pid, run.Outcome, run.Message, run.Hint)

@@ -358,7 +358,7 @@ func (s *service) finished(e ending) {
 			Topic: core.TopicService, Name: "cannot-start", Level: core.LevelAlarm, Message: e.message(), Hint: e.hint(),
 		}
 	case outcome == core.OutcomeFailed:
-		c.log.Error("the run failed: "+e.message(), attrs...)
+		c.log.Error("the run failed: "+e.message(), append(attrs, "hint", e.hint())...)
 	default:
 		c.log.Info("the run has ended", attrs...)
 	}
