@@ -7,6 +7,7 @@
 package check
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
@@ -86,16 +87,41 @@ type Stored struct {
 
 // Judge says what is wrong with an app's backups, by topic and name. It
 // changes nothing in its input, and gives the same for the same.
-func Judge(in Input) []core.Problem { return nil }
+func Judge(in Input) []core.Problem {
+	if in.Limits.Off {
+		return nil
+	}
+	j := &judge{in: in, limits: in.Limits.filled(), location: in.Location}
+	if j.location == nil {
+		j.location = time.UTC
+	}
+	j.backup()
+	j.content()
+	j.proof()
+	return j.problems
+}
 
-// JudgeRepository says what is wrong with the repository. Its problems have no
-// app.
-func JudgeRepository(in Repository) []core.Problem { return nil }
-
-// Defaults are the limits that hold where nothing else is said.
+// Defaults are the limits that hold where nothing else is said. SizeMin,
+// SizeReductionMax, MaxAge, VerifyAge, DrillAge and FreeMinBytes have none.
 func Defaults() Limits {
+	const day = 24 * time.Hour
 	return Limits{
 		MinBackups: 5, Deviations: 6, RowsDrop: 40, RowsMin: 100, SizeDrop: 40, NoiseRise: 25,
-		FreeMin: 10, FullWithin: 14 * 24 * time.Hour, MaintenanceAge: 8 * 24 * time.Hour,
+		FreeMin: 10, FullWithin: 14 * day, MaintenanceAge: 8 * day,
 	}
+}
+
+// filled has the defaults in place of zeros.
+func (l Limits) filled() Limits {
+	d := Defaults()
+	l.MinBackups = cmp.Or(l.MinBackups, d.MinBackups)
+	l.Deviations = cmp.Or(l.Deviations, d.Deviations)
+	l.RowsDrop = cmp.Or(l.RowsDrop, d.RowsDrop)
+	l.RowsMin = cmp.Or(l.RowsMin, d.RowsMin)
+	l.SizeDrop = cmp.Or(l.SizeDrop, d.SizeDrop)
+	l.NoiseRise = cmp.Or(l.NoiseRise, d.NoiseRise)
+	l.FreeMin = cmp.Or(l.FreeMin, d.FreeMin)
+	l.FullWithin = cmp.Or(l.FullWithin, d.FullWithin)
+	l.MaintenanceAge = cmp.Or(l.MaintenanceAge, d.MaintenanceAge)
+	return l
 }

@@ -1,0 +1,208 @@
+package check
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay/internal/core"
+)
+
+// backup judges whether there are backups, and whether the newest is fresh.
+func (j *judge) backup() {
+	in := j.in
+	if in.Unusable != "" {
+		j.add(core.TopicBackup, core.LevelAlarm, "schedule", "", "its schedule cannot be understood, so that nothing is backed up on it: "+in.Unusable,
+			"correct the schedule; backstay status shows when the next backup is due")
+	}
+	if in.Off {
+		j.add(core.TopicBackup, core.LevelNotice, "off", "", "its schedule is switched off: no backup is made by itself", "set enabled: true in the schedule, if that is not meant")
+	}
+	list := captured(in.Backups)
+	newest := newestOf(complete(list))
+	j.failed(newest)
+	j.fresh(newest)
+	if last := newestOf(complete(list)); last != nil {
+		if j.limits.SizeMin > 0 && last.LogicalBytes <= j.limits.SizeMin {
+			j.add(core.TopicBackup, core.LevelAlarm, "size-min", brief(last.ID),
+				fmt.Sprintf("backup %s of %s has %s; it must have more than %s", brief(last.ID), j.when(last.Time), size(last.LogicalBytes), size(j.limits.SizeMin)),
+				"backstay show "+brief(last.ID)+" shows what is in it; check.size_min is the limit")
+		}
+	}
+	if len(list) > 0 {
+		j.incomplete(list[len(list)-1])
+	}
+}
+
+func newestOf(list []core.Backup) *core.Backup {
+	if len(list) == 0 {
+		return nil
+	}
+	return &list[len(list)-1]
+}
+
+// late adds a problem of backups that are not made. Where the repository is why,
+// it is the repository's: one cause, one alarm.
+func (j *judge) late(name, message, hint string) {
+	if !j.repositoryFailed() {
+		j.add(core.TopicBackup, core.LevelAlarm, name, "", message, hint)
+		return
+	}
+	j.problems = append(j.problems, core.Problem{Topic: core.TopicRepository, Name: name, Object: "app " + j.in.App, Message: message, Hint: hint, Level: core.LevelAlarm})
+}
+
+// lastFailed says whether the last run failed and no backup came after it, as
+// one that another machine made would.
+func (j *judge) lastFailed() bool {
+	run := j.in.LastRun
+	if run == nil || run.Outcome != core.OutcomeFailed {
+		return false
+	}
+	return !slices.ContainsFunc(captured(j.in.Backups), func(b core.Backup) bool { return b.Time.After(run.Started) })
+}
+
+func (j *judge) repositoryFailed() bool {
+	if !j.lastFailed() {
+		return false
+	}
+	code := j.in.LastRun.Code
+	return j.in.LastRunRepository || code == core.CodeNoRepository || code == core.CodeWrongKey
+}
+
+func (j *judge) failed(newest *core.Backup) {
+	if !j.lastFailed() {
+		return
+	}
+	run := j.in.LastRun
+	why := run.Message
+	if why == "" {
+		why = "the run ended without saying why"
+	}
+	hint := run.Hint
+	if hint == "" {
+		hint = "backstay backup " + j.in.App + " tries again and says more; backstay runs " + j.in.App + " lists what ran"
+	}
+	if run.Code == core.CodeLocked {
+		j.add(core.TopicBackup, core.LevelNotice, "locked", "", fmt.Sprintf("the backup of %s did not begin, because another operation worked on the app: %s", j.when(run.Started), why), hint)
+		return
+	}
+	safe := "there is no backup"
+	if newest != nil {
+		safe = fmt.Sprintf("the newest that is there is %s of %s", brief(newest.ID), j.when(newest.Time))
+	}
+	j.late("failed", fmt.Sprintf("the backup of %s failed: %s; %s", j.when(run.Started), why, safe), hint)
+}
+
+// fresh judges the age of the newest complete backup.
+func (j *judge) fresh(newest *core.Backup) {
+	in := j.in
+	limit, asks := j.limits.MaxAge, fmt.Sprintf("it may be %s old", span(j.limits.MaxAge))
+	if limit <= 0 {
+		if !in.Scheduled || in.Interval <= 0 || j.limits.MaxAge < 0 {
+			limit = 0
+		} else {
+			limit, asks = in.Interval+grace(in.Interval), fmt.Sprintf("the schedule asks for one every %s", span(in.Interval))
+		}
+	}
+	hint := "backstay backup " + in.App + " makes one now; backstay runs " + in.App + " lists what ran, and systemctl status backstay says whether the service does"
+	if newest == nil {
+		j.missing(limit, hint)
+		return
+	}
+	if limit <= 0 || in.Now.Sub(newest.Time) <= limit {
+		return
+	}
+	if j.limits.MaxAge <= 0 && !in.Expected.IsZero() && !in.Expected.After(newest.Time) {
+		return // a schedule that was only just made asks for the next one
+	}
+	j.late("stale", fmt.Sprintf("the newest complete backup is %s of %s; %s", brief(newest.ID), j.when(newest.Time), asks), hint)
+}
+
+func (j *judge) missing(limit time.Duration, hint string) {
+	in := j.in
+	switch {
+	case j.limits.MaxAge < 0:
+	case j.limits.MaxAge > 0:
+		if in.Added.IsZero() || in.Now.Sub(in.Added) > limit {
+			j.late("missing", fmt.Sprintf("there is no backup; there must be one that is not older than %s", span(limit)), hint)
+		}
+	case in.Scheduled && !in.Expected.IsZero():
+		due := in.Expected.After(in.Added) && in.Now.Sub(in.Expected) > grace(in.Interval)
+		// The last due time moves on: what was added long ago was due before.
+		if due || !in.Added.IsZero() && in.Interval > 0 && in.Now.Sub(in.Added) > in.Interval+grace(in.Interval) {
+			j.late("missing", fmt.Sprintf("there is no backup; the last was due at %s", j.when(in.Expected)), hint)
+		}
+	case !in.Scheduled && !in.Off && in.Unusable == "":
+		j.add(core.TopicBackup, core.LevelNotice, "missing", "", "there is no backup, and no schedule that would make one", "backstay backup "+in.App+" makes one; schedule: says when others are to be made")
+	}
+}
+
+// grace is how much later than asked for a backup may be there.
+func grace(interval time.Duration) time.Duration { return max(time.Hour, interval/10) }
+
+// incomplete tells what the newest backup lacks.
+func (j *judge) incomplete(b core.Backup) {
+	var list []core.Problem
+	for _, w := range b.Warnings {
+		if w.Code != "missing" && w.Code != "unreadable" {
+			continue
+		}
+		list = append(list, core.Problem{
+			App: j.in.App, Topic: core.TopicBackup, Name: "incomplete", Object: w.Object, Level: core.LevelNotice,
+			Message: fmt.Sprintf("backup %s of %s lacks something: %s", brief(b.ID), j.when(b.Time), strings.TrimSuffix(w.String(), ".")),
+			Hint:    "backstay show " + brief(b.ID) + " lists all warnings",
+		})
+	}
+	j.problems = append(j.problems, atMost(list, "warnings of that kind")...)
+}
+
+// proof judges what is known of whether backups can be restored.
+func (j *judge) proof() {
+	var list []core.Problem
+	verified, drilled := j.in.Verified, j.in.Drilled
+	first := j.in.Added
+	known := func(t time.Time) {
+		if first.IsZero() || t.Before(first) {
+			first = t
+		}
+	}
+	for _, f := range j.in.Facts {
+		known(f.Time)
+	}
+	for _, b := range slices.Backward(j.in.Backups) {
+		known(b.Time)
+		if b.Damaged != nil {
+			list = append(list, core.Problem{
+				App: j.in.App, Topic: core.TopicProof, Name: "damaged", Object: brief(b.ID), Level: core.LevelAlarm,
+				Message: fmt.Sprintf("backup %s of %s cannot be read back as it was written, as was found on %s", brief(b.ID), j.when(b.Time), j.when(*b.Damaged)),
+				Hint:    "backstay verify " + brief(b.ID) + " says what is damaged; backstay backup " + j.in.App + " --no-reuse makes one that shares nothing with it; see also backstay verify --all",
+			})
+		}
+		if b.Verified != nil && b.Verified.After(verified) {
+			verified = *b.Verified
+		}
+		if b.Drilled != nil && b.Drilled.After(drilled) {
+			drilled = *b.Drilled
+		}
+	}
+	j.problems = append(j.problems, atMost(list, "damaged backups")...)
+	if len(j.in.Backups) == 0 {
+		return
+	}
+	j.proven("verify-age", "verified", "backstay verify "+j.in.App+" reads the newest back; check.verify_age is the limit", j.limits.VerifyAge, verified, first)
+	j.proven("drill-age", "restored on trial", "backstay drill "+j.in.App+" tries; check.drill_age is the limit", j.limits.DrillAge, drilled, first)
+}
+
+// proven judges when backups were last proven good, in the way that words say.
+func (j *judge) proven(name, done, hint string, limit time.Duration, last, first time.Time) {
+	if limit <= 0 {
+		return
+	}
+	switch {
+	case last.IsZero() && j.in.Now.Sub(first) > limit:
+		j.add(core.TopicProof, core.LevelAlarm, name, "", fmt.Sprintf("no backup was ever %s; one must be every %s", done, span(limit)), hint)
+	case !last.IsZero() && j.in.Now.Sub(last) > limit:
+		j.add(core.TopicProof, core.LevelAlarm, name, "", fmt.Sprintf("a backup was last %s on %s; one must be every %s", done, j.when(last), span(limit)), hint)
+	}
+}
