@@ -269,20 +269,20 @@ func TestWrongPassword(t *testing.T) {
 // TestCertificates: no mail to a server that cannot prove who it is, and the
 // error says what to do.
 func TestCertificates(t *testing.T) {
-	good, ca := certificate(t, "127.0.0.1", time.Now().Add(24*time.Hour))
-	other, otherCA := certificate(t, "mail.example.org", time.Now().Add(24*time.Hour))
+	good, ca := certificate(t, "127.0.0.1", tomorrow())
+	other, otherCA := certificate(t, "mail.example.org", tomorrow())
 	old, oldCA := certificate(t, "127.0.0.1", time.Now().Add(-24*time.Hour))
 	for _, c := range []struct {
 		name, text, hint string
 		server           *server
 		ca               string
 	}{
-		{"unknown authority", "signed by nobody", "ca:", &server{startTLS: true, cert: good}, ""},
-		{"another's authority", "signed by nobody", "ca:", &server{startTLS: true, cert: good}, otherCA},
-		{"another name", "is for another name", "name", &server{startTLS: true, cert: other}, otherCA},
-		{"expired", "expired", "renew", &server{startTLS: true, cert: old}, oldCA},
+		{"unknown authority", "signed by nobody", "ca:", &server{behaviour: behaviour{startTLS: true, cert: good}}, ""},
+		{"another's authority", "signed by nobody", "ca:", &server{behaviour: behaviour{startTLS: true, cert: good}}, otherCA},
+		{"another name", "is for another name", "name", &server{behaviour: behaviour{startTLS: true, cert: other}}, otherCA},
+		{"expired", "expired", "renew", &server{behaviour: behaviour{startTLS: true, cert: old}}, oldCA},
 		{"no STARTTLS", "offers no STARTTLS", "implicit", &server{}, ca},
-		{"STARTTLS refused", "454 not now", "tried again", &server{startTLS: true, cert: good, replies: map[string]string{"STARTTLS": "454 not now"}}, ca},
+		{"STARTTLS refused", "454 not now", "tried again", &server{behaviour: behaviour{startTLS: true, cert: good, replies: map[string]string{"STARTTLS": "454 not now"}}}, ca},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := c.server.start(t)
@@ -309,17 +309,17 @@ func TestRefusals(t *testing.T) {
 		name, text, hint string
 		server           *server
 	}{
-		{"all recipients for good", "ann@example.org: 550 5.1.1 no such user; bob@example.org: 550", "addresses in to:", &server{rcpt: all("550 5.1.1 no such user")}},
-		{"all recipients for now", "451 4.7.1 greylisted", "tried again", &server{rcpt: all("451 4.7.1 greylisted")}},
-		{"it goes away", "421 shutting down", "tried again", &server{rcpt: all("421 shutting down")}},
-		{"sender", "553 not you", "log", &server{replies: map[string]string{"MAIL": "553 not you"}}},
-		{"greeting", "554 go away", "log", &server{replies: map[string]string{"greeting": "554 go away"}}},
-		{"the mail", "552 too long", "log", &server{replies: map[string]string{"data": "552 too long"}}},
-		{"the mail, before it", "503 no", "log", &server{replies: map[string]string{"DATA": "503 no"}}},
-		{"closes before", "closed the connection without an answer", "log", &server{closeAt: "greeting"}},
-		{"closes after the mail", "closed the connection without an answer", "log", &server{closeAt: "data"}},
-		{"many lines", "do not end", "", &server{babblesAt: "MAIL"}},
-		{"not a mail server", "greet", "", &server{replies: map[string]string{"greeting": "HTTP/1.1 400 Bad Request"}}},
+		{"all recipients for good", "ann@example.org: 550 5.1.1 no such user; bob@example.org: 550", "addresses in to:", &server{behaviour: behaviour{rcpt: all("550 5.1.1 no such user")}}},
+		{"all recipients for now", "451 4.7.1 greylisted", "tried again", &server{behaviour: behaviour{rcpt: all("451 4.7.1 greylisted")}}},
+		{"it goes away", "421 shutting down", "tried again", &server{behaviour: behaviour{rcpt: all("421 shutting down")}}},
+		{"sender", "553 not you", "log", &server{behaviour: behaviour{replies: map[string]string{"MAIL": "553 not you"}}}},
+		{"greeting", "554 go away", "log", &server{behaviour: behaviour{replies: map[string]string{"greeting": "554 go away"}}}},
+		{"the mail", "552 too long", "log", &server{behaviour: behaviour{replies: map[string]string{"data": "552 too long"}}}},
+		{"the mail, before it", "503 no", "log", &server{behaviour: behaviour{replies: map[string]string{"DATA": "503 no"}}}},
+		{"closes before", "closed the connection without an answer", "log", &server{behaviour: behaviour{closeAt: "greeting"}}},
+		{"closes after the mail", "closed the connection without an answer", "log", &server{behaviour: behaviour{closeAt: "data"}}},
+		{"many lines", "do not end", "", &server{behaviour: behaviour{babblesAt: "MAIL"}}},
+		{"not a mail server", "greet", "", &server{behaviour: behaviour{replies: map[string]string{"greeting": "HTTP/1.1 400 Bad Request"}}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := c.server.start(t)
@@ -344,12 +344,13 @@ func TestRefusals(t *testing.T) {
 // TestOneRefused: one wrong address does not keep the mail from the others, who
 // read of it; a test says so.
 func TestOneRefused(t *testing.T) {
-	s := &server{rcpt: func(addr string) string {
+	s := new(server)
+	s.rcpt = func(addr string) string {
 		if addr == "ann@example.org" {
 			return "550 no such user"
 		}
 		return ""
-	}}
+	}
 	s.start(t)
 	opt := options(t, s, "")
 	opt.TLS = mail.NoTLS
@@ -395,7 +396,7 @@ func TestSilence(t *testing.T) {
 
 // TestSilentGoodbye: a mail that was taken is delivered, whatever comes after.
 func TestSilentGoodbye(t *testing.T) {
-	s := (&server{closeAt: "QUIT"}).start(t)
+	s := (&server{behaviour: behaviour{closeAt: "QUIT"}}).start(t)
 	opt := options(t, s, "")
 	opt.TLS = mail.NoTLS
 	deliver(t, open(t, opt), "", message(core.AlarmOpened))
@@ -406,7 +407,7 @@ func TestSilentGoodbye(t *testing.T) {
 
 // TestCancelled: the caller can stop a delivery.
 func TestCancelled(t *testing.T) {
-	s := (&server{silentAt: "MAIL"}).start(t)
+	s := (&server{behaviour: behaviour{silentAt: "MAIL"}}).start(t)
 	opt := options(t, s, "")
 	opt.TLS, opt.Timeout = mail.NoTLS, time.Minute
 	ctx, cancel := context.WithCancel(t.Context())

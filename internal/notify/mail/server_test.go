@@ -14,7 +14,6 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -26,8 +25,19 @@ import (
 	"time"
 )
 
-// server is a mail server that takes mail, or does not, as a test wants.
+// server is a mail server.
 type server struct {
+	behaviour
+	addr   string
+	mu     sync.Mutex
+	got    []received
+	ended  chan struct{} // one for each connection that ended
+	listen net.Listener
+}
+
+// behaviour is how it takes mail, or does not. A connection has that which was
+// set when it began.
+type behaviour struct {
 	implicit  bool
 	startTLS  bool
 	cert      tls.Certificate
@@ -39,12 +49,13 @@ type server struct {
 	silentAt  string                   // the command that gets no answer; "greeting", "data" (the mail's end)
 	closeAt   string
 	babblesAt string
+}
 
-	addr  string
-	mu    sync.Mutex
-	got   []received
-	conns int
-	ended chan struct{} // one for each connection that ended
+// become changes how later connections are served.
+func (s *server) become(change func(*behaviour)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.behaviour)
 }
 
 // received is a mail that the server took.
@@ -61,8 +72,8 @@ func (s *server) start(t *testing.T) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.addr = l.Addr().String()
-	s.ended = make(chan struct{}, 100)
+	s.addr, s.listen = l.Addr().String(), l
+	s.ended = make(chan struct{}, 1000)
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -71,15 +82,15 @@ func (s *server) start(t *testing.T) *server {
 				return
 			}
 			s.mu.Lock()
-			s.conns++
+			b := s.behaviour
 			s.mu.Unlock()
 			running.Go(func() {
 				defer func() { s.ended <- struct{}{} }()
 				defer conn.Close()
-				if s.implicit {
-					conn = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{s.cert}})
+				if b.implicit {
+					conn = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{b.cert}})
 				}
-				s.serve(conn)
+				s.serve(conn, b)
 			})
 		}
 	})
@@ -107,24 +118,24 @@ func (s *server) mails() []received {
 
 var errDone = errors.New("done")
 
-func (s *server) serve(conn net.Conn) {
+func (s *server) serve(conn net.Conn, b behaviour) {
 	r := bufio.NewReader(conn)
-	mail := received{encrypted: s.implicit}
+	mail := received{encrypted: b.implicit}
 	say := func(command, reply string) error {
 		switch command {
-		case s.silentAt:
+		case b.silentAt:
 			io.Copy(io.Discard, r) // until the client goes away
 			return errDone
-		case s.closeAt:
+		case b.closeAt:
 			return errDone
-		case s.babblesAt:
+		case b.babblesAt:
 			for {
 				if _, err := conn.Write([]byte(strings.Repeat("250-more\r\n", 1000))); err != nil {
 					return err
 				}
 			}
 		}
-		if other, ok := s.replies[command]; ok {
+		if other, ok := b.replies[command]; ok {
 			reply = other
 		}
 		_, err := conn.Write([]byte(strings.ReplaceAll(reply, "\n", "\r\n") + "\r\n"))
@@ -156,25 +167,25 @@ func (s *server) serve(conn net.Conn) {
 		switch verb {
 		case "EHLO":
 			reply = "250-test"
-			if s.startTLS && !mail.encrypted {
+			if b.startTLS && !mail.encrypted {
 				reply += "\n250-STARTTLS"
 			}
-			if s.auth != "" {
-				reply += "\n250-AUTH " + s.auth
+			if b.auth != "" {
+				reply += "\n250-AUTH " + b.auth
 			}
 			reply += "\n250 8BITMIME"
 		case "STARTTLS":
 			if say(verb, "220 go") != nil {
 				return
 			}
-			secure := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{s.cert}})
+			secure := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{b.cert}})
 			if secure.Handshake() != nil {
 				return
 			}
 			conn, r, mail.encrypted = secure, bufio.NewReader(secure), true
 			continue
 		case "AUTH":
-			login, err := s.login(rest, ask)
+			login, err := b.login(rest, ask)
 			if err != nil {
 				reply = "535 5.7.8 bad credentials: " + line // as some do, with what they were sent
 			} else {
@@ -184,15 +195,15 @@ func (s *server) serve(conn net.Conn) {
 			mail.from = rest
 		case "RCPT":
 			addr := strings.Trim(strings.TrimPrefix(rest, "TO:"), "<>")
-			if s.rcpt != nil {
-				if no := s.rcpt(addr); no != "" {
+			if b.rcpt != nil {
+				if no := b.rcpt(addr); no != "" {
 					reply = no
 					break
 				}
 			}
 			mail.to = append(mail.to, addr)
 		case "DATA":
-			if reply, ok := s.replies["DATA"]; ok {
+			if reply, ok := b.replies["DATA"]; ok {
 				if say(verb, reply) != nil {
 					return
 				}
@@ -201,7 +212,7 @@ func (s *server) serve(conn net.Conn) {
 			if say(verb, "354 go on") != nil {
 				return
 			}
-			var b strings.Builder
+			var data strings.Builder
 			for {
 				line, err := r.ReadString('\n')
 				if err != nil {
@@ -210,13 +221,13 @@ func (s *server) serve(conn net.Conn) {
 				if line == ".\r\n" {
 					break
 				}
-				b.WriteString(strings.TrimPrefix(line, "."))
+				data.WriteString(strings.TrimPrefix(line, "."))
 			}
-			mail.data = b.String()
+			mail.data = data.String()
 			if say("data", "250 queued") != nil {
 				return
 			}
-			if _, ok := s.replies["data"]; ok {
+			if _, ok := b.replies["data"]; ok {
 				continue
 			}
 			s.mu.Lock()
@@ -234,13 +245,13 @@ func (s *server) serve(conn net.Conn) {
 }
 
 // login checks who it is and returns the mechanism that was used.
-func (s *server) login(line string, ask func(string) (string, error)) (string, error) {
+func (b behaviour) login(line string, ask func(string) (string, error)) (string, error) {
 	mechanism, initial, _ := strings.Cut(line, " ")
 	bad := errors.New("bad credentials")
 	switch mechanism {
 	case "PLAIN":
 		text, err := base64.StdEncoding.DecodeString(initial)
-		if err != nil || string(text) != "\x00"+s.user+"\x00"+s.password {
+		if err != nil || string(text) != "\x00"+b.user+"\x00"+b.password {
 			return "", bad
 		}
 	case "LOGIN":
@@ -249,15 +260,15 @@ func (s *server) login(line string, ask func(string) (string, error)) (string, e
 			return "", err
 		}
 		password, err := ask("Password:")
-		if err != nil || user != s.user || password != s.password {
+		if err != nil || user != b.user || password != b.password {
 			return "", bad
 		}
 	case "CRAM-MD5":
 		const challenge = "<1896.697170952@test>"
 		answer, err := ask(challenge)
-		mac := hmac.New(md5.New, []byte(s.password))
+		mac := hmac.New(md5.New, []byte(b.password))
 		mac.Write([]byte(challenge))
-		if err != nil || answer != s.user+" "+hex.EncodeToString(mac.Sum(nil)) {
+		if err != nil || answer != b.user+" "+hex.EncodeToString(mac.Sum(nil)) {
 			return "", bad
 		}
 	default:
@@ -311,8 +322,8 @@ func certificate(t *testing.T, name string, until time.Time) (tls.Certificate, s
 // authority.
 func secured(t *testing.T) (*server, string) {
 	t.Helper()
-	cert, ca := certificate(t, "127.0.0.1", time.Now().Add(24*time.Hour))
-	return &server{startTLS: true, cert: cert}, ca
+	cert, ca := certificate(t, "127.0.0.1", tomorrow())
+	return &server{behaviour: behaviour{startTLS: true, cert: cert}}, ca
 }
 
-func (r received) String() string { return fmt.Sprintf("%s to %v: %s", r.from, r.to, r.data) }
+func tomorrow() time.Time { return time.Now().Add(24 * time.Hour) }
