@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/internal/cli/archives"
 	"github.com/backstay/backstay/internal/cli/backups"
 	"github.com/backstay/backstay/internal/cli/demonstration"
+	"github.com/backstay/backstay/internal/cli/operations"
 	"github.com/backstay/backstay/internal/cli/recovery"
 	"github.com/backstay/backstay/internal/cli/session"
 	"github.com/backstay/backstay/internal/cli/setup"
@@ -50,6 +51,9 @@ func Main(ctx context.Context, args []string, env Environment) int {
 	var out session.Outcome
 	if errors.As(err, &out) {
 		err = nil
+	}
+	if cerr := s.Close(); cerr != nil { // the work is done; only its record may be poorer
+		s.Printer.Logger().Warn("close the state database", "err", cerr)
 	}
 	s.Printer.Error(err)
 	if perr := errors.Join(s.Printer.Err(), help.err); perr != nil && err == nil {
@@ -133,6 +137,7 @@ func rootCommand(s *session.Session, out io.Writer) *cobra.Command {
 	root.AddCommand(backups.Commands(s)...)
 	root.AddCommand(recovery.Commands(s)...)
 	root.AddCommand(archives.Commands(s)...)
+	root.AddCommand(operations.Commands(s)...)
 	root.AddCommand(demonstration.Command(s))
 	root.SetOut(out) // before the completion command is made, which keeps it
 	root.InitDefaultCompletionCmd()

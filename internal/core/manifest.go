@@ -265,6 +265,11 @@ const (
 	TriggerFailedCommand = "guard-failed"   // of what a guarded command left that failed
 )
 
+// Aside says whether b is of such a state.
+func (b Backup) Aside() bool {
+	return b.Trigger == TriggerBeforeRestore || b.Trigger == TriggerFailedCommand
+}
+
 // TriggerImport is that of backups that were made of an archive.
 const TriggerImport = "import"
 

@@ -88,13 +88,8 @@ const (
 	TriggerImport        = core.TriggerImport
 )
 
-// aside says whether a backup is of such a state.
-func aside(r repository.Record) bool {
-	return r.Trigger == TriggerBeforeRestore || r.Trigger == TriggerFailedCommand
-}
-
 func findByTime(list []repository.Record, app, when string) (repository.Record, error) {
-	list = slices.DeleteFunc(slices.Clone(list), aside)
+	list = slices.DeleteFunc(slices.Clone(list), func(r repository.Record) bool { return r.Aside() })
 	// An export that was imported again is of the same time as what was captured.
 	slices.SortStableFunc(list, func(a, b repository.Record) int {
 		captured := func(r repository.Record) int {

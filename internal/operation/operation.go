@@ -4,3 +4,116 @@
 // which share it. It promises that whatever fails around a backup takes nothing
 // from the backup, and is reported.
 package operation
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/backstay/backstay/internal/check"
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/notify"
+	"github.com/backstay/backstay/internal/repository"
+	"github.com/backstay/backstay/internal/retention"
+	"github.com/backstay/backstay/internal/schedule"
+	"github.com/backstay/backstay/internal/state"
+)
+
+// Caretaker looks after the apps of one configuration. It is used by one
+// goroutine.
+type Caretaker struct {
+	Engine *engine.Engine
+	State  *state.DB // may be unusable: what it cannot keep is a problem, and the work goes on
+	Apps   []App     // all of the configuration: their problems with the repository are one alarm
+	// Posts are the destinations of what is no single app's.
+	Posts  func() []notify.Post
+	Limits check.Limits // of the repository
+	Log    *slog.Logger
+	By     string // who runs it, for the records
+	// ServiceRuns says that the service is there, which tells itself of what is
+	// wrong with backstay.
+	ServiceRuns bool
+
+	records []repository.Record // of all apps, oldest first; read once
+	lost    error               // what the repository cannot show any more
+	listed  bool
+	broken  error // the first error of State
+}
+
+// App is an app with what is to be done for it.
+type App struct {
+	Name    string
+	Profile string
+	// Target finds out how the app is reached: it reads passwords, and so is
+	// called only for an app that is worked on.
+	Target    func() (engine.Target, error)
+	Schedules []schedule.Spec
+	Retention []retention.Policy
+	Limits    check.Limits
+	// Posts and Pings are made when they are needed: they read passwords.
+	Posts func() []notify.Post
+	Pings func() []Pinger
+}
+
+// Pinger tells a monitor of runs that begin and end.
+type Pinger interface {
+	Ping(ctx context.Context, run core.Run) error
+}
+
+// app returns the app called name.
+func (c *Caretaker) app(name string) (App, bool) {
+	for _, a := range c.Apps {
+		if a.Name == name {
+			return a, true
+		}
+	}
+	return App{}, false
+}
+
+// stateFailed remembers that the state could not be read or written. Nothing
+// that must be done hangs on it.
+func (c *Caretaker) stateFailed(what string, err error) {
+	if err == nil {
+		return
+	}
+	if c.broken == nil {
+		c.broken = err
+		c.Log.Error("the state database cannot be used; backups go on without it", "while", what, "err", err, "hint", core.HintOf(err))
+		return
+	}
+	c.Log.Debug("state", "while", what, "err", err)
+}
+
+// list reads the backups of all apps, once.
+func (c *Caretaker) list(ctx context.Context) ([]repository.Record, error) {
+	if c.listed {
+		return c.records, nil
+	}
+	all, err := c.Engine.List(ctx, "")
+	if core.CodeOf(err) == core.CodeDamage {
+		c.lost, err = err, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.records, c.listed = all, true
+	return all, nil
+}
+
+// again has the next list read the repository.
+func (c *Caretaker) again() { c.records, c.listed, c.lost = nil, false, nil }
+
+// backupsOf returns an app's backups, oldest first.
+func backupsOf(all []repository.Record, app string) []core.Backup {
+	var out []core.Backup
+	for _, r := range all {
+		if r.App == app {
+			out = append(out, r.Backup)
+		}
+	}
+	return out
+}
+
+// now is the time by the engine's clock.
+func (c *Caretaker) now() time.Time { return c.Engine.Clock.Now() }

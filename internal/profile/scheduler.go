@@ -32,6 +32,7 @@ type AppSchedule struct {
 	// only what both keep, as Both says.
 	Count, KeepDays int
 	Both            bool
+	File            string // absolute path of the file that says so, with an error too; "": the database does
 	Source          string // where it was read, for people: "conf/production/config-itop.php, itop-backup"
 }
 

@@ -118,21 +118,8 @@ func (s commands) export(ctx context.Context, ref, file string, f exportFlags) e
 		if err != nil {
 			return notBackup(ctx, e, cfg, ref, file, err)
 		}
-		open, err := e.OpenBackup(ctx, rec)
+		x, err := s.prepare(ctx, e, cfg, rec, file, f)
 		if err != nil {
-			return err
-		}
-		x := &export{flags: f, rec: rec, open: open, manifest: open.Manifest, settings: cfg.Defaults.Export}
-		if x.profile, err = e.Profiles.Get(rec.Profile); err != nil {
-			return err
-		}
-		if app, err := cfg.App(rec.App); err == nil {
-			x.settings = app.Export
-			if t, err := s.Target(app); err == nil { // without its password the database can be exported all the same
-				x.target = &t
-			}
-		}
-		if err := x.choose(ctx, file); err != nil {
 			return err
 		}
 		if file == "-" {
@@ -147,6 +134,25 @@ func (s commands) export(ctx context.Context, ref, file string, f exportFlags) e
 		}
 		return s.exportToFile(ctx, e, x, path)
 	})
+}
+
+// prepare opens the backup and decides how it is written.
+func (s commands) prepare(ctx context.Context, e *engine.Engine, cfg *config.Config, rec repository.Record, file string, f exportFlags) (*export, error) {
+	open, err := e.OpenBackup(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
+	x := &export{flags: f, rec: rec, open: open, manifest: open.Manifest, settings: cfg.Defaults.Export}
+	if x.profile, err = e.Profiles.Get(rec.Profile); err != nil {
+		return nil, err
+	}
+	if app, err := cfg.App(rec.App); err == nil {
+		x.settings = app.Export
+		if t, err := s.Target(app); err == nil { // without its password the database can be exported all the same
+			x.target = &t
+		}
+	}
+	return x, x.choose(ctx, file)
 }
 
 // notBackup says what was given in place of a backup: an app, or the file.

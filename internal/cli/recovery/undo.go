@@ -46,7 +46,7 @@ what is kept for good.`
 // dropUnknown removes tables of restores that no journal here knows, when there
 // is no restore here to speak of; done says that there were some.
 func (s commands) dropUnknown(ctx context.Context, app string, f restoreFlags) (done bool, err error) {
-	err = s.WithMachine(func(e *engine.Engine, cfg *config.Config) error {
+	err = s.WithMachine(ctx, func(e *engine.Engine, cfg *config.Config) error {
 		j, err := journal.Newest(e.StateDir, app)
 		if err != nil || j != nil {
 			return err
@@ -80,7 +80,7 @@ func (s commands) dropUnknown(ctx context.Context, app string, f restoreFlags) (
 
 // withEarlier calls do with the last restore of an app.
 func (s commands) withEarlier(ctx context.Context, app string, f restoreFlags, do func(*switchover.Earlier) error) error {
-	return s.WithMachine(func(e *engine.Engine, cfg *config.Config) error {
+	return s.WithMachine(ctx, func(e *engine.Engine, cfg *config.Config) error {
 		j, err := journal.Newest(e.StateDir, app)
 		if err != nil {
 			return err

@@ -1,5 +1,5 @@
-// Package report writes out, for people, what changed between two backups and
-// how a guarded command went. It is for the commands. It promises short lists:
+// Package report writes out, for people, what a check found, what changed between
+// two backups and how a guarded command went. It is for the commands. It promises short lists:
 // --json has the long ones.
 package report
 
@@ -9,10 +9,26 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/internal/cli/ui"
+	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/engine/guard"
 	"github.com/backstay/backstay/internal/engine/smoke"
 )
+
+// Problem writes what a check found wrong: a line, and one on what to do.
+func Problem(p *ui.Printer, found core.Problem) {
+	line := found.Name
+	if found.App != "" {
+		line = found.App + ": " + line
+	}
+	if found.Object != "" {
+		line += ": " + found.Object
+	}
+	p.Printf("%-6s %s: %s\n", string(found.Level), line, found.Message)
+	if found.Hint != "" {
+		p.Printf("%-6s   %s\n", "", found.Hint)
+	}
+}
 
 // Change writes a difference in one line.
 func Change(c engine.Change) string {

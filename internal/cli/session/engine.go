@@ -69,12 +69,15 @@ func (s *Session) LoadConfig() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.passwordEnv = cfg.PasswordEnv()
+	s.UseConfig(cfg)
 	for _, w := range cfg.Warnings {
 		s.Printer.Warn(w)
 	}
 	return cfg, nil
 }
+
+// UseConfig has targets keep the passwords of this configuration from hooks.
+func (s *Session) UseConfig(cfg *config.Config) { s.passwordEnv = cfg.PasswordEnv() }
 
 // WithEngine opens the repository that the configuration, or the flags of a
 // bare machine, name, calls do, and closes it. cfg is empty on a bare machine.
@@ -96,6 +99,7 @@ func (s *Session) WithEngine(ctx context.Context, do func(e *engine.Engine, cfg 
 	if err := s.warnUnfinished(cfg.StateDir); err != nil {
 		return err
 	}
+	s.beginAudit(ctx, cfg.StateDir)
 	return s.WithStore(ctx, cfg, func(e *engine.Engine) error { return do(e, cfg) })
 }
 
@@ -163,7 +167,11 @@ func (s *Session) keyHint() string {
 
 // StoreOptions say how to open or create the repository of a configuration.
 func (s *Session) StoreOptions(cfg *config.Config, key core.Secret) kopia.Options {
-	return kopia.Options{URL: cfg.Repository.URL, Password: key, Clock: s.Env.Clock, Logger: s.Printer.Logger(), StateDir: usableDir(cfg.StateDir)}
+	o := kopia.Options{URL: cfg.Repository.URL, Password: key, Clock: s.Env.Clock, Logger: s.Printer.Logger(), StateDir: usableDir(cfg.StateDir)}
+	if s.ByService() { // a person who waits is not slowed down
+		o.UploadLimit, o.DownloadLimit = cfg.Service.UploadLimit, cfg.Service.DownloadLimit
+	}
+	return o
 }
 
 // usableDir returns dir when this process can write there, else "". What is
@@ -231,7 +239,7 @@ func Apps(cfg *config.Config, names []string) ([]*config.App, error) {
 
 // WithMachine calls do with an engine that has no repository: the way back
 // must be open when the repository is not there.
-func (s *Session) WithMachine(do func(*engine.Engine, *config.Config) error) (err error) {
+func (s *Session) WithMachine(ctx context.Context, do func(*engine.Engine, *config.Config) error) (err error) {
 	if err := s.checkRepositoryFlags(); err != nil {
 		return err
 	}
@@ -241,6 +249,7 @@ func (s *Session) WithMachine(do func(*engine.Engine, *config.Config) error) (er
 			return err
 		}
 	}
+	s.beginAudit(ctx, cfg.StateDir)
 	progress := s.Printer.Progress()
 	e, err := s.NewEngine(nil, cfg, progress)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/state"
 )
 
 // Environment is what a command sees of the world.
@@ -45,6 +46,9 @@ type Session struct {
 	ran                     string   // the command that began; errors from then on are not about usage
 	keyFlag                 string   // of the command that began
 	passwordEnv             []string // the variables that hold passwords of the configuration
+	object                  []string // what the command is about, for the audit log
+	auditBegun              bool
+	state                   *state.DB // once it was opened
 }
 
 // New returns the session of a command line that is yet to be parsed.
@@ -93,7 +97,10 @@ func (s *Session) Command(use, short string, args cobra.PositionalArgs, run func
 			if s.Begin(cmd.Name()); cmd.Flags().Lookup(OtherKeyFlag) != nil {
 				s.keyFlag = OtherKeyFlag
 			}
-			return run(cmd.Context(), args)
+			s.object = args
+			err := run(cmd.Context(), args)
+			s.endAudit(cmd.Context(), err)
+			return err
 		},
 	}
 }

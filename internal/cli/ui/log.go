@@ -94,3 +94,21 @@ func writeAttr(b *strings.Builder, prefix string, a slog.Attr) {
 	}
 	b.WriteString(" " + Clean(prefix+a.Key) + "=" + text)
 }
+
+// JSONLogger returns a logger that writes an object a line to stderr, for
+// machines that gather logs.
+func (p *Printer) JSONLogger() *slog.Logger {
+	level := slog.LevelInfo
+	if p.options.Verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewJSONHandler(noteWriter{p}, &slog.HandlerOptions{Level: level}))
+}
+
+// noteWriter writes lines to stderr, as the other notes are.
+type noteWriter struct{ p *Printer }
+
+func (w noteWriter) Write(b []byte) (int, error) {
+	w.p.note(string(b))
+	return len(b), nil
+}

@@ -48,38 +48,38 @@ func (p Profile) AppSchedule(ctx context.Context, _ profile.Querier, app profile
 	path := filepath.Join(root, configPath(environment))
 	config, err := phpconf.ReadFile(path)
 	if err != nil {
-		return profile.AppSchedule{}, err
+		return profile.AppSchedule{File: path}, err
 	}
 	s := scheduled{&settings{profile: p, app: app, root: root, path: path, parsed: config}}
 	if !slices.Contains(config.Variables(), "MySettings") {
 		// iTop refuses such a file too; defaults would hide that it is empty or cut
-		return profile.AppSchedule{}, &core.Error{
+		return profile.AppSchedule{File: path}, &core.Error{
 			Code: core.CodeApplication, Op: "read " + path, Message: "the file sets no $MySettings, so it is not iTop's configuration, or not the whole of it",
 			Hint: "put the file right, or write a schedule for app " + app.Name + " in backstay.yaml in place of from_app",
 		}
 	}
-	out := profile.AppSchedule{Enabled: true, Source: configPath(environment) + ", " + module}
+	out := profile.AppSchedule{Enabled: true, File: path, Source: configPath(environment) + ", " + module}
 	enabled, given, err := s.value(ctx, "enabled", "true or false")
 	if err != nil {
-		return profile.AppSchedule{}, err
+		return profile.AppSchedule{File: path}, err
 	}
 	if given {
 		out.Enabled = enabled.Bool() // as PHP takes it: the text 'false' is true
 	}
 	if out.Count, err = s.retention(ctx); err != nil {
-		return profile.AppSchedule{}, err
+		return profile.AppSchedule{File: path}, err
 	}
 	if !out.Enabled {
 		return out, nil // iTop reads no further either: a typo in what is off does no harm
 	}
 	if out.Days, err = s.weekDays(ctx); err != nil {
-		return profile.AppSchedule{}, err
+		return profile.AppSchedule{File: path}, err
 	}
 	if out.Hour, out.Minute, err = s.time(ctx); err != nil {
-		return profile.AppSchedule{}, err
+		return profile.AppSchedule{File: path}, err
 	}
 	if out.TimeZone, err = s.timeZone(ctx); err != nil {
-		return profile.AppSchedule{}, err
+		return profile.AppSchedule{File: path}, err
 	}
 	return out, nil
 }

@@ -1,6 +1,7 @@
 package itop
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,7 @@ func TestAppSchedule(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v (hint: %s)", err, core.HintOf(err))
 			}
+			c.want.File = filepath.Join(root, settingsFile)
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -112,7 +114,7 @@ func TestAppScheduleRefuses(t *testing.T) {
 			if err == nil || core.HintOf(err) == "" {
 				t.Fatalf("got %+v, %v", got, err)
 			}
-			if diff := cmp.Diff(profile.AppSchedule{}, got); diff != "" {
+			if diff := cmp.Diff(profile.AppSchedule{File: filepath.Join(root, settingsFile)}, got); diff != "" {
 				t.Error("a schedule beside the error:", diff)
 			}
 			for _, part := range append(c.parts, settingsFile) {

@@ -1,0 +1,218 @@
+package operations
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backstay/backstay/internal/cli/session"
+	"github.com/backstay/backstay/internal/config"
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/daemon"
+	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/operation"
+	"github.com/backstay/backstay/internal/schedule"
+	"github.com/backstay/backstay/internal/schedule/agenda"
+)
+
+func (s commands) serveCommand() *cobra.Command {
+	var listen string
+	cmd := s.Command("serve", "Look after all apps: keep schedules, check, tell of alarms, show metrics", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+		path, err := config.Find(s.ConfigPath, s.Env.Getenv)
+		if err != nil {
+			return err
+		}
+		if path, err = filepath.Abs(path); err != nil {
+			return err
+		}
+		cfg, err := config.Load(path)
+		if err != nil {
+			return err
+		}
+		log := s.Printer.Logger()
+		if cfg.Service.Log == "json" {
+			log = s.Printer.JSONLogger()
+		}
+		v := &service{commands: s, path: path, stateDir: cfg.StateDir, log: log, checks: map[string][]string{}}
+		return daemon.Run(ctx, daemon.Options{
+			Load: v.load, Command: v.command, Environment: append(os.Environ(), session.EnvService+"=1"), StateDir: cfg.StateDir, Listen: listen,
+			Clock: s.Env.Clock, Log: log, Version: s.Env.Version, Problems: v.problems,
+			Ready: func(address string) { log.Info("the service is ready", "config", path, "listen", address) },
+		})
+	})
+	cmd.PreRunE = session.RefuseEmptyFlags
+	cmd.Long = `Look after all apps of the configuration: back them up on their schedules, check them, apply retention,
+maintain the repository, and tell of alarms where notify: says. Each run is a process of its own. A
+changed configuration takes effect at once, and on SIGHUP; one that is wrong is refused, said, and
+the former one goes on. http://127.0.0.1:8484/metrics is for Prometheus, /healthz for monitors.`
+	cmd.Flags().StringVar(&listen, "listen", "", "host:port of metrics and health (default: service.listen of the configuration)")
+	return cmd
+}
+
+// service turns the configuration into what the daemon does.
+type service struct {
+	commands
+	path     string
+	stateDir string
+	log      *slog.Logger
+	checks   map[string][]string // apps by the name of their check's job
+	cfg      *config.Config      // the last that was good
+}
+
+// refreshSchedules is how often applications are asked anew when they want to
+// be backed up.
+const refreshSchedules = 5 * time.Minute
+
+// load makes the plan. What is wrong with one app keeps no other from its work.
+func (v *service) load(ctx context.Context) (daemon.Plan, error) {
+	cfg, err := config.Load(v.path)
+	if err != nil {
+		return daemon.Plan{}, err
+	}
+	if cfg.StateDir != v.stateDir {
+		return daemon.Plan{}, &core.Error{
+			Code: core.CodeConfig, Op: "read " + v.path, Message: "state_dir changed from " + v.stateDir + " to " + cfg.StateDir,
+			Hint: "restart the service: systemctl restart backstay",
+		}
+	}
+	for _, w := range cfg.Warnings {
+		v.log.Warn(w.String())
+	}
+	v.UseConfig(cfg)
+	e, err := v.NewEngine(nil, cfg, core.NoProgress{})
+	if err != nil {
+		return daemon.Plan{}, err
+	}
+	e.Log = v.log
+	plan := daemon.Plan{WatchFiles: []string{v.path}, Service: serviceOf(cfg.Service)}
+	checks := map[string][]string{}
+	for i := range cfg.Apps {
+		v.planApp(ctx, e, &cfg.Apps[i], &plan, checks)
+	}
+	plan.Jobs = append(plan.Jobs, job(core.RunMaintain, "", cfg.Service.Maintenance, nil))
+	v.cfg, v.checks = cfg, checks
+	plan.Digest = digest(plan, checks)
+	return plan, nil
+}
+
+func serviceOf(c config.Service) daemon.Service {
+	class := daemon.IOClass(c.IONice)
+	if c.IONice == "none" {
+		class = daemon.IOUnchanged
+	}
+	return daemon.Service{Listen: c.Listen, Parallel: c.Parallel, Nice: c.Nice, IOClass: class, Cancel: c.Stop == config.StopCancel}
+}
+
+// digest tells plans apart.
+func digest(plan daemon.Plan, checks map[string][]string) string {
+	h := sha256.New()
+	for _, j := range plan.Jobs {
+		fmt.Fprintf(h, "%s %v", j.Key, j.Err)
+		if j.Schedule != nil {
+			fmt.Fprintf(h, " %s %+v", j.Schedule.Fingerprint(), j.Schedule.Spec())
+		}
+		fmt.Fprintln(h)
+	}
+	fmt.Fprintf(h, "%+v\n%v", plan.Service, checks)
+	return fmt.Sprintf("%x", h.Sum(nil))
+}
+
+func (v *service) planApp(ctx context.Context, e *engine.Engine, a *config.App, plan *daemon.Plan, checks map[string][]string) {
+	app := v.Operated(a)
+	want := operation.Want(ctx, e, app)
+	if app.AsksApp() {
+		plan.RefreshEvery = refreshSchedules
+		if want.File != "" {
+			plan.WatchFiles = append(plan.WatchFiles, want.File)
+		}
+	}
+	if want.Unusable != nil {
+		plan.Jobs = append(plan.Jobs, job(core.RunBackup, a.Name, schedule.Spec{}, want.Unusable))
+	}
+	for _, spec := range want.Schedules {
+		if spec.Check() == nil { // otherwise it is the one that is unusable
+			plan.Jobs = append(plan.Jobs, job(core.RunBackup, a.Name, spec, nil))
+		}
+	}
+	if a.Check.Off || a.CheckSchedule.Off {
+		return
+	}
+	// Apps that are checked at the same times are checked in one process, which
+	// opens the repository once.
+	spec := a.CheckSchedule
+	spec.Name = checkName(spec)
+	if _, known := checks[spec.Name]; !known {
+		plan.Jobs = append(plan.Jobs, job(core.RunCheck, "", spec, nil))
+	}
+	checks[spec.Name] = append(checks[spec.Name], a.Name)
+}
+
+// job is a job of the plan. err says why its schedule cannot be kept.
+func job(kind, app string, spec schedule.Spec, err error) daemon.Job {
+	j := daemon.Job{Job: agenda.Job{Key: kind + "/" + app + "/" + spec.Name, App: app, Kind: kind, Name: spec.Name, Err: err}}
+	if err == nil {
+		j.Schedule, j.Err = schedule.Compile(spec, "")
+	}
+	return j
+}
+
+func checkName(spec schedule.Spec) string {
+	s, err := schedule.Compile(spec, "")
+	if err != nil {
+		return cmp.Or(spec.Name, "check")
+	}
+	return "check " + s.Describe()
+}
+
+// command is the command line of a job's process.
+func (v *service) command(job daemon.Job, start agenda.Start) []string {
+	args := []string{"--config", v.path, "--json", "--no-progress"}
+	if v.Verbose {
+		args = append(args, "--verbose")
+	}
+	switch job.Kind {
+	case core.RunBackup:
+		args = append(args, "backup", job.App, "--trigger", start.Trigger, "--due", start.Due.UTC().Format(time.RFC3339))
+		if job.Name != "" {
+			args = append(args, "--schedule", job.Name)
+		}
+		if components := job.Schedule.Spec().Only; len(components) > 0 {
+			var only []string
+			for _, c := range components {
+				only = append(only, string(c))
+			}
+			args = append(args, "--only", strings.Join(only, ","))
+		}
+	case core.RunCheck:
+		args = append(append(args, "check"), v.checks[job.Name]...)
+	default:
+		args = append(args, job.Kind)
+	}
+	return args
+}
+
+// problems tells of what is wrong with the service itself.
+func (v *service) problems(ctx context.Context, problems []core.Problem) {
+	cfg := v.cfg
+	if cfg == nil {
+		return
+	}
+	e, err := v.NewEngine(nil, cfg, core.NoProgress{})
+	if err != nil {
+		v.log.Error("tell of the service's problems", "err", err)
+		return
+	}
+	e.Log = v.log
+	c := v.Caretaker(ctx, e, cfg)
+	if err := c.TellService(ctx, problems); err != nil {
+		v.log.Error("the service's problems could not be told", "err", err)
+	}
+}

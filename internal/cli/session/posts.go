@@ -1,0 +1,94 @@
+package session
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/backstay/backstay/internal/config"
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/notify"
+	"github.com/backstay/backstay/internal/notify/chat"
+	"github.com/backstay/backstay/internal/notify/mail"
+	"github.com/backstay/backstay/internal/notify/ping"
+	"github.com/backstay/backstay/internal/notify/webhook"
+	"github.com/backstay/backstay/internal/operation"
+)
+
+// posts wires the destinations of an app. One that cannot be used does not keep
+// the others from being told: it takes their place with its error.
+func (s *Session) posts(app string, list []config.Destination) []notify.Post {
+	var out []notify.Post
+	for _, d := range list {
+		made, err := s.destination(app, d)
+		if err != nil {
+			made = unusable{fmt.Errorf("destination %s of app %s: %w", d.Name, app, err)}
+		}
+		out = append(out, notify.Post{Name: d.Name, Destination: made, Fallback: d.Fallback})
+	}
+	return out
+}
+
+// unusable is a destination whose settings or secret cannot be used.
+type unusable struct{ err error }
+
+func (u unusable) Deliver(context.Context, string, notify.Message) (string, error) {
+	return "", u.err
+}
+
+var _ notify.Destination = unusable{}
+
+func (s *Session) destination(app string, d config.Destination) (notify.Destination, error) {
+	secret := core.Secret{}
+	if d.Secret.Given() {
+		var err error
+		if secret, err = config.ResolveSecret(d.Secret, "the destination "+d.Name, s.LookupEnv); err != nil {
+			return nil, err
+		}
+	}
+	clock := s.Env.Clock
+	switch d.Type {
+	case config.NotifyMail:
+		return mail.New(mail.Options{
+			Host: d.Mail.Host, Port: d.Mail.Port, TLS: d.Mail.TLS, CA: d.CA, User: d.User, Password: secret, From: d.Mail.From, To: d.Mail.To, Clock: clock,
+		})
+	case config.NotifyWebhook:
+		return webhook.New(webhook.Options{URL: core.NewSecret(d.URL), Secret: secret, Headers: d.Headers, CA: d.CA, Clock: clock})
+	case config.NotifyChat:
+		return chat.New(chat.Options{URL: secret})
+	case config.NotifyPing:
+		return ping.New(ping.Options{URL: secret, CA: d.CA})
+	}
+	return nil, fmt.Errorf("there is no destination of type %q", d.Type)
+}
+
+// pings wires the monitors of an app that hear of its runs. One that cannot be
+// used is told of by notify.
+func (s *Session) pings(list []config.Destination) []operation.Pinger {
+	var out []operation.Pinger
+	for _, d := range list {
+		if d.Type != config.NotifyPing {
+			continue
+		}
+		secret, err := config.ResolveSecret(d.Secret, "the destination "+d.Name, s.LookupEnv)
+		if err != nil {
+			s.Printer.Warn(core.Warning{Object: d.Name, Message: err.Error()})
+			continue
+		}
+		p, err := ping.New(ping.Options{URL: secret, CA: d.CA})
+		if err != nil {
+			s.Printer.Warn(core.Warning{Object: d.Name, Message: err.Error()})
+			continue
+		}
+		out = append(out, runPinger{p})
+	}
+	return out
+}
+
+// runPinger pings as a run begins and ends.
+type runPinger struct{ *ping.Pinger }
+
+func (p runPinger) Ping(ctx context.Context, run core.Run) error {
+	return p.Pinger.Ping(ctx, ping.EventOf(run.Outcome), run)
+}
+
+var _ operation.Pinger = runPinger{}

@@ -1,0 +1,136 @@
+package operation
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/switchover"
+	"github.com/backstay/backstay/internal/repository"
+	"github.com/backstay/backstay/internal/retention"
+)
+
+// Occasion says why a backup is made now.
+type Occasion struct {
+	Trigger  string // "manual", "schedule" or "catch-up"
+	Schedule string
+	Due      *time.Time
+}
+
+// Result is a backup and what was done around it.
+type Result struct {
+	Backup   core.Backup
+	Problems []core.Problem       // of the app and the repository, as they are after it
+	Pruned   []retention.Decision // the backups that retention removed
+}
+
+// Backup backs an app up, and looks after the result. The error is that of the
+// backup; what else goes wrong is a problem or in the log.
+func (c *Caretaker) Backup(ctx context.Context, a App, opt engine.BackupOptions, why Occasion) (Result, error) {
+	run := core.Run{App: a.Name, Kind: core.RunBackup, Trigger: why.Trigger, Schedule: why.Schedule, Due: why.Due, Started: c.now(), Outcome: core.OutcomeRunning, By: c.By}
+	c.begin(ctx, &run)
+	c.ping(ctx, a, run)
+	t, err := a.Target()
+	var b core.Backup
+	if err == nil {
+		b, err = c.Engine.Backup(ctx, t, opt)
+	}
+	c.again()
+	c.finish(ctx, a, &run, b, err)
+	result := Result{Backup: b}
+	if err != nil && (ctx.Err() != nil || core.CodeOf(err) == core.CodeLocked) {
+		return result, err // somebody wanted it so, or somebody else is at it
+	}
+	if err == nil {
+		c.keepLast(ctx, b)
+		c.dropExpired(ctx, t)
+	}
+	report := c.look(ctx, []string{a.Name}, false)
+	result.Problems = report.Problems
+	if err == nil {
+		result.Pruned = c.pruneAfter(ctx, a, report)
+	}
+	c.tell(ctx, report)
+	return result, err
+}
+
+// dropExpired makes room of what a restore kept for longer than was asked for.
+// That it does not work takes nothing from the backup that was made.
+func (c *Caretaker) dropExpired(ctx context.Context, t engine.Target) {
+	dropped, err := switchover.DropExpired(ctx, c.Engine, t)
+	switch {
+	case err != nil:
+		c.Log.Warn("what the last restore replaced could not be removed, though its time is over", "app", t.App.Name, "err", err, "hint", "backstay undo "+t.App.Name+" --drop")
+	case dropped:
+		c.Log.Info("what the last restore replaced is removed: its time is over", "app", t.App.Name)
+	}
+}
+
+// begin records that a run begins.
+func (c *Caretaker) begin(ctx context.Context, run *core.Run) {
+	id, err := c.State.BeginRun(ctx, *run)
+	run.ID = id
+	c.stateFailed("record that a run begins", err)
+}
+
+// faultRepository says that the repository is to blame for a run's error.
+const faultRepository = "repository"
+
+// finish records how a run ended, also when ctx has.
+func (c *Caretaker) finish(ctx context.Context, a App, run *core.Run, b core.Backup, err error) {
+	ctx = context.WithoutCancel(ctx)
+	now := c.now()
+	run.Finished, run.Backup, run.Warnings = &now, b.ID, len(b.Warnings)
+	switch {
+	case core.CodeOf(err) == core.CodeCancelled:
+		run.Outcome = core.OutcomeCancelled
+	case core.CodeOf(err) == core.CodeLocked:
+		run.Outcome = core.OutcomeMissed
+	case err != nil:
+		run.Outcome = core.OutcomeFailed
+	case run.Warnings > 0:
+		run.Outcome = core.OutcomeWarnings
+	default:
+		run.Outcome = core.OutcomeOK
+	}
+	if err != nil {
+		run.Code, run.Message, run.Hint = core.CodeOf(err), err.Error(), core.HintOf(err)
+		if errors.Is(err, repository.ErrStorage) {
+			run.Fault = faultRepository
+		}
+	}
+	if run.ID != 0 {
+		c.stateFailed("record how a run ended", c.State.FinishRun(ctx, *run))
+	} else { // the state may be well again
+		id, err := c.State.AddRun(ctx, *run)
+		run.ID = id
+		c.stateFailed("record how a run ended", err)
+	}
+	c.ping(ctx, a, *run)
+}
+
+// pingTimeout bounds how long a monitor may keep a backup waiting.
+const pingTimeout = 10 * time.Second
+
+// ping tells monitors of a run that begins or has ended. None of them can keep
+// a backup from being made.
+func (c *Caretaker) ping(ctx context.Context, a App, run core.Run) {
+	if a.Pings == nil || run.Outcome == core.OutcomeMissed {
+		return
+	}
+	for _, p := range a.Pings() {
+		pctx, cancel := context.WithTimeout(ctx, pingTimeout)
+		if err := p.Ping(pctx, run); err != nil {
+			c.Log.Warn("a monitor could not be told of the run", "app", a.Name, "err", err)
+		}
+		cancel()
+	}
+}
+
+// keepLast keeps the newest backup where the service's metrics find it.
+func (c *Caretaker) keepLast(ctx context.Context, b core.Backup) {
+	b.Warnings = b.Warnings[:min(len(b.Warnings), 20)]
+	c.stateFailed("keep the newest backup's numbers", c.State.SetValue(ctx, "last-backup/"+b.App, b))
+}

@@ -1,0 +1,109 @@
+package operation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/repository"
+	"github.com/backstay/backstay/internal/retention"
+)
+
+// Plan decides what retention keeps and removes of an app, and changes nothing.
+// report says which problems there are, for an anomaly holds everything.
+func (c *Caretaker) Plan(ctx context.Context, a App, report Report) ([]retention.Decision, error) {
+	all, err := c.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	want := c.wanted(ctx, a, true)
+	return retention.Decide(backupsOf(all, a.Name), want.Retention, retention.Options{
+		Now: c.now(), Location: location(want), Hold: c.hold(a, want, report),
+	}), nil
+}
+
+// hold says why nothing of an app may be removed now; "": it may.
+func (c *Caretaker) hold(a App, want Wanted, report Report) string {
+	if c.lost != nil {
+		return "the repository has lost backups: " + c.lost.Error()
+	}
+	if want.Unusable != nil {
+		return "the application's own settings could not be read: " + want.Unusable.Error()
+	}
+	if report.Unsure[a.Name] != nil {
+		return "the newest backup could not be checked: " + report.Unsure[a.Name].Error()
+	}
+	for _, p := range report.Problems {
+		if p.App == a.Name && p.Level == core.LevelAlarm && (p.Topic == core.TopicContent || p.Name == "damaged") {
+			return fmt.Sprintf("an anomaly is open (%s: %s)", p.Name, p.Message)
+		}
+	}
+	return ""
+}
+
+// Prune removes what retention does not keep. It returns all decisions; those
+// of backups that could not be removed say so.
+func (c *Caretaker) Prune(ctx context.Context, a App, report Report) (_ []retention.Decision, err error) {
+	lock, err := c.Engine.LockApp(ctx, a.Name, "prune", false)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, lock.Release()) }()
+	c.again() // under the lock nothing is added or removed
+	decisions, err := c.Plan(ctx, a, report)
+	if err != nil {
+		return nil, err
+	}
+	for i, d := range slices.Backward(decisions) { // the oldest first
+		if d.Keep {
+			continue
+		}
+		if err := c.Engine.Delete(ctx, repository.Record{Backup: d.Backup}); err != nil {
+			c.again()
+			return decisions, fmt.Errorf("remove backup %s: %w", decisions[i].ID, err)
+		}
+		c.Log.Info("retention removed a backup", "app", a.Name, "backup", d.ID, "time", d.Time, "why", d.Reasons)
+	}
+	c.again()
+	return decisions, nil
+}
+
+// pruneAfter is retention after a backup. It says what it removed.
+func (c *Caretaker) pruneAfter(ctx context.Context, a App, report Report) []retention.Decision {
+	if len(a.Retention) == 0 {
+		return nil
+	}
+	decisions, err := c.Prune(ctx, a, report)
+	if err != nil {
+		c.Log.Warn("retention could not do its work; nothing is lost, and the next backup tries again", "app", a.Name, "err", err, "hint", core.HintOf(err))
+	}
+	return slices.DeleteFunc(decisions, func(d retention.Decision) bool { return d.Keep })
+}
+
+// Maintain gives back the space of removed backups.
+func (c *Caretaker) Maintain(ctx context.Context, trigger string) (repository.Maintained, error) {
+	run := core.Run{Kind: core.RunMaintain, Trigger: trigger, Started: c.now(), Outcome: core.OutcomeRunning, By: c.By}
+	c.begin(ctx, &run)
+	done, err := c.Engine.Store.Maintain(ctx)
+	if err == nil {
+		c.forget(ctx)
+	}
+	c.finish(ctx, App{}, &run, core.Backup{}, err)
+	return done, err
+}
+
+// forget removes from the state what is about backups that are gone, or too old.
+func (c *Caretaker) forget(ctx context.Context) {
+	all, err := c.list(ctx)
+	if err != nil || c.lost != nil {
+		return
+	}
+	ids := make([]string, len(all))
+	for i, r := range all {
+		ids[i] = r.ID
+	}
+	_, err = c.State.ForgetFacts(ctx, ids)
+	c.stateFailed("forget backups that are gone", errors.Join(err, c.State.Trim(ctx, c.now())))
+}
