@@ -26,8 +26,8 @@ type AuditFilter struct {
 // Audit adds an entry to the audit log. Its ID is given by the log; a zero Time
 // means now.
 func (db *DB) Audit(ctx context.Context, a core.Audited) error {
-	if a.Time.IsZero() && db != nil && db.clock != nil {
-		a.Time = db.clock.Now()
+	if a.Time.IsZero() {
+		a.Time = db.now()
 	}
 	return db.write(ctx, "write audit log", func(tx *sql.Tx) error { return appendAudit(ctx, tx, &a) })
 }
@@ -120,8 +120,8 @@ func eachAudit(ctx context.Context, q rowsQuerier, query string, args []any, do 
 // AuditReport says whether the audit log is as it was written.
 type AuditReport struct {
 	Entries int64  `json:"entries"`          // that are as they were written, up to the broken one
-	Broken  int64  `json:"broken,omitempty"` // the first that is not; 0: all are
-	Reason  string `json:"reason,omitempty"`
+	Broken  int64  `json:"broken,omitempty"` // the first that is not
+	Reason  string `json:"reason,omitempty"` // why not; "": all are
 }
 
 // VerifyAudit follows the log's hashes from its first entry to its last. It
@@ -164,7 +164,7 @@ func verifyAudit(ctx context.Context, tx *sql.Tx) (AuditReport, error) {
 		}
 		return false
 	})
-	if err == nil && report.Broken == 0 && (id != last || !bytes.Equal(hash, lastHash)) {
+	if err == nil && report.Reason == "" && (id != last || !bytes.Equal(hash, lastHash)) {
 		report.Broken, report.Reason = id+1, fmt.Sprintf("entries were taken out at the end, or put in: the last was %d", last)
 	}
 	return report, err

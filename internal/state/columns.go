@@ -38,8 +38,13 @@ func timeIfSet(n sql.NullInt64) *time.Time {
 	return &t
 }
 
-// now is the clock's time as it is kept.
-func (db *DB) now() time.Time { return timeOf(nanos(db.clock.Now())) }
+// now is the clock's time as it is kept; that of a DB that is none is zero.
+func (db *DB) now() time.Time {
+	if db == nil || db.clock == nil {
+		return time.Time{}
+	}
+	return timeOf(nanos(db.clock.Now()))
+}
 
 func whereAll(conditions []string) string {
 	if len(conditions) == 0 {
