@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -24,28 +25,34 @@ func (s Scope) Add(app string, topics ...core.Topic) {
 	}
 }
 
-// Desk opens, updates and closes alarms. It is safe for concurrent use, but two
-// that work on the same matters at the same time may tell the same twice.
+// Desk opens, updates and closes alarms. It is safe for concurrent use where
+// Lock is set.
 type Desk struct {
 	// Posts returns the destinations of an app, in the order of the
-	// configuration; "" is for the machine's alarms.
+	// configuration; "" is for the machine's alarms. An app that is not
+	// configured any more may have all of the configuration: only those that were
+	// told of its alarm are told of the end.
 	Posts    func(app string) []Post
 	Ledger   Ledger
 	Clock    core.Clock
-	Log      *slog.Logger
+	Log      *slog.Logger   // nil: none
 	Host     string         // the machine's name; tickets are found by it
 	Location *time.Location // whose time people read; nil: UTC
 	Timeout  time.Duration  // of one delivery; 0: 30 s
+	// Known says whether an app is in the configuration: alarms of others are
+	// closed. nil: all are.
+	Known func(app string) bool
+	// Lock keeps others, also other processes, from telling the same at the same
+	// time. nil, or an error: without, and then some may be told twice.
+	Lock func(ctx context.Context) (unlock func(), err error)
 }
 
 // Changes is what Reconcile did.
 type Changes struct {
 	Opened, Updated, Closed []core.Alarm
-	Open                    []core.Alarm // all in the ledger that are open now, also those of other matters
+	Open                    []core.Alarm // all that are open now, also those of other matters
 	Failed                  []Failure    // what could not be delivered; it is tried again at the next Reconcile
-	// Untold are the open alarms in scope that have destinations, none of which
-	// was ever told.
-	Untold []core.Alarm
+	Untold                  []core.Alarm // open, with destinations, none of which was ever told
 }
 
 // Failure is a delivery that failed.
@@ -56,15 +63,25 @@ type Failure struct {
 	Err   error // without secrets
 }
 
-// Reconcile opens, updates and closes alarms so that there is one for each
-// matter in scope that has problems of LevelAlarm, tells the destinations of
-// what changed, and tries again what they could not be told before. A matter
-// that has a problem counts as looked at. safe returns in words which backup of
-// an app is the last good one; it may be nil.
-//
-// Where the ledger fails, what is wrong now is told all the same: Changes is
-// valid with an error too. The error is of the ledger, or says that nobody was
-// told of an alarm.
-func (d *Desk) Reconcile(ctx context.Context, scope Scope, problems []core.Problem, safe func(app string) string) (Changes, error) {
-	return Changes{}, &core.Error{Code: core.CodeUnsupported, Op: "reconcile alarms", Message: "this is not built yet"}
+// Problems returns one problem for each alarm that nobody could be told of.
+func (c Changes) Problems() []core.Problem {
+	var problems []core.Problem
+	for _, a := range c.Untold {
+		about := a.App
+		if about == "" {
+			about = "this machine"
+		}
+		why := ""
+		for _, f := range c.Failed {
+			if f.Alarm.App == a.App && f.Alarm.Topic == a.Topic {
+				why += "; " + f.Post + ": " + f.Err.Error()
+			}
+		}
+		problems = append(problems, core.Problem{
+			Topic: core.TopicService, Name: "undeliverable", Object: a.App,
+			Message: Line(fmt.Sprintf("nobody could be told of the alarm of %s (%s)%s", about, TopicInWords(a.Topic), why), messageMax),
+			Hint:    "see to the destinations, then: backstay notify test", Level: core.LevelAlarm,
+		})
+	}
+	return problems
 }

@@ -31,10 +31,17 @@ type Setting struct {
 	Safe     string         // the last good backup, in words; "": none is known
 }
 
+// topicTest is what the alarms of tests are about. No real alarm is, so that a
+// test can neither close nor change the ticket of one.
+const topicTest core.Topic = "test"
+
 // Compose puts a part of an alarm's life into words.
 func Compose(part core.AlarmPart, a core.Alarm, s Setting) Message {
 	if s.Location == nil {
 		s.Location = time.UTC
+	}
+	if part == core.AlarmTest {
+		a.Topic = topicTest
 	}
 	m := Message{Part: part, Alarm: presentable(a), Host: clean(s.Host, nameMax)}
 	m.Matter, m.Marker = markers(s.Host, a)
@@ -114,10 +121,10 @@ func (w *writer) subject() string {
 		about = w.host
 	}
 	what := TopicInWords(w.alarm.Topic)
-	switch w.part {
-	case core.AlarmTest:
-		what = "test message, nothing is wrong"
-	case core.AlarmClosed:
+	switch {
+	case w.alarm.Topic == topicTest:
+		what = "test message, nothing is wrong (" + string(w.part) + ")"
+	case w.part == core.AlarmClosed:
 		what = fmt.Sprintf("over: %s (%s to %s)", what, w.at(w.alarm.Opened), w.at(w.ended()))
 	default:
 		count := "1 problem"
@@ -165,13 +172,14 @@ func (w *writer) paragraphs() []paragraph {
 	}
 	var all []paragraph
 	problems := paragraph{head: "What is wrong"}
-	switch w.part {
-	case core.AlarmTest:
-		return []paragraph{
-			{head: "This is a test of backstay's alarms, for " + subject + ". Nothing is wrong, and nothing has to be done."},
-			w.origin(),
+	switch {
+	case w.alarm.Topic == topicTest:
+		all = append(all, paragraph{head: "This is a test of backstay's alarms, from " + subject + ". Nothing is wrong, and nothing has to be done."})
+		if w.part != core.AlarmTest {
+			all = append(all, paragraph{head: "It shows what an alarm that is " + string(w.part) + " looks like here."})
 		}
-	case core.AlarmClosed:
+		return append(all, w.origin())
+	case w.part == core.AlarmClosed:
 		problems.head = "What was wrong"
 		all = append(all, paragraph{head: fmt.Sprintf("It is over: %s, %s, from %s to %s.", TopicInWords(w.alarm.Topic), subject, w.zoned(w.alarm.Opened), w.zoned(w.ended()))})
 	default:
