@@ -1,102 +1,172 @@
 package schedule
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
 )
 
-// Told is what an application's own settings say of when to back it up.
-type Told struct {
-	Off      bool
-	Weekly   *Weekly // nil: by Every
-	Every    time.Duration
-	TimeZone string // "": the machine's
-	Only     []core.Component
-}
-
-// Resolve returns s with the application's own settings in the place of
-// from_app. What s itself says of time zone and components wins.
-func (s Spec) Resolve(t Told) Spec {
-	s.FromApp = false
-	s.Off = s.Off || t.Off
-	s.Weekly, s.Every, s.Cron = t.Weekly, t.Every, ""
-	if s.TimeZone == "" {
-		s.TimeZone = t.TimeZone
-	}
-	if len(s.Only) == 0 {
-		s.Only = t.Only
-	}
-	return s
-}
-
-// Check says why a schedule cannot be, as a core.Error with CodeConfig and a
-// hint, or nil. A schedule that is the application's is checked as far as it is
-// known.
-func (s Spec) Check() error { return unfinished() }
-
 // Schedule is a compiled schedule. It never changes and may be used by several
-// goroutines.
-type Schedule struct{ spec Spec }
+// goroutines at once. Its times are whole seconds, in its time zone.
+type Schedule struct {
+	spec Spec
+	zone *time.Location
+
+	every, anchor int64 // seconds; every is 0 when pattern says what is due
+	pattern       pattern
+	ongoing       uint32 // the pattern's hours that go on in an hour that is shown twice
+	expression    string // cron
+
+	jitter int64 // seconds
+	seed   uint64
+}
 
 // Compile makes a schedule ready to be asked. Its time zone is the one it names,
 // else appZone, else, when that is "", the machine's. The errors are those of
 // Check, and one for a schedule that is the application's: Resolve it first.
-func Compile(s Spec, appZone string) (*Schedule, error) { return nil, unfinished() }
+func Compile(s Spec, appZone string) (*Schedule, error) {
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	if s.FromApp {
+		return nil, &core.Error{Code: core.CodeConfig, Op: s.op(), Message: "it is the application's own, which was not read",
+			Hint: "see what backstay doctor says of the application's settings, or give week_days and time, cron or every"}
+	}
+	name := s.TimeZone
+	if name == "" {
+		name = appZone
+	}
+	zone, err := loadZone(name)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	c := &Schedule{spec: s, zone: zone, jitter: int64(s.Jitter / time.Second), seed: seedOf("")}
+	switch {
+	case s.Weekly != nil:
+		c.pattern = pattern{minutes: 1 << s.Weekly.At.Minute, hours: 1 << s.Weekly.At.Hour,
+			dates: allDates, months: allMonths, days: dayMask(s.Weekly.Days)}
+	case s.Cron != "":
+		if c.pattern, c.expression, err = parseCron(s.Cron); err != nil {
+			return nil, s.fail(err)
+		}
+	default:
+		c.every = int64(s.Every / time.Second)
+		c.anchor = instantOf(zone, 0)
+	}
+	c.ongoing = c.pattern.ongoing()
+	return c, nil
+}
 
 // Keyed returns the schedule with its jitter drawn for key, so that jobs that
 // are due together do not begin together. Package agenda keys schedules by their
-// job's key.
-func (s *Schedule) Keyed(key string) *Schedule { return s }
-
-// Next returns the first due time after after, or the zero time when there is none.
-func (s *Schedule) Next(after time.Time) time.Time { return time.Time{} }
-
-// Last returns the last due time at or before now, or the zero time when there is none.
-func (s *Schedule) Last(now time.Time) time.Time { return time.Time{} }
-
-// Due returns the latest due time after since and not after now, and how many
-// there are. It looks back ten years at most.
-func (s *Schedule) Due(since, now time.Time) (latest time.Time, count int) { return time.Time{}, 0 }
-
-// Interval returns the longest time between two due times in the weeks from
-// from on, with the jitter: a backup is overdue when the newest is older than
-// this and the time that a run takes. 0: never due.
-func (s *Schedule) Interval(from time.Time) time.Duration { return 0 }
-
-// PausedUntil returns the end of the pause in which now lies, or the zero time.
-// Pauses that touch are one.
-func (s *Schedule) PausedUntil(now time.Time) time.Time { return time.Time{} }
-
-// Describe returns the schedule for people: "Mon-Fri 23:30 Europe/Paris".
-func (s *Schedule) Describe() string { return "" }
-
-// Fingerprint changes when the due times change.
-func (s *Schedule) Fingerprint() string { return "" }
+// jobs' keys; who wants to know what it will do has to use the same.
+func (s *Schedule) Keyed(key string) *Schedule {
+	keyed := *s
+	keyed.seed = seedOf(key)
+	return &keyed
+}
 
 // Spec returns the schedule as it was written.
 func (s *Schedule) Spec() Spec { return s.spec }
 
-// ParseDays reads days of the week as iTop's settings have them: English names
-// in any case with commas between them. It also takes the first three letters,
-// and ranges: "mon-fri". The days come without repetition, Monday first. An
-// empty text is an error: no days, which mean all, are not written at all.
-func ParseDays(text string) ([]time.Weekday, error) { return nil, unfinished() }
+// Zone returns the time zone that it goes by.
+func (s *Schedule) Zone() *time.Location { return s.zone }
 
-// ParseDayList is ParseDays for a list.
-func ParseDayList(names []string) ([]time.Weekday, error) { return nil, unfinished() }
+// Fingerprint changes when the due times change. Two schedules with the same
+// fingerprint and key have the same due times.
+func (s *Schedule) Fingerprint() string {
+	return strings.TrimSpace(fmt.Sprintf("%s %s jitter=%ds", s.rule(), s.zone, s.jitter))
+}
 
-// ParseClockTime reads a time of day, "23:30" or "7:05".
-func ParseClockTime(text string) (ClockTime, error) { return ClockTime{}, unfinished() }
+// Describe returns the schedule for people: "Mon-Fri 23:30 Europe/Paris".
+func (s *Schedule) Describe() string {
+	var b strings.Builder
+	b.WriteString(s.rule())
+	if s.every == 0 || s.every%3600 != 0 {
+		b.WriteByte(' ')
+		b.WriteString(zoneName(s.zone))
+	}
+	if s.jitter > 0 {
+		fmt.Fprintf(&b, ", up to %s later", formatDuration(s.spec.Jitter))
+	}
+	for i, p := range s.spec.Pauses {
+		if i == 0 {
+			b.WriteString(", not")
+		} else {
+			b.WriteString(" or")
+		}
+		if mask := dayMask(p.Days); mask != allDays {
+			b.WriteByte(' ')
+			b.WriteString(formatDays(mask))
+		}
+		fmt.Fprintf(&b, " %s-%s", p.From, p.To)
+	}
+	return b.String()
+}
 
-// ParsePause reads a pause: "08:00-18:00", "mon-fri 08:00-18:00",
-// "saturday, sunday 22:00-24:00".
-func ParsePause(text string) (Pause, error) { return Pause{}, unfinished() }
+// rule says when, without the zone.
+func (s *Schedule) rule() string {
+	switch {
+	case s.spec.Weekly != nil:
+		return formatDays(dayMask(s.spec.Weekly.Days)) + " " + s.spec.Weekly.At.String()
+	case s.every > 0:
+		return "every " + formatDuration(s.spec.Every)
+	}
+	return "cron " + s.expression
+}
 
-// ParseCron checks a cron expression and returns it with single blanks between
-// its fields.
-func ParseCron(expr string) (string, error) { return "", unfinished() }
+// String returns "23:30".
+func (c ClockTime) String() string { return fmt.Sprintf("%02d:%02d", c.Hour, c.Minute) }
 
-func unfinished() error {
-	return &core.Error{Code: core.CodeUnsupported, Message: "schedules are not finished"}
+// formatDays returns days as ParseDays reads them, in short: "Mon-Fri",
+// "Mon, Wed", and "daily" for all.
+func formatDays(mask uint8) string {
+	if mask == allDays {
+		return "daily"
+	}
+	var parts []string
+	for i := 0; i < 7; i++ {
+		if mask&(1<<weekOrder(i)) == 0 {
+			continue
+		}
+		j := i
+		for j+1 < 7 && mask&(1<<weekOrder(j+1)) != 0 {
+			j++
+		}
+		first, last := weekOrder(i).String()[:3], weekOrder(j).String()[:3]
+		switch j - i {
+		case 0:
+			parts = append(parts, first)
+		case 1:
+			parts = append(parts, first, last)
+		default:
+			parts = append(parts, first+"-"+last)
+		}
+		i = j
+	}
+	return strings.Join(parts, ", ")
+}
+
+// weekOrder returns the days from Monday (0) to Sunday (6).
+func weekOrder(i int) time.Weekday { return time.Weekday((i + 1) % 7) }
+
+// formatDuration returns "6h", "1h30m", "90s" without the zeroes that String has.
+func formatDuration(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+func zoneName(zone *time.Location) string {
+	if zone == time.Local && zone.String() == "Local" {
+		return "local time"
+	}
+	return zone.String()
 }
