@@ -112,6 +112,7 @@ type payload struct {
 	Host    string         `json:"host"`
 	Subject string         `json:"subject"`
 	Text    string         `json:"text"`
+	Matter  string         `json:"matter"`
 	Marker  string         `json:"marker"`
 	Ref     string         `json:"ref,omitempty"` // what the receiver answered to an earlier part
 }
@@ -135,7 +136,7 @@ func (w *Webhook) Deliver(ctx context.Context, ref string, m notify.Message) (st
 		problems = []core.Problem{}
 	}
 	body, err := json.Marshal(payload{
-		Schema: 1, Part: m.Part, Host: m.Host, Subject: m.Subject, Text: m.Text, Marker: m.Marker, Ref: ref,
+		Schema: 1, Part: m.Part, Host: m.Host, Subject: m.Subject, Text: m.Text, Matter: m.Matter, Marker: m.Marker, Ref: ref,
 		Alarm: alarm{
 			ID: m.Alarm.ID, App: m.Alarm.App, Topic: m.Alarm.Topic,
 			Opened: m.Alarm.Opened.UTC(), Updated: m.Alarm.Updated.UTC(), Closed: m.Alarm.Closed, Problems: problems,
