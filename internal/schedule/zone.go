@@ -40,6 +40,12 @@ func periodAt(zone *time.Location, instant int64) period {
 	if !end.IsZero() {
 		p.end = end.Unix()
 	}
+	if p.end <= instant {
+		// Beyond the last change that a zone's file lists, ZoneBounds takes every
+		// year for one of 365 days, and on the 31st of December of a leap year
+		// returns an end that is past. No clocks are changed on that day.
+		p.end = (floorDiv(instant, daySeconds) + 1) * daySeconds
+	}
 	return p
 }
 

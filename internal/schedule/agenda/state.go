@@ -13,6 +13,7 @@ type Job struct {
 	Kind     string             // one of core's RunKind constants
 	Group    string             // the jobs of one group run one at a time, whatever their apps; "": none
 	Name     string             // of the schedule: Spec.Name
+	Off      bool               // it never runs; also when its schedule is off
 	Schedule *schedule.Schedule // keyed by Key here; nil with Err
 	Err      error              // why there is no schedule: the job is listed and never runs
 }
@@ -34,7 +35,7 @@ type Limits struct {
 type Start struct {
 	Job       Job
 	Due       time.Time // the latest that it stands for
-	Trigger   string    // "schedule" or "catch-up"
+	Trigger   string    // one of the Trigger constants
 	Collapsed int       // earlier due times that it stands for too
 }
 
@@ -60,8 +61,7 @@ const (
 
 // State is what an agenda knows of a job: for status and metrics.
 type State struct {
-	Job     Job
-	Off     bool
+	Job     Job       // with Off and Err as they are in effect
 	Next    time.Time // zero: never, off or in error
 	Handled time.Time
 	Running *Running // nil: it does not run
@@ -82,35 +82,6 @@ type Waiting struct {
 	First     time.Time // the first, which decides its turn
 	Trigger   string
 	Collapsed int
-	For       string    // "app", "group", "limit" or "pause"; "" before the first Tick
+	For       string    // one of the For constants
 	Until     time.Time // the end of the pause; else zero
 }
-
-// Agenda is the state of all jobs. It is not safe for use by several goroutines
-// at once.
-type Agenda struct{}
-
-// New returns an agenda. memory is what Changed gave before, added up; nil is none.
-func New(l Limits, jobs []Job, memory map[string]Memory, now time.Time) *Agenda { return &Agenda{} }
-
-// Tick says what is to begin at now, and what happened since the last call.
-// Both are nil most of the time.
-func (a *Agenda) Tick(now time.Time) ([]Start, []Event) { return nil, nil }
-
-// Done says that a started job has ended, however it did. Tick afterwards: others
-// may have waited for it. It reports whether the job was running.
-func (a *Agenda) Done(key string, now time.Time) bool { return false }
-
-// Replace puts a changed configuration into effect. What runs goes on.
-func (a *Agenda) Replace(l Limits, jobs []Job, now time.Time) {}
-
-// NextWake returns when to Tick next: when something is due, and in a minute at
-// the latest, so that a jump of the clock is noticed.
-func (a *Agenda) NextWake(now time.Time) time.Time { return now.Add(time.Minute) }
-
-// Changed returns what has to be saved since the last call, by job, or nil. A
-// zero Memory means that the job's is to be forgotten.
-func (a *Agenda) Changed() map[string]Memory { return nil }
-
-// Snapshot returns the state of every job, in their order.
-func (a *Agenda) Snapshot() []State { return nil }
