@@ -94,7 +94,7 @@ func (a *Agenda) Replace(l Limits, jobs []Job, now time.Time) {
 			continue
 		}
 		if kept, ok := a.byKey[key]; ok {
-			kept.run = e.run
+			kept.run, kept.ended = e.run, e.ended
 			a.keepWaiting(kept, e)
 			continue
 		}
@@ -329,12 +329,12 @@ func (a *Agenda) obstacle(e *entry, now time.Time) string {
 
 // Done says that a started job has ended, however it did. Tick afterwards: others
 // may have waited for it. It reports whether the job was running.
-func (a *Agenda) Done(key string) bool {
+func (a *Agenda) Done(key string, now time.Time) bool {
 	e, ok := a.byKey[key]
 	if !ok || e.run == nil {
 		return false
 	}
-	e.run = nil
+	e.run, e.ended = nil, now.Round(0)
 	a.running--
 	if e.gone {
 		delete(a.byKey, key)
@@ -367,7 +367,7 @@ func (a *Agenda) NextWake(now time.Time) time.Time {
 func (a *Agenda) Snapshot() []State {
 	states := make([]State, 0, len(a.jobs))
 	for _, e := range a.jobs {
-		s := State{Job: e.job, Next: e.next, Handled: e.memory.Handled, Gone: e.gone}
+		s := State{Job: e.job, Next: e.next, Handled: e.memory.Handled, Ended: e.ended, Gone: e.gone}
 		if e.run != nil {
 			run := *e.run
 			s.Running = &run

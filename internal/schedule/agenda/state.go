@@ -64,9 +64,10 @@ type State struct {
 	Job     Job       // with Off and Err as they are in effect
 	Next    time.Time // zero: never, off or in error
 	Handled time.Time
-	Running *Running // nil: it does not run
-	Waiting *Waiting // nil: it does not wait
-	Gone    bool     // it is no longer configured, and still runs
+	Ended   time.Time // when its last run ended; zero: none did since New
+	Running *Running  // nil: it does not run
+	Waiting *Waiting  // nil: it does not wait
+	Gone    bool      // it is no longer configured, and still runs
 }
 
 // Running is a job that runs.
