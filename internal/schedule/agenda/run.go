@@ -52,7 +52,8 @@ type entry struct {
 	seen   time.Time // all that was due until then is handled, or waits
 	next   time.Time // the first due time after seen; zero: none
 
-	run *Running
+	run   *Running
+	ended time.Time
 
 	wait *Waiting
 	asOf time.Time // when wait.Until was looked up
