@@ -8,7 +8,7 @@ package facts
 
 import (
 	"context"
-	"errors"
+	"slices"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
@@ -21,11 +21,56 @@ func Read(ctx context.Context, e *engine.Engine, rec repository.Record) (core.Fa
 }
 
 // ReadSince returns the facts of a backup. Files that are not as they were in
-// earlier, when it is not nil, are looked into before others.
+// earlier, when it is not nil, are looked into before others; an earlier backup
+// that is gone or damaged is passed over.
 //
-// With an error with core.CodeDamage (the manifest cannot be read) the facts
-// hold what the repository's record says, and neither tables nor a sample. Any
-// other error is the repository's or the context's, and there are no facts.
+// A file or folder that is damaged is left out of the sample, whose Reason says
+// so; a damaged index of the database gives no Tables. With an error with
+// core.CodeDamage (the manifest cannot be read) the facts hold what the
+// repository's record says, and neither tables nor a sample. Any other error is
+// the repository's or the context's, and there are no facts.
 func ReadSince(ctx context.Context, e *engine.Engine, rec repository.Record, earlier *repository.Record) (core.Facts, error) {
-	return core.Facts{}, errors.New("read facts: not built yet")
+	out := core.Facts{Backup: rec.ID, Time: rec.Time, Trigger: rec.Trigger, Bytes: rec.LogicalBytes, Stored: rec.StoredBytes, Components: rec.Components}
+	if rec.Origin != nil {
+		out.Trigger = core.TriggerImport
+	}
+	o, err := e.OpenBackup(ctx, rec)
+	if core.CodeOf(err) == core.CodeDamage {
+		return out, err
+	}
+	if err != nil {
+		return core.Facts{}, err
+	}
+	if o.Manifest.Database != nil && o.IndexDamage == nil {
+		out.Tables = make(map[string]core.RowCount, len(o.Index.Tables))
+		for _, t := range o.Index.Tables {
+			out.Tables[t.Name] = core.RowCount{Rows: t.Rows, Bytes: t.Bytes}
+		}
+	}
+	if slices.Contains(o.Manifest.Components, core.ComponentFiles) {
+		s := &sampler{store: e.Store}
+		if out.Sample, err = s.sample(ctx, o, earlierFiles(ctx, e, earlier)); err != nil {
+			return core.Facts{}, err
+		}
+	}
+	return out, nil
+}
+
+// earlierFiles is the folder of the users' files in an earlier backup; nil:
+// there is none that could be read.
+func earlierFiles(ctx context.Context, e *engine.Engine, earlier *repository.Record) *core.Entry {
+	if earlier == nil {
+		return nil
+	}
+	o, err := e.OpenBackup(ctx, *earlier)
+	if err != nil {
+		e.Log.Debug("the earlier backup does not say which files changed", "backup", earlier.ID, "err", err)
+		return nil
+	}
+	dir, err := o.Lookup(ctx, string(core.ComponentFiles))
+	if err != nil {
+		e.Log.Debug("the earlier backup does not say which files changed", "backup", earlier.ID, "err", err)
+		return nil
+	}
+	return &dir
 }
