@@ -368,7 +368,7 @@ func (a *Agenda) NextWake(now time.Time) time.Time {
 func (a *Agenda) Snapshot() []State {
 	states := make([]State, 0, len(a.jobs))
 	for _, e := range a.jobs {
-		s := State{Job: e.job, Next: e.next, Handled: e.memory.Handled, Ended: e.ended, Gone: e.gone}
+		s := State{Job: e.job, Off: e.job.Off, Next: e.next, Handled: e.memory.Handled, Ended: e.ended, Gone: e.gone}
 		if e.run != nil {
 			run := *e.run
 			s.Running = &run

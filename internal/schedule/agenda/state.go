@@ -62,6 +62,7 @@ const (
 // State is what an agenda knows of a job: for status and metrics.
 type State struct {
 	Job     Job       // with Off and Err as they are in effect
+	Off     bool      // it never runs: Job.Off
 	Next    time.Time // zero: never, off or in error
 	Handled time.Time
 	Ended   time.Time // when its last run ended; zero: none did since New
