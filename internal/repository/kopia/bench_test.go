@@ -108,7 +108,7 @@ func benchSession(b *testing.B, splitter string) (kopiarepo.DirectRepositoryWrit
 	if err != nil {
 		b.Fatal(err)
 	}
-	st := newFileStorage(loc.path)
+	st := newFileStorage(loc.path, nil)
 	if err := kopiarepo.Initialize(b.Context(), st, &kopiarepo.NewRepositoryOptions{
 		BlockFormat:  format.ContentFormat{Hash: hashAlgorithm, Encryption: encryptionAlgorithm, EnablePasswordChange: true},
 		ObjectFormat: format.ObjectFormat{Splitter: splitter},

@@ -206,7 +206,7 @@ func (s *Store) change(ctx context.Context, op string, remove []*manifest.EntryM
 			now = t
 		}
 	}
-	if t := (core.SystemClock{}).Now(); t.After(now) {
+	if t := s.opts.now(); t.After(now) {
 		now = t
 	}
 	m, err := manifest.NewManager(gctx, w.ContentManager(), manifest.ManagerOptions{

@@ -13,6 +13,7 @@ import (
 
 	kopiarepo "github.com/kopia/kopia/repo"
 	"github.com/kopia/kopia/repo/blob"
+	"github.com/kopia/kopia/repo/blob/throttling"
 	"github.com/kopia/kopia/repo/content"
 
 	"github.com/backstay/backstay/internal/core"
@@ -41,14 +42,14 @@ func newConnection(opts Options, loc location) (*connection, error) {
 		}
 		c.temp = dir
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%t", loc.url, opts.Hostname, opts.ReadOnly))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%t\n%d\n%d", loc.url, opts.Hostname, opts.ReadOnly, opts.UploadLimit, opts.DownloadLimit))
 	c.file = filepath.Join(dir, "connections", hex.EncodeToString(sum[:8])+".json")
 	config, err := json.MarshalIndent(kopiarepo.LocalConfig{
 		Storage: &blob.ConnectionInfo{Type: storageType, Config: &fileConfig{Path: loc.path}},
 		Caching: &content.CachingOptions{},
 		ClientOptions: kopiarepo.ClientOptions{
 			Hostname: opts.Hostname, Username: userName, ReadOnly: opts.ReadOnly,
-			Description: "backstay repository", FormatBlobCacheDuration: 15 * time.Minute,
+			Description: "backstay repository", FormatBlobCacheDuration: 15 * time.Minute, Throttling: limits(opts),
 		},
 	}, "", "  ")
 	if err != nil {
@@ -65,6 +66,14 @@ func newConnection(opts Options, loc location) (*connection, error) {
 		return nil, stateError(op, dir, err)
 	}
 	return c, nil
+}
+
+// limits returns what kopia's throttler is told; nil for no limits.
+func limits(opts Options) *throttling.Limits {
+	if opts.UploadLimit == 0 && opts.DownloadLimit == 0 {
+		return nil
+	}
+	return &throttling.Limits{UploadBytesPerSecond: float64(opts.UploadLimit), DownloadBytesPerSecond: float64(opts.DownloadLimit)}
 }
 
 // stateError is about the state folder, not the repository.

@@ -21,6 +21,7 @@ import (
 	"math"
 	"os"
 	"sync"
+	"time"
 
 	kopiarepo "github.com/kopia/kopia/repo"
 	"github.com/kopia/kopia/repo/compression"
@@ -64,11 +65,25 @@ type Options struct {
 	// in the long run: what was not used of a minute can be used at once. 0: no
 	// limit.
 	UploadLimit, DownloadLimit int64
+
+	// For tests: the clock of kopia and the storage, nil for their own, and how
+	// often the maintenance lease is renewed, 0 for as often as is good.
+	days         func() time.Time
+	leaseRenewal time.Duration
+	now          func() time.Time // days, or the machine's clock
 }
 
 func (o Options) withDefaults() (Options, error) {
 	if o.Clock == nil {
 		o.Clock = core.SystemClock{}
+	}
+	if o.UploadLimit < 0 || o.DownloadLimit < 0 {
+		return o, &core.Error{
+			Code: core.CodeUsage, Op: "open repository", Message: "a limit on the bytes per second cannot be negative", Hint: "0 means no limit",
+		}
+	}
+	if o.now = o.days; o.now == nil {
+		o.now = core.SystemClock{}.Now
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -125,7 +140,7 @@ func Create(ctx context.Context, opts Options) (err error) {
 	defer func() { err = errors.Join(err, claim.Finish(err == nil)) }()
 
 	ctx = withLog(ctx, opts.Logger)
-	st := newFileStorage(loc.path)
+	st := newFileStorage(loc.path, opts.days)
 	err = kopiarepo.Initialize(ctx, st, &kopiarepo.NewRepositoryOptions{
 		BlockFormat: format.ContentFormat{
 			Hash:                 hashAlgorithm,
@@ -193,7 +208,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts.Logger.InfoContext(ctx, "repository folder is not writable: opened for reading only", "path", loc.path)
 		opts.ReadOnly = true
 	}
-	return open(withLog(ctx, opts.Logger), opts, loc, newFileStorage(loc.path))
+	return open(withLog(ctx, opts.Logger), opts, loc, newFileStorage(loc.path, opts.days))
 }
 
 func open(ctx context.Context, opts Options, loc location, st *fileStorage) (s *Store, err error) {
@@ -213,6 +228,7 @@ func open(ctx context.Context, opts Options, loc location, st *fileStorage) (s *
 	rep, err := kopiarepo.Open(withStorage(ctx, st), conn.file, opts.Password.Reveal(), &kopiarepo.Options{
 		DisableRepositoryLog: true, // its log blobs are of no use to us and never deduplicate
 		DoNotWaitForUpgrade:  true,
+		TimeNowFunc:          opts.now,
 		// The default ends the process.
 		OnFatalError: func(err error) { opts.Logger.Error("repository is no longer usable", "error", err) },
 	})
@@ -235,7 +251,7 @@ func open(ctx context.Context, opts Options, loc location, st *fileStorage) (s *
 	if err != nil {
 		return nil, readError(ctx, op, st, err)
 	}
-	manifests, err := newManifests(ctx, reader)
+	manifests, err := newManifests(ctx, reader, opts.now)
 	if err != nil {
 		return nil, errors.Join(err, reader.Close(ctx))
 	}
@@ -243,9 +259,9 @@ func open(ctx context.Context, opts Options, loc location, st *fileStorage) (s *
 }
 
 // newManifests returns a manifest manager over w that never compacts by itself.
-func newManifests(ctx context.Context, w kopiarepo.DirectRepositoryWriter) (*manifest.Manager, error) {
+func newManifests(ctx context.Context, w kopiarepo.DirectRepositoryWriter, now func() time.Time) (*manifest.Manager, error) {
 	m, err := manifest.NewManager(ctx, w.ContentManager(), manifest.ManagerOptions{
-		TimeNow:                 core.SystemClock{}.Now,
+		TimeNow:                 now,
 		AutoCompactionThreshold: manifestCompactionOff,
 	}, nil)
 	if err != nil {

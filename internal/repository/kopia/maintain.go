@@ -12,7 +12,7 @@ import (
 
 	kopiarepo "github.com/kopia/kopia/repo"
 	"github.com/kopia/kopia/repo/maintenance"
-	"github.com/kopia/kopia/snapshot/snapshotmaintenance"
+	"github.com/kopia/kopia/snapshot/snapshotgc"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/repository"
@@ -22,8 +22,10 @@ import (
 
 // Maintain implements repository.Store. It runs kopia's full maintenance with
 // its full safety margins (maintenance.SafetyFull), so that backups can be
-// written at the same time. Of what no backup uses any more a call takes one
-// step, and frees only what the calls before it have prepared:
+// written at the same time; within fullEvery of a full one that got to its end
+// it runs kopia's quick one, which only keeps the index small. Of what no backup
+// uses any more a full one takes one step, and frees only what the ones before
+// it have prepared:
 //
 //  1. What was stored over 24 hours ago is marked.
 //  2. What was marked over an hour before an earlier call, which ended over
@@ -52,34 +54,79 @@ func (s *Store) Maintain(ctx context.Context) (m repository.Maintained, err erro
 	if err := place.MustBeRepository(s.files.root); err != nil {
 		return m, err
 	}
-	held, l, err := lease.Take(ctx, s.files.root, lease.Options{Clock: s.opts.Clock, Logger: s.opts.Logger, Hostname: s.opts.Hostname})
+	held, l, err := lease.Take(ctx, s.files.root, lease.Options{
+		Clock: s.opts.Clock, Logger: s.opts.Logger, Hostname: s.opts.Hostname, Renewal: s.opts.leaseRenewal,
+	})
 	if err != nil {
 		return m, storageError(op, s.files.root, err)
 	}
 	defer func() { err = errors.Join(err, storageError(op, s.files.root, l.Release())) }()
+	u := &upkeep{lease: l}
+	defer func() { m.Removed, m.Written = u.gone.Load(), u.added.Load() }()
 	if err := s.reconcile(held); err != nil {
 		return m, err
 	}
-	gctx, done := guard(withLog(held, s.opts.Logger))
-	err = done(kopiarepo.DirectWriteSession(gctx, s.rep, kopiarepo.WriteSessionOptions{Purpose: "maintenance"},
+	gctx, done := guard(withUpkeep(withLog(held, s.opts.Logger), u))
+	defer done(nil)
+	fail := func(err error) error { return storageError(op, s.files.root, done(err)) }
+
+	m.Began = s.opts.now().UTC()
+	if m.Full, err = s.recordBegin(gctx, m.Began); err != nil {
+		return m, fail(err)
+	}
+	if err := s.runKopia(gctx, m.Full); err != nil {
+		return m, fail(err)
+	}
+	if m.Full {
+		if err := s.sweep(gctx); err != nil {
+			return m, fail(err)
+		}
+	}
+	ended := s.opts.now().UTC()
+	if err := s.recordEnd(gctx, m.Full, m.Began, ended); err != nil {
+		return m, fail(err)
+	}
+	m.Ended = ended
+	return m, nil
+}
+
+// runKopia lets kopia do its part of a maintenance.
+func (s *Store) runKopia(ctx context.Context, full bool) error {
+	mode := maintenance.ModeQuick
+	if full {
+		mode = maintenance.ModeFull
+	}
+	ran := false
+	err := kopiarepo.DirectWriteSession(ctx, s.rep, kopiarepo.WriteSessionOptions{Purpose: "maintenance"},
 		func(ctx context.Context, w kopiarepo.DirectRepositoryWriter) error {
 			if err := s.compactManifests(ctx, w); err != nil {
 				return err
 			}
 			// force: whoever has our lease may maintain, not only the owner
 			// that kopia knows.
-			return snapshotmaintenance.Run(ctx, w, maintenance.ModeFull, true, maintenance.SafetyFull)
-		}))
-	if err != nil {
-		return m, storageError(op, s.files.root, err)
+			return maintenance.RunExclusive(ctx, w, mode, true, func(ctx context.Context, p maintenance.RunParameters) error {
+				ran = true
+				if full {
+					if err := snapshotgc.Run(ctx, w, true, maintenance.SafetyFull, p.MaintenanceStartTime); err != nil {
+						return err
+					}
+				}
+				return maintenance.Run(ctx, p, maintenance.SafetyFull)
+			})
+		})
+	if err == nil && !ran { // kopia has a lock of its own, beside the connection
+		err = &core.Error{
+			Code: core.CodeLocked, Op: "maintain repository",
+			Message: "another process on this machine is maintaining the repository without its lease", Hint: "wait for it",
+		}
 	}
-	return m, storageError(op, s.files.root, s.sweep(held))
+	return err
 }
 
 // compactManifests does what kopia would do at every look at the manifests
 // and we have turned off: reading is not writing.
 func (s *Store) compactManifests(ctx context.Context, w kopiarepo.DirectRepositoryWriter) error {
-	m, err := newManifests(ctx, w)
+	m, err := newManifests(ctx, w, s.opts.now)
 	if err != nil {
 		return err
 	}
@@ -98,7 +145,7 @@ const sweepAge = 24 * time.Hour
 // sweep removes the temporary files that killed processes left in the
 // repository; kopia never sees them.
 func (s *Store) sweep(ctx context.Context) error {
-	oldest := core.SystemClock{}.Now().Add(-sweepAge)
+	oldest := s.opts.now().Add(-sweepAge)
 	return filepath.WalkDir(s.files.root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
@@ -113,10 +160,13 @@ func (s *Store) sweep(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.opts.Logger.InfoContext(ctx, "removed a file that a killed process left", "path", path)
+		if err := upkeepOf(ctx).mayRemove(); err != nil {
+			return err
+		}
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+		s.opts.Logger.InfoContext(ctx, "removed a file that a killed process left", "path", path)
 		return nil
 	})
 }

@@ -52,5 +52,8 @@ func (s *Store) Space(ctx context.Context) (core.Space, error) {
 	case !errors.Is(err, blob.ErrNotAVolume):
 		return core.Space{}, readError(ctx, op, s.files, err)
 	}
+	if space.Attempted, space.Maintained, err = s.maintained(gctx); err != nil {
+		return core.Space{}, readError(ctx, op, s.files, err)
+	}
 	return space, nil
 }

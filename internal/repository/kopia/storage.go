@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/kopia/kopia/repo/blob"
 	"github.com/kopia/kopia/repo/blob/sharded"
@@ -41,8 +42,8 @@ type fileConfig struct {
 
 var _ blob.Storage = (*fileStorage)(nil)
 
-func newFileStorage(root string) *fileStorage {
-	f := &folder{root: root}
+func newFileStorage(root string, now func() time.Time) *fileStorage {
+	f := &folder{root: root, now: now}
 	return &fileStorage{
 		Storage: sharded.New(f, root, sharded.Options{DirectoryShards: []int{1, 3}}, false),
 		folder:  f,
@@ -80,9 +81,18 @@ var registerStorage = sync.OnceFunc(func() {
 type folder struct {
 	root  string
 	packs pack.Files
-	// onWrite, when set, is asked before a blob is written. Tests use it to
-	// make a full disk where no small file system can be mounted.
-	onWrite func(path string, size int64) error
+	// now, when set, is what tells the time of blobs in place of the file
+	// system, and onChange is asked before a blob is written or removed. Tests
+	// use them to let days pass, and to break things where no small file
+	// system can be mounted.
+	now      func() time.Time
+	onChange func(context.Context, change) error
+}
+
+// change is what is about to happen to a blob.
+type change struct {
+	path   string
+	remove bool
 }
 
 var _ sharded.Impl = (*folder)(nil)
@@ -139,18 +149,28 @@ func (f *folder) PutBlobInPath(ctx context.Context, dir, path string, data blob.
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if f.onWrite != nil {
-		if err := f.onWrite(path, int64(data.Length())); err != nil {
+	if f.onChange != nil {
+		if err := f.onChange(ctx, change{path: path}); err != nil {
 			return err
 		}
 	}
 	if err := f.makeDir(dir); err != nil {
 		return err
 	}
+	u := upkeepOf(ctx)
+	before, err := u.sizeOf(path)
+	if err != nil {
+		return err
+	}
 	if err := place.WriteFile(path, func(w io.Writer) error { _, err := data.WriteTo(w); return err }); err != nil {
 		return err
 	}
-	if t := opts.SetModTime; !t.IsZero() {
+	u.wrote(int64(data.Length()) - before)
+	t := opts.SetModTime
+	if t.IsZero() && f.now != nil {
+		t = f.now()
+	}
+	if !t.IsZero() {
 		if err := os.Chtimes(path, t, t); err != nil {
 			return err
 		}
@@ -186,9 +206,23 @@ func (f *folder) DeleteBlobInPath(ctx context.Context, _, path string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if f.onChange != nil {
+		if err := f.onChange(ctx, change{path: path, remove: true}); err != nil {
+			return err
+		}
+	}
+	u := upkeepOf(ctx)
+	if err := u.mayRemove(); err != nil {
+		return err
+	}
+	size, err := u.sizeOf(path)
+	if err != nil {
+		return err
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	u.removed(size)
 	return nil
 }
 

@@ -29,7 +29,7 @@ func TestFailedWriteIsTold(t *testing.T) {
 	errBroken := &os.PathError{Op: "write", Path: "somewhere", Err: errors.New("input/output error")}
 	for n := 1; ; n++ {
 		count := 0
-		s.files.onWrite = func(string, int64) error {
+		s.files.onChange = func(context.Context, change) error {
 			if count++; count == n {
 				return errBroken
 			}
@@ -48,7 +48,7 @@ func TestFailedWriteIsTold(t *testing.T) {
 			_, err = ss.Commit(t.Context(), root, core.Backup{ID: "b", App: "a", Note: time.Duration(n).String()})
 			return err
 		}()
-		s.files.onWrite = nil
+		s.files.onChange = nil
 		records, listErr := s.List(t.Context())
 		if listErr != nil {
 			t.Fatalf("write %d failed: list: %v", n, listErr)

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -51,16 +52,18 @@ type Lease struct {
 	path  string
 	clock core.Clock
 	me    holder
+	ends  atomic.Int64 // when it does unless it is renewed, in Unix nanoseconds
 
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
 
-// Options say who takes a lease. None may be nil or empty.
+// Options say who takes a lease. Those without a default may not be nil or empty.
 type Options struct {
 	Clock    core.Clock
 	Logger   *slog.Logger
 	Hostname string
+	Renewal  time.Duration // how often it is renewed; 0: every minute
 }
 
 // Take takes the lease of the repository in the folder root, or returns
@@ -98,16 +101,21 @@ func Take(ctx context.Context, root string, opts Options) (context.Context, *Lea
 	if err != nil {
 		return nil, nil, err
 	}
+	l.ends.Store(l.me.Expires.UnixNano())
+	every := opts.Renewal
+	if every == 0 {
+		every = renewal
+	}
 	held, cancel := context.WithCancelCause(ctx)
 	timing, stop := context.WithCancel(held)
 	l.stop = stop
-	l.done.Go(func() { l.keep(timing, cancel) })
+	l.done.Go(func() { l.keep(timing, every, cancel) })
 	return held, l, nil
 }
 
 // keep renews the lease until ctx ends.
-func (l *Lease) keep(ctx context.Context, lost context.CancelCauseFunc) {
-	tick := time.NewTicker(renewal)
+func (l *Lease) keep(ctx context.Context, every time.Duration, lost context.CancelCauseFunc) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
@@ -123,16 +131,36 @@ func (l *Lease) keep(ctx context.Context, lost context.CancelCauseFunc) {
 }
 
 func (l *Lease) renew() error {
-	return l.update(func(h *holder) (*holder, error) {
+	var ends time.Time
+	err := l.update(func(h *holder) (*holder, error) {
 		if h == nil || h.Token != l.me.Token {
 			return nil, &core.Error{
 				Code: core.CodeLocked, Op: "renew maintenance lease",
 				Message: "another process took the lease over while this one was asleep",
+				Hint:    "nothing is lost: the next maintenance does the rest",
 			}
 		}
-		h.Expires = l.clock.Now().UTC().Add(duration)
+		ends = l.clock.Now().UTC().Add(duration)
+		h.Expires = ends
 		return h, nil
 	})
+	if err == nil {
+		l.ends.Store(ends.UnixNano())
+	}
+	return err
+}
+
+// Held returns nil while nobody else can have the lease: a process that was
+// asleep for long learns it from here before its context tells it.
+func (l *Lease) Held() error {
+	if ends := time.Unix(0, l.ends.Load()); l.clock.Now().After(ends) {
+		return &core.Error{
+			Code: core.CodeLocked, Op: "hold maintenance lease",
+			Message: fmt.Sprintf("the lease ended at %s, before it could be renewed", ends.UTC().Format(time.RFC3339)),
+			Hint:    "nothing is lost: the next maintenance does the rest",
+		}
+	}
+	return nil
 }
 
 // Release gives the lease back.
