@@ -95,21 +95,40 @@ func parse(address core.Secret) (scheme string, u *url.URL, err error) {
 		}
 		return scheme, u, nil
 	}
-	if _, err := locate(&r, address); err != nil {
+	if _, err := locate(address); err != nil {
 		return "", nil, bad(fmt.Sprintf("%s does not take the address: %s", scheme, wire.VeilURL(address).Cover(deepest(err))), "the documentation of shoutrrr has the form of the address of each service")
 	}
 	return scheme, u, nil
 }
 
-// locate returns the service of an address. The library's readers of addresses
+// locate returns the service of an address, as the library's router does, whose
+// error does not say what is wrong with it. The library's readers of addresses
 // index what they split; a panic there is a wrong address, and not our end.
-func locate(r *router.ServiceRouter, address core.Secret) (service types.Service, err error) {
+func locate(address core.Secret) (service types.Service, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = errors.New("it cannot be read")
 		}
 	}()
-	return r.Locate(address.Reveal())
+	var r router.ServiceRouter
+	scheme, u, err := r.ExtractServiceName(address.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	if service, err = r.NewService(scheme); err != nil {
+		return nil, err
+	}
+	if u.Scheme != scheme { // "generic+https": made of another program's address
+		custom, ok := service.(types.CustomURLService)
+		if !ok {
+			return nil, router.ErrCustomURLsNotSupported
+		}
+		if u, err = custom.GetConfigURLFromCustom(u); err != nil {
+			return nil, err
+		}
+	}
+	// No logger: what the library would say there are the messages and answers.
+	return service, service.Initialize(u, nil)
 }
 
 // deepest returns the text of the innermost error, or of all where there is
@@ -150,12 +169,22 @@ func (c *Chat) Deliver(ctx context.Context, ref string, m notify.Message) (strin
 	select {
 	case err := <-done:
 		if err != nil {
-			return "", wire.Failure(ctx, op, err, c.veil)
+			return "", c.failure(ctx, op, err)
 		}
 		return ref, nil
 	case <-ctx.Done():
 		return "", wire.Failure(ctx, op, ctx.Err(), c.veil)
 	}
+}
+
+// failure is wire.Failure, with a hint.
+func (c *Chat) failure(ctx context.Context, op string, err error) error {
+	err = wire.Failure(ctx, op, err, c.veil)
+	var e *core.Error
+	if errors.As(err, &e) && e.Hint == "" && ctx.Err() == nil {
+		e.Hint = "look at the address, and at what the service says of it; `backstay notify test` tries again"
+	}
+	return err
 }
 
 // send sends in one go with a service of its own: those of the library keep
@@ -166,7 +195,7 @@ func send(address core.Secret, text string, params types.Params) (err error) {
 			err = errors.New("the library does not understand the service's answer")
 		}
 	}()
-	service, err := new(router.ServiceRouter).Locate(address.Reveal())
+	service, err := locate(address)
 	if err != nil {
 		return err
 	}

@@ -219,7 +219,7 @@ func TestCheckURL(t *testing.T) {
 func FuzzCheckURL(f *testing.F) {
 	for _, s := range []string{
 		"slack://x", "telegram://a:b@telegram?chats=", "discord://@/", "teams://a@b/c/d", "bark://:k@h/", "ifttt://k/?events=", "join://:@join/", "opsgenie://h/k", "pagerduty://@/", "signal://h/+1/+2",
-		"zulip://a:b@c/?stream=", "rocketchat://h/a/b", "notifiarr://k", "wecom://k", "lark://h/t", "googlechat://h/?key=", "mattermost://h", "pushbullet://k", "pushover://:t@u", "generic://h", "generic+http://", "ntfy://", "+://", "matrix://:@",
+		"zulip://a:b@c/?stream=", "rocketchat://h/a/b", "notifiarr://k", "wecom://k", "lark://h/t", "googlechat://h/?key=", "mattermost://h", "pushbullet://k", "pushover://:t@u", "generic://h", "generic+http://", "ntfy://", "+://", "matrix://:@", "weCom:\xca0",
 	} {
 		f.Add(s)
 	}

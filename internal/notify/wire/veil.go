@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/backstay/backstay/internal/core"
 )
@@ -21,6 +22,7 @@ const stars = "*****"
 // concurrent use.
 type Veil struct {
 	words *regexp.Regexp // nil: none
+	bytes []string       // what is no text, as passwords in an old encoding are
 }
 
 // NewVeil returns a veil over secrets, in each form in which they travel. One
@@ -102,16 +104,22 @@ func veilOver(words []string) Veil {
 			}
 		}
 	}
-	words = slices.DeleteFunc(words, func(word string) bool { return len(word) < 3 })
-	if len(words) == 0 {
-		return Veil{}
-	}
+	var v Veil
+	var patterns []string
 	slices.SortFunc(words, func(a, b string) int { return len(b) - len(a) }) // the longest first: it may hold a shorter one
-	for i, word := range words {
-		words[i] = regexp.QuoteMeta(word)
+	for _, word := range words {
+		switch {
+		case len(word) < 3:
+		case utf8.ValidString(word):
+			patterns = append(patterns, regexp.QuoteMeta(word))
+		default:
+			v.bytes = append(v.bytes, word)
+		}
 	}
-	words = slices.Compact(words)
-	return Veil{regexp.MustCompile("(?i)" + strings.Join(words, "|"))}
+	if len(patterns) > 0 {
+		v.words = regexp.MustCompile("(?i)" + strings.Join(slices.Compact(patterns), "|"))
+	}
+	return v
 }
 
 var addresses = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)([^/\s"'<>?#]*@)?([^/\s"'<>?#]*)[^\s"'<>]*`)
@@ -120,6 +128,10 @@ var addresses = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)([^/\s"'<>?#]*@)
 // without the user, the path and the query of any address in it.
 func (v Veil) Cover(text string) string {
 	text = addresses.ReplaceAllString(text, "$1$3/…")
+	for _, b := range v.bytes {
+		text = strings.ReplaceAll(text, b, stars)
+	}
+	text = strings.ToValidUTF8(text, "\uFFFD")
 	if v.words != nil {
 		text = v.words.ReplaceAllString(text, stars)
 	}

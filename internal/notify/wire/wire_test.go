@@ -218,6 +218,10 @@ func TestVeil(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, c.want)
 		}
 	}
+	latin := "p\xe4ssw\xf6rd"
+	if got := wire.NewVeil(core.NewSecret(latin)).Cover("no " + latin + " here"); got != "no ***** here" {
+		t.Errorf("a password that is no UTF-8: %q", got)
+	}
 	if got := (wire.Veil{}).Cover("get https://u:p@host/path?q=1\nnow"); got != "get https://host/… now" {
 		t.Errorf("got %s", got)
 	}
