@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/retention"
+	"github.com/backstay/backstay/internal/schedule"
 )
 
 // Install is an application that was found on this machine.
@@ -21,6 +23,18 @@ type Install struct {
 	Name    string // what to call the app; "" or an invalid name: made from Root
 	// Environment is iTop's; "": the profile's default.
 	Environment string
+	// Schedules and Retention are what the application's own settings say; none:
+	// they are not written.
+	Schedules []schedule.Spec
+	Retention []retention.Policy
+}
+
+// Operations writes the schedules and the retention.
+func (i Install) Operations() (string, error) {
+	w := &entryWriter{}
+	w.schedules(i.Schedules)
+	w.retention(i.Retention)
+	return strings.TrimRight(w.b.String(), "\n"), w.err
 }
 
 // TemplateInput is what a new configuration begins with.
@@ -153,6 +167,11 @@ apps:
     root: {{yaml .Root}}
 {{- if .Environment}}
     environment: {{printf "%q" .Environment}}
+{{- end}}
+{{- with .Operations}}
+    # As the application's own settings had it; write schedule: {from_app: true}
+    # and retention: {from_app: true} to go on following them.
+{{.}}
 {{- end}}
     # The database is found in the application's own configuration. A field
     # given here wins, such as an account with more privileges:

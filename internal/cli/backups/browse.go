@@ -19,10 +19,12 @@ import (
 	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/engine/importing"
 	"github.com/backstay/backstay/internal/repository"
+	"github.com/backstay/backstay/internal/retention"
 )
 
 func (s commands) listCommand() *cobra.Command {
-	return s.Command("list [APP]", "List backups, newest last", cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
+	var withRetention bool
+	cmd := s.Command("list [APP]", "List backups, newest last", cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
 		return s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
 			app := ""
 			if len(args) > 0 {
@@ -45,22 +47,50 @@ func (s commands) listCommand() *cobra.Command {
 				backups = append(backups, r.Backup)
 			}
 			result := struct {
-				Backups []core.Backup `json:"backups"`
-				Damage  string        `json:"damage,omitempty"`
+				Backups   []core.Backup                 `json:"backups"`
+				Retention map[string]retention.Decision `json:"retention,omitempty"` // by id
+				Damage    string                        `json:"damage,omitempty"`
 			}{Backups: backups}
+			if withRetention {
+				if result.Retention, err = s.kept(ctx, e, cfg, backups); err != nil {
+					return err
+				}
+			}
 			if lost != nil {
 				result.Damage = lost.Error()
 				s.Printer.Warn(core.Warning{Message: lost.Error() + "; " + core.HintOf(lost)})
 			}
-			if err := s.Printer.Result(result, func() { s.printList(backups) }); err != nil || lost == nil {
+			if err := s.Printer.Result(result, func() { s.printList(backups, result.Retention) }); err != nil || lost == nil {
 				return err
 			}
 			return session.Outcome(core.CodeDamage.ExitCode())
 		})
 	})
+	cmd.Flags().BoolVar(&withRetention, "retention", false, "say which backups retention keeps, and why")
+	return cmd
 }
 
-func (s commands) printList(backups []core.Backup) {
+// kept says what retention would do with the backups of the apps that are
+// configured, by their ids.
+func (s commands) kept(ctx context.Context, e *engine.Engine, cfg *config.Config, backups []core.Backup) (map[string]retention.Decision, error) {
+	caretaker := s.Caretaker(ctx, e, cfg)
+	out := map[string]retention.Decision{}
+	for _, a := range caretaker.Apps {
+		if !slices.ContainsFunc(backups, func(b core.Backup) bool { return b.App == a.Name }) {
+			continue
+		}
+		decisions, err := caretaker.Plan(ctx, a, caretaker.Look(ctx, []string{a.Name}))
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range decisions {
+			out[d.ID] = d
+		}
+	}
+	return out, nil
+}
+
+func (s commands) printList(backups []core.Backup, kept map[string]retention.Decision) {
 	if len(backups) == 0 {
 		s.Printer.Infof("there are no backups yet; backstay backup makes one")
 		return
@@ -88,6 +118,11 @@ func (s commands) printList(backups []core.Backup) {
 		}
 		if b.Damaged != nil {
 			remarks = append(remarks, "DAMAGED")
+		}
+		if d, ok := kept[b.ID]; ok && d.Keep {
+			remarks = append(remarks, "kept: "+strings.Join(d.Reasons, ", "))
+		} else if ok {
+			remarks = append(remarks, "to be removed: "+strings.Join(d.Reasons, ", "))
 		}
 		verified := "-"
 		if b.Verified != nil {

@@ -20,24 +20,38 @@ import (
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine/doctor"
 	"github.com/backstay/backstay/internal/profile"
+	"github.com/backstay/backstay/internal/profile/itop"
 	"github.com/backstay/backstay/internal/repository/kopia"
+	"github.com/backstay/backstay/internal/retention"
+	"github.com/backstay/backstay/internal/schedule"
 )
 
 // commands are the commands of this package in one session.
-type commands struct{ *session.Session }
+type commands struct {
+	*session.Session
+	installs []config.Install // of init --from-itop
+}
 
 // Commands returns the commands.
 func Commands(s *session.Session) []*cobra.Command {
-	c := commands{s}
+	c := &commands{Session: s}
 	return []*cobra.Command{c.initCommand(), c.detectCommand(), c.doctorCommand()}
 }
 
-func (s commands) initCommand() *cobra.Command {
+func (s *commands) initCommand() *cobra.Command {
 	var url string
 	var detect bool
+	var fromITop []string
 	cmd := s.Command("init [--repository URL] [--detect [DIR…]]", "Write a configuration and create the repository", cobra.ArbitraryArgs, func(ctx context.Context, args []string) error {
 		if len(args) > 0 && !detect {
 			return &core.Error{Code: core.CodeUsage, Op: "init", Message: "folders are for --detect", Hint: "backstay init --detect DIR…"}
+		}
+		for _, root := range fromITop {
+			found, err := s.fromITop(ctx, root)
+			if err != nil {
+				return err
+			}
+			s.installs = append(s.installs, found)
 		}
 		return s.initialise(ctx, url, detect, args)
 	})
@@ -48,6 +62,7 @@ password_file when that file exists, and with a new key when not. It never overw
 configuration, a key or a repository.`
 	cmd.Flags().StringVar(&url, "repository", "", "where the repository is to be (default: file:// in the state folder)")
 	cmd.Flags().StringVar(&s.StateDir, "state-dir", "", "where locks and caches are to be kept (default: /var/lib/backstay for root)")
+	cmd.Flags().StringArrayVar(&fromITop, "from-itop", nil, "take over the iTop in this folder, with its own schedule and retention (may be repeated)")
 	cmd.Flags().BoolVar(&detect, "detect", false, "look for iTop and ITFlow in the folders given, or in the usual web roots, and list them in the configuration")
 	return cmd
 }
@@ -62,7 +77,7 @@ type initialised struct {
 	Apps          []string `json:"apps"`
 }
 
-func (s commands) initialise(ctx context.Context, url string, detect bool, dirs []string) error {
+func (s *commands) initialise(ctx context.Context, url string, detect bool, dirs []string) error {
 	path := s.ConfigPath
 	if path == "" {
 		path = s.Env.Getenv(config.EnvConfig)
@@ -111,7 +126,7 @@ func (s commands) initialise(ctx context.Context, url string, detect bool, dirs 
 	return s.Printer.Result(done, func() { s.printInitialised(done) })
 }
 
-func (s commands) writeConfig(ctx context.Context, path, url string, detect bool, dirs []string) error {
+func (s *commands) writeConfig(ctx context.Context, path, url string, detect bool, dirs []string) error {
 	state, err := filepath.Abs(cmp.Or(s.StateDir, config.DefaultStateDir()))
 	if err != nil {
 		return err
@@ -124,6 +139,7 @@ func (s commands) writeConfig(ctx context.Context, path, url string, detect bool
 		return err
 	}
 	in := config.TemplateInput{RepositoryURL: url, KeyFile: filepath.Join(filepath.Dir(path), "repository.key"), StateDir: state}
+	in.Installs = append(in.Installs, s.installs...)
 	if detect {
 		found, err := s.find(ctx, dirs)
 		if err != nil {
@@ -140,10 +156,37 @@ func (s commands) writeConfig(ctx context.Context, path, url string, detect bool
 	return config.WriteFile(path, text)
 }
 
+// fromITop reads what an iTop says of its own backups. A schedule that cannot be
+// understood is told, and not taken over.
+func (s *commands) fromITop(ctx context.Context, root string) (config.Install, error) {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return config.Install{}, err
+	}
+	found, ok := itop.Profile{}.Detect(root)
+	if !ok {
+		return config.Install{}, &core.Error{
+			Code: core.CodeApplication, Op: "init", Message: "there is no iTop in " + root,
+			Hint: "give the folder that has approot.inc.php and conf/; backstay detect DIR looks for it",
+		}
+	}
+	in := config.Install{Profile: found.Profile, Root: found.Root, Name: found.Name, Environment: found.Environment}
+	own, err := itop.Profile{}.AppSchedule(ctx, nil, profile.App{Name: found.Name, Root: found.Root, Environment: found.Environment})
+	if err != nil {
+		s.Printer.Warn(core.Warning{Object: root, Message: "its schedule is not taken over: " + err.Error()})
+		return in, nil
+	}
+	in.Schedules = []schedule.Spec{{Off: !own.Enabled, Weekly: &schedule.Weekly{Days: own.Days, At: schedule.ClockTime{Hour: own.Hour, Minute: own.Minute}}, TimeZone: own.TimeZone}}
+	if own.Count > 0 {
+		in.Retention = []retention.Policy{{Count: own.Count}}
+	}
+	return in, nil
+}
+
 // createRepository makes the key where there is none, then the repository. A
 // key that was made for a repository that could not be created stays: it may
 // be used by the next try, and it protects nothing yet.
-func (s commands) createRepository(ctx context.Context, cfg *config.Config, done *initialised) error {
+func (s *commands) createRepository(ctx context.Context, cfg *config.Config, done *initialised) error {
 	source := cfg.Repository.SecretSource
 	done.KeyFile = source.PasswordFile
 	if source.PasswordFile != "" {
@@ -174,7 +217,7 @@ func (s commands) createRepository(ctx context.Context, cfg *config.Config, done
 	return kopia.Create(ctx, s.StoreOptions(cfg, key))
 }
 
-func (s commands) printInitialised(d initialised) {
+func (s *commands) printInitialised(d initialised) {
 	p := s.Printer
 	if d.ConfigCreated {
 		p.Printf("wrote the configuration %s\n", d.Config)
@@ -196,7 +239,7 @@ func (s commands) printInitialised(d initialised) {
 }
 
 // find looks for installations and says where it could not look.
-func (s commands) find(ctx context.Context, dirs []string) ([]profile.Installation, error) {
+func (s *commands) find(ctx context.Context, dirs []string) ([]profile.Installation, error) {
 	found, warnings, err := session.Profiles().Detect(ctx, dirs)
 	for _, w := range warnings {
 		s.Printer.Warn(w)
@@ -204,7 +247,7 @@ func (s commands) find(ctx context.Context, dirs []string) ([]profile.Installati
 	return found, err
 }
 
-func (s commands) detectCommand() *cobra.Command {
+func (s *commands) detectCommand() *cobra.Command {
 	return s.Command("detect [DIR…]", "Find iTop and ITFlow on this machine", cobra.ArbitraryArgs, func(ctx context.Context, args []string) error {
 		found, err := s.find(ctx, args)
 		if err != nil {
@@ -235,7 +278,7 @@ func (s commands) detectCommand() *cobra.Command {
 	})
 }
 
-func (s commands) doctorCommand() *cobra.Command {
+func (s *commands) doctorCommand() *cobra.Command {
 	return s.Command("doctor [APP]", "See whether apps can be backed up and restored", cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
 		cfg, err := s.LoadConfig()
 		if err != nil {
@@ -267,7 +310,7 @@ func (s commands) doctorCommand() *cobra.Command {
 
 // doctorRepository opens the repository and writes nothing into it but what
 // opening takes.
-func (s commands) doctorRepository(ctx context.Context, cfg *config.Config) []doctor.Check {
+func (s *commands) doctorRepository(ctx context.Context, cfg *config.Config) []doctor.Check {
 	store, err := s.OpenStore(ctx, cfg)
 	if err != nil {
 		return []doctor.Check{{Name: "repository", Health: doctor.Broken, Message: err.Error(), Hint: core.HintOf(err)}}
@@ -306,7 +349,7 @@ func checkSpace(name, dir string) doctor.Check {
 	return c
 }
 
-func (s commands) printChecks(checks []doctor.Check) error {
+func (s *commands) printChecks(checks []doctor.Check) error {
 	worst := core.Code("")
 	for _, c := range checks {
 		switch {
