@@ -30,6 +30,10 @@ type Message struct {
 	Marker string
 }
 
+// IsTest says whether the message is of a test and of no alarm: nothing that
+// watches backups may take it for one.
+func (m Message) IsTest() bool { return m.Part == core.AlarmTest || m.Alarm.Topic == topicTest }
+
 // Destination is where people are told. Package notifytest holds the tests that
 // all must pass. It is safe for concurrent use.
 type Destination interface {

@@ -148,7 +148,7 @@ func (m *Mail) Deliver(ctx context.Context, ref string, msg notify.Message) (str
 	if err != nil {
 		return "", err
 	}
-	if len(refused) > 0 && msg.Part == core.AlarmTest {
+	if len(refused) > 0 && msg.IsTest() {
 		return "", m.refusedBy(refused)
 	}
 	return ref, nil

@@ -151,11 +151,11 @@ func (p *Pinger) Ping(ctx context.Context, event Event, run core.Run) error {
 // is well again with the first that closes: give each app its own.
 func (p *Pinger) Deliver(ctx context.Context, _ string, m notify.Message) (string, error) {
 	event := Fail
-	switch m.Part {
-	case core.AlarmClosed:
-		event = Success
-	case core.AlarmTest:
+	switch {
+	case m.IsTest():
 		event = Log
+	case m.Part == core.AlarmClosed:
+		event = Success
 	}
 	if p.targets[event] == nil {
 		if event == Log { // nothing was proven

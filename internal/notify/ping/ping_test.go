@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/notify"
 	"github.com/backstay/backstay/internal/notify/notifytest"
 	"github.com/backstay/backstay/internal/notify/ping"
 	"github.com/backstay/backstay/internal/notify/wire/wiretest"
@@ -68,6 +69,26 @@ func TestDestination(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"/" + uuid + "/fail", "/" + uuid + "/fail", "/" + uuid, "/" + uuid + "/log"}, paths); diff != "" {
 		t.Errorf("paths (-want +got):\n%s", diff)
+	}
+}
+
+// TestDeskTest: no part of a test tells the watchdog that backups are well.
+func TestDeskTest(t *testing.T) {
+	site := wiretest.New(t, "text/plain", "OK")
+	desk := &notify.Desk{Clock: core.SystemClock{}, Host: "web1"}
+	p := open(t, ping.Options{URL: core.NewSecret(site.URL + "/" + uuid)})
+	for _, tried := range desk.Test(t.Context(), []notify.Post{{Name: "ping", Destination: p}}, false) {
+		if tried.Err != nil {
+			t.Error(tried.Err)
+		}
+	}
+	if len(site.Taken()) == 0 {
+		t.Error("nothing was sent")
+	}
+	for _, r := range site.Taken() {
+		if r.Path != "/"+uuid+"/log" {
+			t.Errorf("it pinged %s", r.Path)
+		}
 	}
 }
 
