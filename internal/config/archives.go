@@ -2,12 +2,9 @@ package config
 
 import (
 	"fmt"
-	"math"
-	"regexp"
-	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml/ast"
+	"github.com/backstay/backstay/internal/config/strict"
 )
 
 // Archives bounds what an archive that is imported may unpack to. A field that
@@ -34,33 +31,33 @@ const DefaultFileNameFormat = "__DB__-%Y-%m-%d_%H_%M"
 // ArchiveFormats lists the formats that a backup can be exported to.
 func ArchiveFormats() []string { return []string{"itop", "itflow", "sql", "backstay"} }
 
-func archivesFields(a *Archives) []field {
-	return []field{
-		sizeField("max_bytes", &a.MaxBytes).describe("how much an archive may unpack to: 500GB, 1TiB, or a number of bytes; 1TiB when not given"),
-		countField("max_ratio", &a.MaxRatio, 1_000_000).describe("how many bytes a byte of it may unpack to; 250 when not given"),
-		countField("max_entries", &a.MaxEntries, 1_000_000_000).describe("how many files, folders and links it may hold; 10 million when not given"),
+func archivesFields(a *Archives) []strict.Field {
+	return []strict.Field{
+		strict.SizeField("max_bytes", &a.MaxBytes).Describe("how much an archive may unpack to: 500GB, 1TiB, or a number of bytes; 1TiB when not given"),
+		strict.CountField("max_ratio", &a.MaxRatio, 1_000_000).Describe("how many bytes a byte of it may unpack to; 250 when not given"),
+		strict.CountField("max_entries", &a.MaxEntries, 1_000_000_000).Describe("how many files, folders and links it may hold; 10 million when not given"),
 	}
 }
 
-func exportFields(e *Export) []field {
-	name := textField("file_name_format", &e.FileNameFormat, CheckFileNameFormat)
-	return []field{
-		name.describe("how archives are called, without ending: __HOST__, __DB__, __SUBNAME__ and strftime's letters; " + DefaultFileNameFormat + " when not given"),
-		pathField("dir", &e.Dir, false).describe("folder for archives when export names no file or folder"),
-		oneOf("format", &e.Format, "formats", ArchiveFormats()...).describe("the format where neither --format nor the file's name says one; that of the app's profile when not given"),
-		numberField("level", &e.Level, 1, 9).describe("compression, 1 (fast) to 9 (small)"),
+func exportFields(e *Export) []strict.Field {
+	name := strict.TextField("file_name_format", &e.FileNameFormat, CheckFileNameFormat)
+	return []strict.Field{
+		name.Describe("how archives are called, without ending: __HOST__, __DB__, __SUBNAME__ and strftime's letters; " + DefaultFileNameFormat + " when not given"),
+		strict.PathField("dir", &e.Dir, false).Describe("folder for archives when export names no file or folder"),
+		strict.OneOf("format", &e.Format, "formats", ArchiveFormats()...).Describe("the format where neither --format nor the file's name says one; that of the app's profile when not given"),
+		strict.NumberField("level", &e.Level, 1, 9).Describe("compression, 1 (fast) to 9 (small)"),
 	}
 }
 
 // scratchFields are those of a server: which database is used on it is not for
 // the configuration to say.
-func scratchFields(db *Database) []field {
-	var fields []field
+func scratchFields(db *Database) []strict.Field {
+	var fields []strict.Field
 	for _, f := range databaseFields(db) {
-		switch f.key {
+		switch f.Key {
 		case "name", "prefix", "connections":
 		case "user":
-			fields = append(fields, f.describe("an account that may make databases"))
+			fields = append(fields, f.Describe("an account that may make databases"))
 		default:
 			fields = append(fields, f)
 		}
@@ -68,12 +65,12 @@ func scratchFields(db *Database) []field {
 	return fields
 }
 
-func checkScratch(db *Database) func(r *reader, own position, at map[string]position) {
+func checkScratch(db *Database) func(r *strict.Reader, own strict.Position, at map[string]strict.Position) {
 	database := checkDatabase(db)
-	return func(r *reader, own position, at map[string]position) {
+	return func(r *strict.Reader, own strict.Position, at map[string]strict.Position) {
 		database(r, own, at)
 		if _, given := at["user"]; !given {
-			r.problem(own, "add user: with an account that may make databases", "%q has no %q", "scratch", "user")
+			r.Problem(own, "add user: with an account that may make databases", "%q has no %q", "scratch", "user")
 		}
 	}
 }
@@ -83,18 +80,18 @@ func checkScratch(db *Database) func(r *reader, own position, at map[string]posi
 func CheckFileNameFormat(s string) (wrong, hint string) {
 	switch {
 	case strings.TrimSpace(s) == "":
-		return notEmpty(s)
+		return strict.NotEmpty(s)
 	case strings.ContainsAny(s, "/\\\x00"):
-		return fmt.Sprintf("must be a name without folders, not %q", shown(s)), "the folder is dir:, or given on the command line"
+		return fmt.Sprintf("must be a name without folders, not %q", strict.Shown(s)), "the folder is dir:, or given on the command line"
 	case strings.HasPrefix(s, "."):
-		return fmt.Sprintf("must not begin with a dot, as %q does", shown(s)), ""
+		return fmt.Sprintf("must not begin with a dot, as %q does", strict.Shown(s)), ""
 	}
 	for i := 0; i < len(s); i++ {
 		if s[i] != '%' {
 			continue
 		}
 		if i++; i == len(s) || !strings.ContainsRune(FileNameLetters, rune(s[i])) {
-			return fmt.Sprintf("has a %% that no letter of a date follows: %q", shown(s)), "such as %Y-%m-%d_%H_%M"
+			return fmt.Sprintf("has a %% that no letter of a date follows: %q", strict.Shown(s)), "such as %Y-%m-%d_%H_%M"
 		}
 	}
 	return "", ""
@@ -103,48 +100,3 @@ func CheckFileNameFormat(s string) (wrong, hint string) {
 // FileNameLetters may follow a % in a format of file names: strftime's, as far
 // as iTop knows them and they bring no slash.
 const FileNameLetters = "aAbBdeFgGhHIjklmMpPrRsSTuVwyYzZ"
-
-var size = regexp.MustCompile(`^([0-9]{1,18})\s?(|B|[kK]B|[MGT]B|[KMGT]iB)$`)
-
-// parseSize reads a number of bytes, with a unit or without: "500GB", "1TiB".
-func parseSize(s string) (n int64, wrong, hint string) {
-	m := size.FindStringSubmatch(s)
-	if m == nil {
-		return 0, fmt.Sprintf("cannot be %q", shown(s)), "write a whole number with B, kB, MB, GB, TB, KiB, MiB, GiB or TiB: 500GB, 1TiB"
-	}
-	unit := map[string]int64{
-		"": 1, "B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
-	}[m[2]]
-	n, err := strconv.ParseInt(m[1], 10, 64)
-	switch {
-	case err != nil || n > math.MaxInt64/4/unit: // room to count beyond it
-		return 0, fmt.Sprintf("cannot be %q", shown(s)), "two exbibytes are the most"
-	case n == 0:
-		return 0, "cannot be 0", "nothing fits into that; remove the key for what holds by itself"
-	}
-	return n * unit, "", ""
-}
-
-// sizeField is a number of bytes, or one with a unit.
-func sizeField(key string, into *int64) field {
-	f := scalarField(key, func(s string) (wrong, hint string) {
-		n, wrong, hint := parseSize(s)
-		if wrong == "" {
-			*into = n
-		}
-		return wrong, hint
-	})
-	f.schema = map[string]any{"type": []string{"string", "integer"}, "pattern": size.String(), "minimum": 1}
-	return f
-}
-
-// countField is a whole number of things from 1.
-func countField(key string, into *int64, high int) field {
-	f := numberField(key, nil, 1, high)
-	f.read = func(r *reader, _ position, n ast.Node) {
-		if v, ok := r.number(n, key, 1, high); ok {
-			*into = int64(v)
-		}
-	}
-	return f
-}

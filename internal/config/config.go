@@ -8,9 +8,11 @@ package config
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/backstay/backstay/internal/check"
+	"github.com/backstay/backstay/internal/config/strict"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/retention"
 	"github.com/backstay/backstay/internal/schedule"
@@ -28,10 +30,10 @@ type Config struct {
 	// Defaults is the `defaults` section by itself; its Name and Profile are
 	// empty. Apps already hold it.
 	Defaults App
-	// Warnings names what the file asks for and this version does not do.
+	// Warnings names what the file asks for and is unwise, with its place.
 	Warnings []core.Warning
 
-	inlineSecret *position // the first `password` written in the file itself
+	inlineSecret *strict.Position // the first `password` written in the file itself
 }
 
 // App returns the app called name. The error lists the apps there are.
@@ -44,8 +46,8 @@ func (c *Config) App(name string) (*App, error) {
 		names[i] = c.Apps[i].Name
 	}
 	return nil, &core.Error{
-		Code: core.CodeUsage, Message: "there is no app " + quote(name) + " in the configuration",
-		Hint: nearestHint(name, names, "apps"),
+		Code: core.CodeUsage, Message: "there is no app " + strconv.Quote(name) + " in the configuration",
+		Hint: strict.NearestHint(name, names, "apps"),
 	}
 }
 
@@ -174,3 +176,7 @@ const (
 	Online   = "online"
 	Readonly = "readonly"
 )
+
+// Nearest returns the entry of valid that was probably meant by got, "" when
+// none is near.
+func Nearest(got string, valid []string) string { return strict.Nearest(got, valid) }

@@ -108,7 +108,7 @@ func componentNames(list []core.Component) []string {
 	return names
 }
 
-// durationText writes what parseDuration reads; less than a minute is lost.
+// durationText writes what a duration is read from; less than a minute is lost.
 func durationText(d time.Duration) string {
 	text := ""
 	for _, unit := range []struct {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/backstay/backstay/internal/config/strict"
 	"github.com/backstay/backstay/internal/core"
 )
 
@@ -74,7 +75,7 @@ func DefaultPath(getenv func(string) string) string {
 // it refuses a file that everybody may write, and one that holds a password
 // and that others than its owner may read. Errors have CodeConfig.
 func Load(path string) (*Config, error) {
-	data, info, err := readRegular(path, maxFileBytes)
+	data, info, err := readRegular(path, strict.MaxFileBytes)
 	if err != nil {
 		return nil, &core.Error{Code: core.CodeConfig, Message: "read the configuration", Err: err, Hint: accessHint(err)}
 	}
@@ -89,7 +90,7 @@ func Load(path string) (*Config, error) {
 		return nil, err
 	}
 	if at := c.inlineSecret; at != nil {
-		where := fmt.Sprintf("%s:%d:%d", path, at.line, at.column)
+		where := fmt.Sprintf("%s:%d:%d", path, at.Line, at.Column)
 		if err := private(info, path, where+": the file holds a password and"); err != nil {
 			return nil, err
 		}

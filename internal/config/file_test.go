@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/backstay/backstay/internal/config/strict"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/google/go-cmp/cmp"
 )
@@ -100,7 +101,7 @@ func TestLoad(t *testing.T) {
 		{"password, all", inline, 0o604, "DIR/f.yaml:3:3: the file holds a password and can be read by every user of this machine (mode 0604)", "chmod 600 DIR/f.yaml"},
 		{"writable by all", repositoryYAML, 0o646, "DIR/f.yaml can be written by every user of this machine", "it can name commands to run; protect it with: chmod go-w DIR/f.yaml"},
 		{"wrong", "repository: 1\n", 0o600, "DIR/f.yaml:1:13: \"repository\" must hold keys and values, not a number", "write it as repository: {key: value}, or the keys on lines of their own below it"},
-		{"large", strings.Repeat("#", maxFileBytes+10), 0o600, "DIR/f.yaml:1:1: the file has 262145 bytes, more than the 262144 that a configuration may have", ""},
+		{"large", strings.Repeat("#", strict.MaxFileBytes+10), 0o600, "DIR/f.yaml:1:1: the file has 262145 bytes, more than the 262144 that a configuration may have", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

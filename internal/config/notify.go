@@ -2,12 +2,12 @@ package config
 
 import (
 	"fmt"
-	"net"
 	"net/mail"
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/backstay/backstay/internal/config/strict"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/goccy/go-yaml/ast"
 )
@@ -82,30 +82,34 @@ type Mail struct {
 func MailTLS() []string { return []string{"starttls", "implicit", "none"} }
 
 // destinationFields are those of one type.
-func destinationFields(d *Destination, kind string) []field {
-	name := textField("name", &d.Name, func(s string) (wrong, hint string) {
+func destinationFields(d *Destination, kind string) []strict.Field {
+	name := strict.TextField("name", &d.Name, func(s string) (wrong, hint string) {
 		if !core.ValidAppName(s) {
-			return fmt.Sprintf("cannot be %q", shown(s)), "a name has lower-case letters, digits and dashes, at most 63, and begins with a letter or digit"
+			return fmt.Sprintf("cannot be %q", strict.Shown(s)), "a name has lower-case letters, digits and dashes, at most 63, and begins with a letter or digit"
 		}
 		return "", ""
 	})
-	fixed := oneOf("type", &d.Type, "types", DestinationTypes()...)
-	fixed.schema = map[string]any{"const": kind}
-	fields := []field{
-		name.describe("what the destination is called; its type when not given"),
-		fixed.describe("the kind of destination"),
-		boolField("fallback", &d.Fallback).describe("only told of what none of those before it took"),
+	fixed := strict.OneOf("type", &d.Type, "types", DestinationTypes()...)
+	fixed.Schema = map[string]any{"const": kind}
+	fields := []strict.Field{
+		name.Describe("what the destination is called; its type when not given"),
+		fixed.Describe("the kind of destination"),
+		strict.BoolField("fallback", &d.Fallback).Describe("only told of what none of those before it took"),
 	}
-	text := func(key string, into *string, doc string) field { return textField(key, into, notEmpty).describe(doc) }
-	number := func(key string, into *int, doc string) field { return numberField(key, into, 1, 1<<31-1).describe(doc) }
-	ca := pathField("ca", &d.CA, false).describe("PEM file with the authorities to trust; the system's when not given")
+	text := func(key string, into *string, doc string) strict.Field {
+		return strict.TextField(key, into, strict.NotEmpty).Describe(doc)
+	}
+	number := func(key string, into *int, doc string) strict.Field {
+		return strict.NumberField(key, into, 1, 1<<31-1).Describe(doc)
+	}
+	ca := strict.PathField("ca", &d.CA, false).Describe("PEM file with the authorities to trust; the system's when not given")
 	switch kind {
 	case NotifyITop:
-		fields = append(fields, textField("url", &d.URL, neededAddress).describe("where the iTop answers: https://itop.example.org/"), ca,
+		fields = append(fields, strict.TextField("url", &d.URL, neededAddress).Describe("where the iTop answers: https://itop.example.org/"), ca,
 			text("user", &d.User, "an account that may use the web services"))
 		fields = append(fields, secretFields(&d.Secret, "password", "the password", nil)...)
 		fields = append(fields,
-			boolField("soap", &d.ITop.SOAP).describe("open tickets by SOAP, as iTop's check-backup.php does, in place of REST"),
+			strict.BoolField("soap", &d.ITop.SOAP).Describe("open tickets by SOAP, as iTop's check-backup.php does, in place of REST"),
 			text("title", &d.ITop.Title, "title of the ticket; that of the alarm when not given"),
 			text("customer", &d.ITop.Customer, "name of the organization that the ticket is for"),
 			text("service", &d.ITop.Service, "name of the service"),
@@ -114,27 +118,27 @@ func destinationFields(d *Destination, kind string) []field {
 			text("impacted_server", &d.ITop.ImpactedServer, "name of the server that the ticket is about"),
 			text("caller", &d.ITop.Caller, "full name of the person who reports it"))
 	case NotifyITFlow:
-		fields = append(fields, textField("url", &d.URL, neededAddress).describe("where the ITFlow answers: https://itflow.example.org/"), ca)
+		fields = append(fields, strict.TextField("url", &d.URL, neededAddress).Describe("where the ITFlow answers: https://itflow.example.org/"), ca)
 		fields = append(fields, secretFields(&d.Secret, "api_key", "the API key", nil)...)
 		fields = append(fields,
 			number("client_id", &d.ITFlow.ClientID, "the client that the ticket is for"),
 			number("contact_id", &d.ITFlow.ContactID, "the contact that it is for"),
-			oneOf("priority", &d.ITFlow.Priority, "priorities", "Low", "Medium", "High").describe("priority of the ticket"),
+			strict.OneOf("priority", &d.ITFlow.Priority, "priorities", "Low", "Medium", "High").Describe("priority of the ticket"),
 			number("assigned_to", &d.ITFlow.AssignedTo, "the user that it is assigned to"))
 	case NotifyMail:
 		fields = append(fields,
 			text("host", &d.Mail.Host, "the mail server's name or address"),
-			numberField("port", &d.Mail.Port, 1, 65535).describe("its port; 587 for starttls, 465 for implicit and 25 for none when not given"),
-			oneOf("tls", &d.Mail.TLS, "values", MailTLS()...).describe("how the connection is encrypted; starttls when not given"), ca,
+			strict.NumberField("port", &d.Mail.Port, 1, 65535).Describe("its port; 587 for starttls, 465 for implicit and 25 for none when not given"),
+			strict.OneOf("tls", &d.Mail.TLS, "values", MailTLS()...).Describe("how the connection is encrypted; starttls when not given"), ca,
 			text("user", &d.User, "the account, where the server wants one"))
 		fields = append(fields, secretFields(&d.Secret, "password", "the password", nil)...)
 		fields = append(fields,
-			textField("from", &d.Mail.From, mailAddress).describe("the sender's address"),
-			listField("to", &d.Mail.To, false, mailAddress).describe("who gets it"))
+			strict.TextField("from", &d.Mail.From, mailAddress).Describe("the sender's address"),
+			strict.ListField("to", &d.Mail.To, false, mailAddress).Describe("who gets it"))
 	case NotifyWebhook:
 		fields = append(fields, secretFields(&d.Address, "url", "the address", secretWebAddress)...)
 		fields = append(fields, secretFields(&d.Secret, "secret", "the secret", nil)...)
-		fields = append(fields, headersField(&d.Headers).describe("headers of the request"), ca)
+		fields = append(fields, headersField(&d.Headers).Describe("headers of the request"), ca)
 	case NotifyChat:
 		fields = append(fields, secretFields(&d.Address, "url", "the address", chatAddress)...)
 	case NotifyPing:
@@ -150,29 +154,29 @@ func neededKeys(kind string) []string {
 	}[kind]
 }
 
-func notifyField(into *[]Destination) field {
+func notifyField(into *[]Destination) strict.Field {
 	var kinds []any
 	for _, kind := range DestinationTypes() {
-		one := objectSchema(destinationFields(&Destination{}, kind))
+		one := strict.ObjectSchema(destinationFields(&Destination{}, kind))
 		one["required"] = append([]string{"type"}, neededKeys(kind)...)
 		kinds = append(kinds, one)
 	}
-	return field{
-		key: "notify", schema: map[string]any{"type": "array", "items": map[string]any{"anyOf": kinds}},
-		read: func(r *reader, own position, n ast.Node) {
-			if _, null := r.resolve(n).(*ast.NullNode); null {
-				r.problem(own, "write notify: [] for none, or remove the key", "%q has no value", "notify")
+	return strict.Field{
+		Key: "notify", Schema: map[string]any{"type": "array", "items": map[string]any{"anyOf": kinds}},
+		Read: func(r *strict.Reader, own strict.Position, n ast.Node) {
+			if _, null := r.Resolve(n).(*ast.NullNode); null {
+				r.Problem(own, "write notify: [] for none, or remove the key", "%q has no value", "notify")
 				return
 			}
 			var list []Destination
-			for _, item := range r.items(n, "notify") {
-				before := len(r.problems)
-				d, at := r.destination(item)
-				if len(r.problems) > before {
+			for _, item := range r.Items(n, "notify") {
+				before := r.Problems()
+				d, at := readDestination(r, item)
+				if r.Problems() > before {
 					continue
 				}
 				if slices.ContainsFunc(list, func(e Destination) bool { return e.Name == d.Name }) {
-					r.problem(at, "give each a name of its own, with name:", "there are two destinations called %q", d.Name)
+					r.Problem(at, "give each a name of its own, with name:", "there are two destinations called %q", d.Name)
 					continue
 				}
 				list = append(list, d)
@@ -182,30 +186,30 @@ func notifyField(into *[]Destination) field {
 	}
 }
 
-// destination reads an entry of `notify`, and returns where its name stands.
-func (r *reader) destination(n ast.Node) (Destination, position) {
+// readDestination reads an entry of `notify`, and returns where its name stands.
+func readDestination(r *strict.Reader, n ast.Node) (Destination, strict.Position) {
 	var d Destination
-	start := r.startOf(n)
-	entries, ok := r.entries(n, "notify")
+	start := r.StartOf(n)
+	entries, ok := r.Entries(n, "notify")
 	if !ok {
 		return d, start
 	}
-	i := slices.IndexFunc(entries, func(e entry) bool { return e.key == "type" })
+	i := slices.IndexFunc(entries, func(e strict.Entry) bool { return e.Key == "type" })
 	if i < 0 {
-		r.problem(start, "add type: "+strings.Join(DestinationTypes(), ", "), "an entry of %q has no %q", "notify", "type")
+		r.Problem(start, "add type: "+strings.Join(DestinationTypes(), ", "), "an entry of %q has no %q", "notify", "type")
 		return d, start
 	}
-	oneOf("type", &d.Type, "types", DestinationTypes()...).read(r, entries[i].at, entries[i].value)
+	strict.OneOf("type", &d.Type, "types", DestinationTypes()...).Read(r, entries[i].At, entries[i].Value)
 	if d.Type == "" {
 		return d, start
 	}
-	at, _ := r.section(n, "notify", destinationFields(&d, d.Type))
+	at, _ := r.Section(n, "notify", destinationFields(&d, d.Type))
 	for _, key := range neededKeys(d.Type) {
 		if _, given := at[key]; !given {
-			r.problem(start, "add "+key+":", "a destination of the type %s has no %q", d.Type, key)
+			r.Problem(start, "add "+key+":", "a destination of the type %s has no %q", d.Type, key)
 		}
 	}
-	r.checkDestination(&d, start, at)
+	checkDestination(r, &d, start, at)
 	if d.Name == "" {
 		d.Name = d.Type
 	}
@@ -217,7 +221,10 @@ func (r *reader) destination(n ast.Node) (Destination, position) {
 
 // checkDestination reports what does not go together, and fills in what
 // follows from the rest.
-func (r *reader) checkDestination(d *Destination, start position, at map[string]position) {
+func checkDestination(r *strict.Reader, d *Destination, start strict.Position, at map[string]strict.Position) {
+	if u, err := url.Parse(d.URL); err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
+		r.Warn(at["url"], "unencrypted", "the password for "+d.URL+" crosses the network without encryption; use https")
+	}
 	switch d.Type {
 	case NotifyITop:
 		oneSecret(r, start, at, "password", "the password of a destination", "add password_file:, or password_env:")
@@ -229,14 +236,14 @@ func (r *reader) checkDestination(d *Destination, start position, at map[string]
 	case NotifyMail:
 		oneSecret(r, start, at, "password", "the password of a destination", "")
 		if to, given := at["to"]; given && len(d.Mail.To) == 0 {
-			r.problem(to, "name who gets the mail: to: [admin@example.org]", "%q is empty", "to")
+			r.Problem(to, "name who gets the mail: to: [admin@example.org]", "%q is empty", "to")
 		}
 		userAt, given := at["user"]
 		if given != d.Secret.Given() {
 			if !given {
 				userAt = start
 			}
-			r.problem(userAt, "give both, or none of them", "a user and a password go together")
+			r.Problem(userAt, "give both, or none of them", "a user and a password go together")
 		}
 		if d.Mail.TLS == "" {
 			d.Mail.TLS = "starttls"
@@ -244,15 +251,15 @@ func (r *reader) checkDestination(d *Destination, start position, at map[string]
 		if d.Mail.Port == 0 {
 			d.Mail.Port = map[string]int{"starttls": 587, "implicit": 465, "none": 25}[d.Mail.TLS]
 		}
-		if ip := net.ParseIP(d.Mail.Host); d.Mail.TLS == "none" && d.Secret.Given() && d.Mail.Host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			r.problem(at["tls"], "use tls: starttls or tls: implicit", "the password would be sent to another machine without encryption")
+		if d.Mail.TLS == "none" && d.Secret.Given() && !loopback(d.Mail.Host) {
+			r.Problem(at["tls"], "use tls: starttls or tls: implicit", "the password would be sent to another machine without encryption")
 		}
 	}
 }
 
 func neededAddress(s string) (wrong, hint string) {
 	if s == "" {
-		return notEmpty(s)
+		return strict.NotEmpty(s)
 	}
 	return webAddress(s)
 }
@@ -275,34 +282,34 @@ func chatAddress(s string) (wrong, hint string) {
 
 func mailAddress(s string) (wrong, hint string) {
 	if _, err := mail.ParseAddress(s); err != nil || strings.ContainsAny(s, "\r\n") {
-		return fmt.Sprintf("must be an address of mail, not %q", shown(s)), "such as admin@example.org"
+		return fmt.Sprintf("must be an address of mail, not %q", strict.Shown(s)), "such as admin@example.org"
 	}
 	return "", ""
 }
 
 // headersField reads names and values. Values are taken for secrets.
-func headersField(into *map[string]core.Secret) field {
+func headersField(into *map[string]core.Secret) strict.Field {
 	const key = "headers"
-	return field{
-		key: key, schema: map[string]any{"type": "object", "additionalProperties": map[string]any{"type": "string"}},
-		read: func(r *reader, own position, n ast.Node) {
-			entries, _ := r.entries(n, key)
+	return strict.Field{
+		Key: key, Schema: map[string]any{"type": "object", "additionalProperties": map[string]any{"type": "string"}},
+		Read: func(r *strict.Reader, own strict.Position, n ast.Node) {
+			entries, _ := r.Entries(n, key)
 			headers := make(map[string]core.Secret, len(entries))
 			for _, e := range entries {
-				value, ok := r.text(e.value, e.key)
+				value, ok := r.Text(e.Value, e.Key)
 				switch {
 				case !ok:
-				case e.key == "" || strings.ContainsFunc(e.key, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c) }):
-					r.problem(e.at, "such as X-Origin or Authorization", "%q cannot be the name of a header", shown(e.key))
+				case e.Key == "" || strings.ContainsFunc(e.Key, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c) }):
+					r.Problem(e.At, "such as X-Origin or Authorization", "%q cannot be the name of a header", strict.Shown(e.Key))
 				case strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }):
-					r.problem(e.at, "write it on one line", "the value of the header %q holds a line end or another control character", shown(e.key))
+					r.Problem(e.At, "write it on one line", "the value of the header %q holds a line end or another control character", strict.Shown(e.Key))
 				default:
-					headers[e.key] = core.NewSecret(value)
+					headers[e.Key] = core.NewSecret(value)
 				}
 			}
 			*into = headers
-			if len(headers) > 0 && r.inlineSecret == nil {
-				r.inlineSecret = &own
+			if len(headers) > 0 && r.InlineSecret == nil {
+				r.InlineSecret = &own
 			}
 		},
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/backstay/backstay/internal/config/strict"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/google/go-cmp/cmp"
 )
@@ -269,7 +270,7 @@ func TestSeveralErrorsAreListedInOrder(t *testing.T) {
 	}
 	many := "x: 1\na: 1\nb: 1\nc: 1\nd: 1\ne: 1\ng: 1\nh: 1\ni: 1\nj: 1\nk: 1\n"
 	_, err = Parse("f", []byte(repositoryYAML+many))
-	if err == nil || !strings.HasSuffix(err.Error(), "\nf: and 1 more") || strings.Count(err.Error(), "\n") != maxProblems {
+	if err == nil || !strings.HasSuffix(err.Error(), "\nf: and 1 more") || strings.Count(err.Error(), "\n") != strict.MaxProblems {
 		t.Errorf("got %v", err)
 	}
 }
@@ -289,7 +290,7 @@ func TestBombsAreBounded(t *testing.T) {
 		"dashes":       {strings.Repeat("- ", 100_000), "nested deeper than 32 levels"},
 		"questions":    {strings.Repeat("? ", 100_000), "nested deeper than 32 levels"},
 		"anchors":      {repositoryYAML + "apps: " + strings.Repeat("&a ", 50_000) + "x", ""},
-		"large":        {repositoryYAML + strings.Repeat("#", maxFileBytes), "more than the 262144 that a configuration may have"},
+		"large":        {repositoryYAML + strings.Repeat("#", strict.MaxFileBytes), "more than the 262144 that a configuration may have"},
 		"indentation":  {indented(600), ""},
 		"long unknown": {repositoryYAML + strings.Repeat("k", 100_000) + ": 1\n", `has no key "kkk`},
 	}

@@ -3,6 +3,8 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+
+	"github.com/backstay/backstay/internal/config/strict"
 )
 
 //go:generate go test -count=1 -run ^TestSchemaFileIsCurrent$ . -update
@@ -11,8 +13,8 @@ import (
 // the same fields that Parse reads with.
 func Schema() ([]byte, error) {
 	var c Config
-	var unused *entry
-	schema := objectSchema(topFields(&c, &unused, &unused))
+	var unused *strict.Entry
+	schema := strict.ObjectSchema(topFields(&c, &unused, &unused))
 	schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	schema["title"] = "backstay.yaml"
 	schema["required"] = []string{"repository"}
@@ -21,25 +23,4 @@ func Schema() ([]byte, error) {
 		return nil, fmt.Errorf("write the schema of the configuration: %w", err)
 	}
 	return append(out, '\n'), nil
-}
-
-func objectSchema(fields []field) map[string]any {
-	properties := make(map[string]any, len(fields))
-	for _, f := range fields {
-		property := make(map[string]any, len(f.schema)+1)
-		for k, v := range f.schema {
-			property[k] = v
-		}
-		if f.doc != "" {
-			property["description"] = f.doc
-		}
-		properties[f.key] = property
-	}
-	return map[string]any{"type": []string{"object", "null"}, "additionalProperties": false, "properties": properties}
-}
-
-// oneOrMany is the schema of a list that may be left away around its only
-// entry.
-func oneOrMany(one map[string]any) map[string]any {
-	return map[string]any{"anyOf": []any{one, map[string]any{"type": "array", "items": one}}}
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/backstay/backstay/internal/config/strict"
 	"github.com/backstay/backstay/internal/schedule"
 )
 
@@ -41,45 +42,60 @@ func DefaultService() Service {
 	}
 }
 
-func serviceFields(s *Service) []field {
-	return []field{
-		listenField("listen", &s.Listen).describe("address and port of metrics and health, or off; 127.0.0.1:8484 when not given"),
-		numberField("parallel", &s.Parallel, 1, 64).describe("how many runs at the same time; 1 when not given"),
-		numberField("nice", &s.Nice, 0, 19).describe("how much runs stand back for other programs; 10 when not given"),
-		oneOf("ionice", &s.IONice, "classes", IOClasses()...).describe("how much of the disks runs may take; best-effort when not given"),
-		rateField("upload_limit", &s.UploadLimit).describe("how fast the repository is written: 20MB/s; as fast as can be when not given"),
-		rateField("download_limit", &s.DownloadLimit).describe("how fast the repository is read: 20MB/s; as fast as can be when not given"),
-		oneOf("log", &s.Log, "formats", "text", "json").describe("how the service logs; text when not given"),
-		oneOf("stop", &s.Stop, "values", StopFinish, StopCancel).describe("what becomes of a running backup when the service ends; cancel when not given"),
-		oneScheduleField("maintenance", &s.Maintenance).describe("when the repository gives back the space of removed backups; 04:30 every day when not given"),
+func serviceFields(s *Service) []strict.Field {
+	return []strict.Field{
+		listenField("listen", &s.Listen).Describe("address and port of metrics and health, or off; 127.0.0.1:8484 when not given"),
+		strict.NumberField("parallel", &s.Parallel, 1, 64).Describe("how many runs at the same time; 1 when not given"),
+		strict.NumberField("nice", &s.Nice, 0, 19).Describe("how much runs stand back for other programs; 10 when not given"),
+		strict.OneOf("ionice", &s.IONice, "classes", IOClasses()...).Describe("how much of the disks runs may take; best-effort when not given"),
+		rateField("upload_limit", &s.UploadLimit).Describe("how fast the repository is written: 20MB/s; as fast as can be when not given"),
+		rateField("download_limit", &s.DownloadLimit).Describe("how fast the repository is read: 20MB/s; as fast as can be when not given"),
+		strict.OneOf("log", &s.Log, "formats", "text", "json").Describe("how the service logs; text when not given"),
+		strict.OneOf("stop", &s.Stop, "values", StopFinish, StopCancel).Describe("what becomes of a running backup when the service ends; cancel when not given"),
+		oneScheduleField("maintenance", &s.Maintenance).Describe("when the repository gives back the space of removed backups; 04:30 every day when not given"),
 	}
 }
 
-func listenField(key string, into *string) field {
-	return scalarField(key, func(s string) (wrong, hint string) {
+func listenField(key string, into *string) strict.Field {
+	return strict.ScalarField(key, func(s string) (wrong, hint string) {
 		if s == "off" {
 			*into = ""
 			return "", ""
 		}
 		host, port, err := net.SplitHostPort(s)
 		if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 1 || n > 65535 || strings.ContainsAny(host, "/ \x00") {
-			return fmt.Sprintf("cannot be %q", shown(s)), "write host:port, such as 127.0.0.1:8484; or off"
+			return fmt.Sprintf("cannot be %q", strict.Shown(s)), "write host:port, such as 127.0.0.1:8484; or off"
 		}
 		*into = s
 		return "", ""
 	})
 }
 
+// warnOfListen says so where other machines can read how the backups do.
+func warnOfListen(s *Service) func(r *strict.Reader, own strict.Position, at map[string]strict.Position) {
+	return func(r *strict.Reader, _ strict.Position, at map[string]strict.Position) {
+		host, _, err := net.SplitHostPort(s.Listen)
+		if given, ok := at["listen"]; ok && err == nil && !loopback(host) {
+			r.Warn(given, "exposed", "metrics and health are shown to every machine that reaches "+s.Listen+", without a password")
+		}
+	}
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
 // rateField is a number of bytes a second; 0 and off are no limit.
-func rateField(key string, into *int64) field {
-	return scalarField(key, func(s string) (wrong, hint string) {
+func rateField(key string, into *int64) strict.Field {
+	return strict.ScalarField(key, func(s string) (wrong, hint string) {
 		if s == "off" || s == "0" {
 			*into = 0
 			return "", ""
 		}
-		n, wrong, hint := parseSize(strings.TrimSuffix(s, "/s"))
+		n, wrong, hint := strict.ParseSize(strings.TrimSuffix(s, "/s"))
 		if wrong != "" {
-			return fmt.Sprintf("cannot be %q", shown(s)), "write a whole number with B, kB, MB, GB, KiB, MiB or GiB a second: 20MB/s; or off"
+			return fmt.Sprintf("cannot be %q", strict.Shown(s)), "write a whole number with B, kB, MB, GB, KiB, MiB or GiB a second: 20MB/s; or off"
 		}
 		*into = n
 		return "", hint

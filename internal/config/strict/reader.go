@@ -1,4 +1,9 @@
-package config
+// Package strict reads a YAML file so that nothing in it is silently ignored: a
+// key that is not known, a value of the wrong type and one that cannot be are
+// problems with line and column and what was probably meant. The same fields
+// that it reads with make the JSON schema of the file. It is for package config,
+// and safe against hostile files: depth, size and aliases are bounded.
+package strict
 
 import (
 	"bytes"
@@ -19,68 +24,84 @@ import (
 // Limits on the file, so that a hostile one costs neither memory nor stack: a
 // configuration of a thousand apps is far below them.
 const (
-	maxFileBytes = 256 << 10
+	MaxFileBytes = 256 << 10
 	maxDepth     = 32     // of lists and mappings in one another
 	maxNodes     = 50_000 // visited, counting what an alias stands for each time
-	maxProblems  = 10     // reported at once
+	MaxProblems  = 10     // reported at once
 )
 
-// position is a place in the file, counted from 1.
-type position struct{ line, column int }
+// Position is a place in the file, counted from 1.
+type Position struct{ Line, Column int }
 
-func positionOf(tk *token.Token) position {
+// PositionOf returns where a token stands.
+func PositionOf(tk *token.Token) Position {
 	if tk == nil || tk.Position == nil {
-		return position{1, 1}
+		return Position{1, 1}
 	}
-	return position{max(tk.Position.Line, 1), max(tk.Position.Column, 1)}
+	return Position{max(tk.Position.Line, 1), max(tk.Position.Column, 1)}
 }
 
 type problem struct {
-	at            position
+	at            Position
 	message, hint string
 }
 
-// reader walks the syntax tree of one file, fills in a Config and gathers what
-// is wrong.
-type reader struct {
+// Reader walks the syntax tree of one file, fills in what fields are for and
+// gathers what is wrong. It is for one goroutine.
+type Reader struct {
 	name     string
 	problems []problem
-	warnings []core.Warning
 	anchors  map[string]ast.Node
 	nodes    int
 	exceeded bool
 
-	inlineSecret *position
+	// Warnings is what may be so and is unwise.
+	Warnings []core.Warning
+	// InlineSecret is where the first secret stands that is written in the file
+	// itself, nil when there is none.
+	InlineSecret *Position
 }
 
-func (r *reader) problem(at position, hint, format string, args ...any) {
+// New returns a reader of the file called name.
+func New(name string) *Reader { return &Reader{name: name, anchors: map[string]ast.Node{}} }
+
+// Problems counts what was found wrong so far.
+func (r *Reader) Problems() int { return len(r.problems) }
+
+// Problem notes that something is wrong, and what to do about it; hint may be "".
+func (r *Reader) Problem(at Position, hint, format string, args ...any) {
 	r.problems = append(r.problems, problem{at, fmt.Sprintf(format, args...), hint})
 }
 
-// err returns what was found wrong as one error, in the order of the file.
-func (r *reader) err() error {
+// Warn notes that something may be so and is unwise.
+func (r *Reader) Warn(at Position, code, message string) {
+	r.Warnings = append(r.Warnings, core.Warning{Code: code, Object: fmt.Sprintf("%s:%d:%d", r.name, at.Line, at.Column), Message: message})
+}
+
+// Err returns what was found wrong as one error, in the order of the file.
+func (r *Reader) Err() error {
 	if len(r.problems) == 0 {
 		return nil
 	}
 	slices.SortStableFunc(r.problems, func(a, b problem) int {
-		if a.at.line != b.at.line {
-			return a.at.line - b.at.line
+		if a.at.Line != b.at.Line {
+			return a.at.Line - b.at.Line
 		}
-		return a.at.column - b.at.column
+		return a.at.Column - b.at.Column
 	})
 	var messages, hints []string
 	for i, p := range r.problems {
-		if i == maxProblems {
-			messages = append(messages, fmt.Sprintf("%s: and %d more", r.name, len(r.problems)-maxProblems))
+		if i == MaxProblems {
+			messages = append(messages, fmt.Sprintf("%s: and %d more", r.name, len(r.problems)-MaxProblems))
 			break
 		}
-		messages = append(messages, fmt.Sprintf("%s:%d:%d: %s", r.name, p.at.line, p.at.column, p.message))
+		messages = append(messages, fmt.Sprintf("%s:%d:%d: %s", r.name, p.at.Line, p.at.Column, p.message))
 		if p.hint == "" {
 			continue
 		}
 		hint := p.hint
 		if len(r.problems) > 1 {
-			hint = fmt.Sprintf("line %d: %s", p.at.line, hint)
+			hint = fmt.Sprintf("line %d: %s", p.at.Line, hint)
 		}
 		if !slices.Contains(hints, hint) {
 			hints = append(hints, hint)
@@ -91,16 +112,16 @@ func (r *reader) err() error {
 	}
 }
 
-// parse returns the file's only document, or nil when there is none or when it
+// Parse returns the file's only document, or nil when there is none or when it
 // is not YAML; then there are problems.
-func (r *reader) parse(data []byte) ast.Node {
-	if len(data) > maxFileBytes {
-		r.problem(position{1, 1}, "", "the file has %d bytes, more than the %d that a configuration may have", len(data), maxFileBytes)
+func (r *Reader) Parse(data []byte) ast.Node {
+	if len(data) > MaxFileBytes {
+		r.Problem(Position{1, 1}, "", "the file has %d bytes, more than the %d that a configuration may have", len(data), MaxFileBytes)
 		return nil
 	}
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	if at, ok := invalidText(data); !ok {
-		r.problem(at, "save the file as UTF-8", "this is not UTF-8 text")
+		r.Problem(at, "save the file as UTF-8", "this is not UTF-8 text")
 		return nil
 	}
 	tokens := lexer.Tokenize(string(data))
@@ -109,20 +130,20 @@ func (r *reader) parse(data []byte) ast.Node {
 	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
-		at, message := position{1, 1}, "not YAML"
+		at, message := Position{1, 1}, "not YAML"
 		var syntax interface {
 			error
 			GetToken() *token.Token
 			GetMessage() string
 		}
 		if errors.As(err, &syntax) {
-			at, message = positionOf(syntax.GetToken()), syntax.GetMessage()
+			at, message = PositionOf(syntax.GetToken()), syntax.GetMessage()
 		}
 		hint := "check the indentation (spaces, not tabs), colons and quotes there"
-		if lines := bytes.Split(data, []byte("\n")); at.line <= len(lines) && bareStar.Match(lines[at.line-1]) {
+		if lines := bytes.Split(data, []byte("\n")); at.Line <= len(lines) && bareStar.Match(lines[at.Line-1]) {
 			hint = "put a value that begins with * into quotes"
 		}
-		r.problem(at, hint, "this is not YAML: %s", message)
+		r.Problem(at, hint, "this is not YAML: %s", message)
 		return nil
 	}
 	var body ast.Node
@@ -131,7 +152,7 @@ func (r *reader) parse(data []byte) ast.Node {
 			continue
 		}
 		if body != nil {
-			r.problem(positionOf(doc.Body.GetToken()), "remove the line with ---", "there is a second document in the file")
+			r.Problem(PositionOf(doc.Body.GetToken()), "remove the line with ---", "there is a second document in the file")
 			return nil
 		}
 		body = doc.Body
@@ -146,27 +167,27 @@ func (r *reader) parse(data []byte) ast.Node {
 var bareStar = regexp.MustCompile(`:\s+\*`)
 
 // Visit notes the anchors of the tree, for the aliases to be found.
-func (r *reader) Visit(n ast.Node) ast.Visitor {
+func (r *Reader) Visit(n ast.Node) ast.Visitor {
 	if a, ok := n.(*ast.AnchorNode); ok && a.Name != nil {
 		name := a.Name.GetToken().Value
 		if _, twice := r.anchors[name]; twice {
-			r.problem(positionOf(a.GetToken()), "give each anchor a name of its own", "there are two anchors called %q", name)
+			r.Problem(PositionOf(a.GetToken()), "give each anchor a name of its own", "there are two anchors called %q", name)
 		}
 		r.anchors[name] = a.Value
 	}
 	return r
 }
 
-func invalidText(data []byte) (position, bool) {
-	at := position{1, 1}
+func invalidText(data []byte) (Position, bool) {
+	at := Position{1, 1}
 	for len(data) > 0 {
 		c, n := utf8.DecodeRune(data)
 		if (c == utf8.RuneError && n == 1) || c == 0 {
 			return at, false
 		}
-		at.column++
+		at.Column++
 		if c == '\n' {
-			at = position{at.line + 1, 1}
+			at = Position{at.Line + 1, 1}
 		}
 		data = data[n:]
 	}
@@ -176,7 +197,7 @@ func invalidText(data []byte) (position, bool) {
 // shallow refuses a nesting so deep that the parser, which is recursive, would
 // run out of stack. Deep nesting by indentation needs more bytes than a file
 // may have; in one line it takes one byte a level.
-func (r *reader) shallow(tokens token.Tokens) bool {
+func (r *Reader) shallow(tokens token.Tokens) bool {
 	flow, line, inLine := 0, 0, 0
 	for _, tk := range tokens {
 		if tk.Position.Line != line {
@@ -190,27 +211,27 @@ func (r *reader) shallow(tokens token.Tokens) bool {
 		case token.SequenceEntryType, token.MappingKeyType:
 			inLine++
 		case token.TagType:
-			r.problem(positionOf(tk), "remove the tag; write the value by itself", "a configuration has no tags like %q", tk.Value)
+			r.Problem(PositionOf(tk), "remove the tag; write the value by itself", "a configuration has no tags like %q", tk.Value)
 			return false
 		case token.AnchorType:
 			inLine++
 		}
 		if flow > maxDepth || inLine > maxDepth {
-			r.problem(positionOf(tk), "", "lists and mappings are nested deeper than %d levels", maxDepth)
+			r.Problem(PositionOf(tk), "", "lists and mappings are nested deeper than %d levels", maxDepth)
 			return false
 		}
 	}
 	return true
 }
 
-// resolve returns what n stands for, looking through anchors and aliases, and
+// Resolve returns what n stands for, looking through anchors and aliases, and
 // nil when there is no such thing; then there is a problem.
-func (r *reader) resolve(n ast.Node) ast.Node {
+func (r *Reader) Resolve(n ast.Node) ast.Node {
 	for range maxDepth {
 		r.nodes++
 		if r.nodes > maxNodes {
 			if !r.exceeded {
-				r.problem(positionOf(n.GetToken()), "write the values out, or use fewer aliases", "the aliases make this too large")
+				r.Problem(PositionOf(n.GetToken()), "write the values out, or use fewer aliases", "the aliases make this too large")
 			}
 			r.exceeded = true
 			return nil
@@ -222,7 +243,7 @@ func (r *reader) resolve(n ast.Node) ast.Node {
 			name := v.Value.GetToken().Value
 			target, ok := r.anchors[name]
 			if !ok {
-				r.problem(positionOf(v.GetToken()), "", "there is no anchor %q", name)
+				r.Problem(PositionOf(v.GetToken()), "", "there is no anchor %q", name)
 				return nil
 			}
 			n = target
@@ -230,26 +251,26 @@ func (r *reader) resolve(n ast.Node) ast.Node {
 			return n
 		}
 	}
-	r.problem(positionOf(n.GetToken()), "", "this alias stands for itself")
+	r.Problem(PositionOf(n.GetToken()), "", "this alias stands for itself")
 	return nil
 }
 
-// entry is one key of a mapping with its value.
-type entry struct {
-	key   string
-	at    position // of the key
-	value ast.Node
+// Entry is one key of a mapping with its value.
+type Entry struct {
+	Key   string
+	At    Position // of the key
+	Value ast.Node
 }
 
-// entries returns what a mapping holds, with `<<` merged in behind its own
+// Entries returns what a mapping holds, with `<<` merged in behind its own
 // keys. A null is an empty mapping; anything else is a problem and false.
-func (r *reader) entries(n ast.Node, what string) ([]entry, bool) {
+func (r *Reader) Entries(n ast.Node, what string) ([]Entry, bool) {
 	return r.entriesWithin(n, what, maxDepth)
 }
 
-func (r *reader) entriesWithin(n ast.Node, what string, depth int) ([]entry, bool) {
-	at := positionOf(n.GetToken())
-	n = r.resolve(n)
+func (r *Reader) entriesWithin(n ast.Node, what string, depth int) ([]Entry, bool) {
+	at := PositionOf(n.GetToken())
+	n = r.Resolve(n)
 	if n == nil {
 		return nil, false
 	}
@@ -269,15 +290,15 @@ func (r *reader) entriesWithin(n ast.Node, what string, depth int) ([]entry, boo
 		if what == "files" { // whose entries look like the plain paths of config
 			hint = "write it as files: [{path: /path}]"
 		}
-		r.problem(at, hint, "%s must hold keys and values, not %s", sectionName(what), describe(n))
+		r.Problem(at, hint, "%s must hold keys and values, not %s", sectionName(what), describe(n))
 		return nil, false
 	}
-	var own, merged []entry
+	var own, merged []Entry
 	for _, v := range values {
 		key := v.Key.GetToken()
 		if v.Key.IsMergeKey() {
 			if depth == 0 {
-				r.problem(positionOf(key), "", "this alias stands for itself")
+				r.Problem(PositionOf(key), "", "this alias stands for itself")
 				return nil, false
 			}
 			more, ok := r.entriesWithin(v.Value, "<<", depth-1)
@@ -288,28 +309,28 @@ func (r *reader) entriesWithin(n ast.Node, what string, depth int) ([]entry, boo
 			continue
 		}
 		if _, plain := v.Key.(ast.ScalarNode); !plain {
-			r.problem(positionOf(key), "", "a key must be a plain word")
+			r.Problem(PositionOf(key), "", "a key must be a plain word")
 			return nil, false
 		}
-		if i := slices.IndexFunc(own, func(e entry) bool { return e.key == key.Value }); i >= 0 {
-			r.problem(positionOf(key), "keep one of the two", "the key %q is here twice, first on line %d", key.Value, own[i].at.line)
+		if i := slices.IndexFunc(own, func(e Entry) bool { return e.Key == key.Value }); i >= 0 {
+			r.Problem(PositionOf(key), "keep one of the two", "the key %q is here twice, first on line %d", key.Value, own[i].At.Line)
 			continue
 		}
-		own = append(own, entry{key.Value, positionOf(key), v.Value})
+		own = append(own, Entry{key.Value, PositionOf(key), v.Value})
 	}
 	for _, m := range merged {
-		if !slices.ContainsFunc(own, func(e entry) bool { return e.key == m.key }) {
+		if !slices.ContainsFunc(own, func(e Entry) bool { return e.Key == m.Key }) {
 			own = append(own, m)
 		}
 	}
 	return own, true
 }
 
-// items returns what a list holds. A null is an empty list; anything else is a
+// Items returns what a list holds. A null is an empty list; anything else is a
 // problem.
-func (r *reader) items(n ast.Node, key string) []ast.Node {
-	at := positionOf(n.GetToken())
-	switch v := r.resolve(n).(type) {
+func (r *Reader) Items(n ast.Node, key string) []ast.Node {
+	at := PositionOf(n.GetToken())
+	switch v := r.Resolve(n).(type) {
 	case nil, *ast.NullNode:
 		return nil
 	case *ast.SequenceNode:
@@ -319,16 +340,16 @@ func (r *reader) items(n ast.Node, key string) []ast.Node {
 		if key == "files" {
 			hint = "write it as files: [{path: /path}]"
 		}
-		r.problem(at, hint,
+		r.Problem(at, hint,
 			"%q must be a list, not %s", key, describe(v))
 		return nil
 	}
 }
 
-// text returns a string. key names it in a problem.
-func (r *reader) text(n ast.Node, key string) (string, bool) {
-	at := positionOf(n.GetToken())
-	switch v := r.resolve(n).(type) {
+// Text returns a string. key names it in a problem.
+func (r *Reader) Text(n ast.Node, key string) (string, bool) {
+	at := PositionOf(n.GetToken())
+	switch v := r.Resolve(n).(type) {
 	case nil:
 		return "", false
 	case *ast.StringNode:
@@ -336,19 +357,19 @@ func (r *reader) text(n ast.Node, key string) (string, bool) {
 	case *ast.LiteralNode:
 		return v.Value.Value, true
 	case *ast.NullNode:
-		r.problem(at, "give it a value, or remove the key", "%q has no value", key)
+		r.Problem(at, "give it a value, or remove the key", "%q has no value", key)
 	case ast.ScalarNode:
-		r.problem(at, "put it in quotes if it is meant as text", "%q must be text, not %s", key, describe(v))
+		r.Problem(at, "put it in quotes if it is meant as text", "%q must be text, not %s", key, describe(v))
 	default:
-		r.problem(at, "", "%q must be text, not %s", key, describe(v))
+		r.Problem(at, "", "%q must be text, not %s", key, describe(v))
 	}
 	return "", false
 }
 
-// number returns a whole number within the bounds.
-func (r *reader) number(n ast.Node, key string, low, high int) (int, bool) {
-	at := positionOf(n.GetToken())
-	v := r.resolve(n)
+// Number returns a whole number within the bounds.
+func (r *Reader) Number(n ast.Node, key string, low, high int) (int, bool) {
+	at := PositionOf(n.GetToken())
+	v := r.Resolve(n)
 	if v == nil {
 		return 0, false
 	}
@@ -363,21 +384,21 @@ func (r *reader) number(n ast.Node, key string, low, high int) (int, bool) {
 				return int(x), true
 			}
 		}
-		r.problem(at, "", "%q must be a number from %d to %d, not %s", key, low, high, shown(i.GetToken().Value))
+		r.Problem(at, "", "%q must be a number from %d to %d, not %s", key, low, high, Shown(i.GetToken().Value))
 		return 0, false
 	}
 	got := describe(v)
 	if s, ok := v.(*ast.StringNode); ok {
-		got = fmt.Sprintf("the text %q", shown(s.Value))
+		got = fmt.Sprintf("the text %q", Shown(s.Value))
 	}
-	r.problem(at, "", "%q must be a number from %d to %d, not %s", key, low, high, got)
+	r.Problem(at, "", "%q must be a number from %d to %d, not %s", key, low, high, got)
 	return 0, false
 }
 
-// truth reads true or false.
-func (r *reader) truth(n ast.Node, key string) (value, ok bool) {
-	at := positionOf(n.GetToken())
-	v := r.resolve(n)
+// Truth reads true or false.
+func (r *Reader) Truth(n ast.Node, key string) (value, ok bool) {
+	at := PositionOf(n.GetToken())
+	v := r.Resolve(n)
 	if v == nil {
 		return false, false
 	}
@@ -388,34 +409,34 @@ func (r *reader) truth(n ast.Node, key string) (value, ok bool) {
 	if s, ok := v.(*ast.StringNode); ok {
 		hint = map[string]string{"yes": "write true", "on": "write true", "no": "write false", "off": "write false"}[strings.ToLower(s.Value)]
 	}
-	r.problem(at, hint, "%q must be true or false, not %s", key, describe(v))
+	r.Problem(at, hint, "%q must be true or false, not %s", key, describe(v))
 	return false, false
 }
 
-// item is an entry of a list, or the only one, which needs none.
-type item struct {
-	value  ast.Node
-	listed bool
+// Item is an entry of a list, or the only one, which needs none.
+type Item struct {
+	Value  ast.Node
+	Listed bool
 }
 
-// oneOrMany returns what a list of mappings holds, or the mapping that stands
+// OneOrMany returns what a list of mappings holds, or the mapping that stands
 // in its place. Nothing at all is a problem, for it may be meant as either.
-func (r *reader) oneOrMany(n ast.Node, key string) []item {
-	at := positionOf(n.GetToken())
-	switch v := r.resolve(n).(type) {
+func (r *Reader) OneOrMany(n ast.Node, key string) []Item {
+	at := PositionOf(n.GetToken())
+	switch v := r.Resolve(n).(type) {
 	case nil:
 		return nil
 	case *ast.NullNode:
-		r.problem(at, fmt.Sprintf("write %s: [] for none, or remove the key", key), "%q has no value", key)
+		r.Problem(at, fmt.Sprintf("write %s: [] for none, or remove the key", key), "%q has no value", key)
 		return nil
 	case *ast.SequenceNode:
-		items := make([]item, len(v.Values))
+		items := make([]Item, len(v.Values))
 		for i := range v.Values {
-			items[i] = item{v.Values[i], true}
+			items[i] = Item{v.Values[i], true}
 		}
 		return items
 	default:
-		return []item{{n, false}}
+		return []Item{{n, false}}
 	}
 }
 
@@ -438,8 +459,8 @@ func describe(n ast.Node) string {
 	}
 }
 
-// shown shortens a value for a message.
-func shown(s string) string {
+// Shown shortens a value for a message.
+func Shown(s string) string {
 	const most = 60
 	if r := []rune(s); len(r) > most {
 		s = string(r[:most]) + "…"

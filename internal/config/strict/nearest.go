@@ -1,17 +1,14 @@
-package config
+package strict
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 )
 
-func quote(s string) string { return strconv.Quote(s) }
-
-// nearestHint suggests the one of valid that was probably meant by got, and
+// NearestHint suggests the one of valid that was probably meant by got, and
 // lists them all when none is near.
-func nearestHint(got string, valid []string, what string) string {
-	if best := nearest(got, valid); best != "" {
+func NearestHint(got string, valid []string, what string) string {
+	if best := Nearest(got, valid); best != "" {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
 	if len(valid) == 0 {
@@ -20,13 +17,9 @@ func nearestHint(got string, valid []string, what string) string {
 	return fmt.Sprintf("%s are %s", what, strings.Join(valid, ", "))
 }
 
-// Nearest returns the entry of valid that was probably meant by got, "" when
-// none is near.
-func Nearest(got string, valid []string) string { return nearest(got, valid) }
-
-// nearest returns the entry of valid that takes the fewest edits to make out
-// of got, or "" when even that one has little in common with it.
-func nearest(got string, valid []string) string {
+// Nearest returns the entry of valid that takes the fewest edits to make out of
+// got, or "" when even that one has little in common with it.
+func Nearest(got string, valid []string) string {
 	got = strings.ToLower(got)
 	if len(got) > 64 {
 		return ""
