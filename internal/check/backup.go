@@ -20,15 +20,13 @@ func (j *judge) backup() {
 		j.add(core.TopicBackup, core.LevelNotice, "off", "", "its schedule is switched off: no backup is made by itself", "set enabled: true in the schedule, if that is not meant")
 	}
 	list := captured(in.Backups)
-	newest := newestOf(complete(list))
-	j.failed(newest)
-	j.fresh(newest)
-	if last := newestOf(complete(list)); last != nil {
-		if j.limits.SizeMin > 0 && last.LogicalBytes <= j.limits.SizeMin {
-			j.add(core.TopicBackup, core.LevelAlarm, "size-min", brief(last.ID),
-				fmt.Sprintf("backup %s of %s has %s; it must have more than %s", brief(last.ID), j.when(last.Time), size(last.LogicalBytes), size(j.limits.SizeMin)),
-				"backstay show "+brief(last.ID)+" shows what is in it; check.size_min is the limit")
-		}
+	last := newestOf(complete(list))
+	j.failed(last)
+	j.fresh(newestOf(list))
+	if last != nil && j.limits.SizeMin > 0 && last.LogicalBytes <= j.limits.SizeMin {
+		j.add(core.TopicBackup, core.LevelAlarm, "size-min", brief(last.ID),
+			fmt.Sprintf("backup %s of %s has %s; it must have more than %s", brief(last.ID), j.when(last.Time), size(last.LogicalBytes), size(j.limits.SizeMin)),
+			"backstay show "+brief(last.ID)+" shows what is in it; check.size_min is the limit")
 	}
 	if len(list) > 0 {
 		j.incomplete(list[len(list)-1])
@@ -94,7 +92,8 @@ func (j *judge) failed(newest *core.Backup) {
 	j.late("failed", fmt.Sprintf("the backup of %s failed: %s; %s", j.when(run.Started), why, safe), hint)
 }
 
-// fresh judges the age of the newest complete backup.
+// fresh judges the age of the newest backup, be it of a part of the app: that a
+// part is in no backup any more is the content's problem, and one is enough.
 func (j *judge) fresh(newest *core.Backup) {
 	in := j.in
 	limit, asks := j.limits.MaxAge, fmt.Sprintf("it may be %s old", span(j.limits.MaxAge))
@@ -116,7 +115,7 @@ func (j *judge) fresh(newest *core.Backup) {
 	if j.limits.MaxAge <= 0 && !in.Expected.IsZero() && !in.Expected.After(newest.Time) {
 		return // a schedule that was only just made asks for the next one
 	}
-	j.late("stale", fmt.Sprintf("the newest complete backup is %s of %s; %s", brief(newest.ID), j.when(newest.Time), asks), hint)
+	j.late("stale", fmt.Sprintf("the newest backup is %s of %s; %s", brief(newest.ID), j.when(newest.Time), asks), hint)
 }
 
 func (j *judge) missing(limit time.Duration, hint string) {
