@@ -100,12 +100,18 @@ func ParseURL(op string, secret core.Secret) (*url.URL, error) {
 // host in it, and holds nothing that veil covers. client's own policy on
 // redirects does not count: none is followed. timeout 0 is Timeout.
 func Post(ctx context.Context, client *http.Client, to *url.URL, header http.Header, body []byte, timeout time.Duration, veil Veil) (Answer, error) {
+	return Send(ctx, client, http.MethodPost, to, header, body, timeout, veil)
+}
+
+// Send is Post with another method. With the error of an answer that says no
+// comes the answer.
+func Send(ctx context.Context, client *http.Client, method string, to *url.URL, header http.Header, body []byte, timeout time.Duration, veil Veil) (Answer, error) {
 	if timeout <= 0 {
 		timeout = Timeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.String(), strings.NewReader(string(body)))
+	req, err := http.NewRequestWithContext(ctx, method, to.String(), strings.NewReader(string(body)))
 	if err != nil {
 		return Answer{}, failed(to, veil.Cover(reason(err)), "", nil)
 	}
