@@ -140,22 +140,34 @@ func TestFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone.Close()
+	// asked reads a request: an answer that comes before one is another fault.
+	asked := func(conn net.Conn) {
+		var b []byte
+		for one := make([]byte, 100); !strings.HasSuffix(string(b), "hello"); {
+			n, err := conn.Read(one)
+			if err != nil {
+				return
+			}
+			b = append(b, one[:n]...)
+		}
+	}
 	silent := func(conn net.Conn) { io.Copy(io.Discard, conn); conn.Close() }
 	for _, c := range []struct{ name, address, text, hint string }{
 		{"nobody", "http://" + gone.Addr().String() + "/" + token, "nothing listens there", "running"},
 		{"no such host", "http://nowhere.invalid/" + token, "nowhere.invalid", "name server"},
 		{"silence", serve(t, silent), "did not answer in time", "firewall"},
 		{"silence in the answer", serve(t, func(conn net.Conn) {
+			asked(conn)
 			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"ok\":")
 			silent(conn)
 		}), "did not answer in time", "firewall"},
-		{"closed", serve(t, func(conn net.Conn) { conn.Close() }), "closed the connection", "log"},
+		{"closed", serve(t, func(conn net.Conn) { asked(conn); conn.Close() }), "closed the connection", "log"},
 		{"cut short", serve(t, func(conn net.Conn) {
-			go io.Copy(io.Discard, conn)
+			asked(conn)
 			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"ok\":tr")
-			conn.(*net.TCPConn).CloseWrite()
+			conn.Close()
 		}), "closed the connection", "log"},
-		{"not HTTP", serve(t, func(conn net.Conn) { io.WriteString(conn, "220 mail ESMTP\r\n"); silent(conn) }), "malformed HTTP", ""},
+		{"not HTTP", serve(t, func(conn net.Conn) { asked(conn); io.WriteString(conn, "220 mail ESMTP\r\n"); silent(conn) }), "malformed HTTP", ""},
 		{"not TLS", "https" + strings.TrimPrefix(serve(t, func(conn net.Conn) { io.WriteString(conn, "220 mail ESMTP\r\n"); silent(conn) }), "http"), "does not speak TLS", "port"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
