@@ -127,7 +127,7 @@ func (c *content) addComponent(name core.Component, n core.ComponentSize, m mome
 		k.gaps = k.gaps[max(0, len(k.gaps)-gapsKept):]
 	}
 	k.grew = 0
-	if expected := k.bytes.expectRecent(); len(k.bytes.usual) >= k.bytes.enough && float64(n.Bytes) > 2*expected && float64(n.Bytes)-expected > grewBy {
+	if expected := k.bytes.expected(); len(k.bytes.usual) >= max(1, k.bytes.enough) && float64(n.Bytes) > 2*expected && float64(n.Bytes)-expected > grewBy {
 		k.grew = expected
 	}
 	k.seen, k.last, k.without, k.vanished = k.seen+1, m, 0, nil
@@ -328,7 +328,7 @@ func (r report) tables(c *content) {
 			p.Name = "table-vanished"
 			p.Message = fmt.Sprintf("table %s is gone %s; it had %s rows", name, r.since(t.gone.backup, t.gone.at), count(rows))
 			p.Hint = r.lookAt(t.last.backup, r.newestDB, takeOut(t.last.backup))
-			if rows == 0 && t.rows.expectRecent() <= 0 {
+			if rows == 0 && t.rows.expected() <= 0 {
 				p.Level = core.LevelNotice
 			}
 			vanished = append(vanished, lost{p, float64(rows)})

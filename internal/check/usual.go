@@ -35,18 +35,17 @@ type series struct {
 	emptied    bool    // judge also what is usually less, when nothing is left
 
 	usual []usual
+	top   float64   // the largest of them
 	depth []float64 // of falls that ended by themselves: the least, as a fraction of what was expected
 	fall  *fall     // nil: the last value is usual
 	falls int       // that ever began
 }
 
-// usual is a value that was usual, and by how much it was missed: the logarithm
-// of what it was against what was expected, NaN where nothing was.
+// usual is a value that was usual.
 type usual struct {
-	backup         string
-	at             time.Time
-	value          float64
-	miss, missWeek float64
+	backup string
+	at     time.Time
+	value  float64
 }
 
 // fall is a value being less than usual, for as long as it is.
@@ -64,22 +63,11 @@ type fall struct {
 
 // add takes the next value.
 func (s *series) add(backup string, at time.Time, value float64) {
-	v := usual{backup: backup, at: at, value: value, miss: math.NaN(), missWeek: math.NaN()}
-	byRecent := s.expectRecent()
-	byWeek, weeksBack := s.expectWeek(at)
-	if byRecent >= 0 {
-		v.miss = logRatio(value, byRecent)
-	}
-	if weeksBack > 0 {
-		v.missWeek = logRatio(value, byWeek)
-	}
-	if weeksBack < weeksNeeded {
-		byWeek = -1
-	}
-	expected, fell := s.fell(v, byRecent, byWeek)
+	v := usual{backup, at, value}
+	expected, fell := s.fell(v)
 	if depth := logRatio(value, expected); fell && !s.swung(depth) {
 		if s.fall == nil {
-			s.fall = s.begin(v, expected)
+			s.fall = s.begin(v)
 		}
 		s.fall.last, s.fall.expected = v, expected
 		s.fall.worst = min(s.fall.worst, depth)
@@ -89,12 +77,12 @@ func (s *series) add(backup string, at time.Time, value float64) {
 		s.depth = append(s.depth, s.fall.worst)
 		s.fall = nil
 	}
-	s.usual = append(s.usual, v)
+	s.usual, s.top = append(s.usual, v), max(s.top, value)
 }
 
-func (s *series) begin(v usual, expected float64) *fall {
+func (s *series) begin(v usual) *fall {
 	s.falls++
-	f := &fall{backup: v.backup, since: v.at, before: s.usual[len(s.usual)-1], expected: expected}
+	f := &fall{backup: v.backup, since: v.at, before: s.usual[len(s.usual)-1]}
 	last := s.usual[max(0, len(s.usual)-shown):]
 	f.of, f.low, f.high = len(last), last[0].value, last[0].value
 	for _, u := range last {
@@ -109,8 +97,7 @@ func (s *series) accept() {
 		return
 	}
 	v := s.fall.last
-	v.miss, v.missWeek = math.NaN(), math.NaN()
-	s.usual, s.depth, s.fall = []usual{v}, append(s.depth, s.fall.worst), nil
+	s.usual, s.top, s.depth, s.fall = []usual{v}, v.value, append(s.depth, s.fall.worst), nil
 }
 
 // swung says whether the number fell so deep often enough, and came back by
@@ -126,32 +113,40 @@ func (s *series) swung(depth float64) bool {
 }
 
 // fell says whether a value is less than it can be by chance, and than what.
-// What is expected is -1 where it is not known.
-func (s *series) fell(v usual, byRecent, byWeek float64) (expected float64, fell bool) {
-	if s.drop < 0 || byRecent < 0 {
-		return byRecent, false
+func (s *series) fell(v usual) (expected float64, fell bool) {
+	n := len(s.usual)
+	if s.drop < 0 || n == 0 || v.value >= (1-s.drop)*s.top {
+		return v.value, false
+	}
+	byRecent := s.expectRecent(n)
+	byWeek, found := s.expectWeek(n, v.at)
+	if found < weeksNeeded {
+		byWeek = -1
 	}
 	if v.value >= (1-s.drop)*max(byRecent, byWeek) {
 		return byRecent, false
 	}
 	expected = byRecent
-	misses := s.misses(func(u usual) float64 { return u.miss })
-	if byWeek >= 0 && len(s.usual) >= s.enough {
-		inWeek := s.misses(func(u usual) float64 { return u.missWeek })
+	misses := s.misses(func(i int) (float64, bool) { return s.expectRecent(i), true })
+	if byWeek >= 0 && n >= s.enough {
+		inWeek := s.misses(func(i int) (float64, bool) {
+			was, found := s.expectWeek(i, s.usual[i].at)
+			return was, found > 0
+		})
 		if len(inWeek) >= weekMisses && mostly(inWeek) < mostly(misses) {
 			expected, misses = byWeek, inWeek
 		}
 	}
-	if s.emptied && v.value == 0 && expected > 0 && len(s.usual) >= 2 && s.neverEmpty() {
+	if s.emptied && v.value == 0 && expected > 0 && n >= 2 && s.neverEmpty() {
 		return expected, true
 	}
-	if expected < s.least || v.value >= (1-s.drop)*expected || len(s.usual) < earlyValues {
+	if expected < s.least || v.value >= (1-s.drop)*expected || n < earlyValues {
 		return expected, false
 	}
-	if len(s.usual) < s.enough {
+	if n < s.enough {
 		return expected, !slices.ContainsFunc(misses, func(m float64) bool { return math.Abs(m) > earlySpread })
 	}
-	if expected == byRecent && v.value >= (1-s.drop/2)*s.usual[len(s.usual)-1].value {
+	if expected == byRecent && v.value >= (1-s.drop/2)*s.usual[n-1].value {
 		return expected, false // it goes down by and by
 	}
 	spread := s.spread(misses)
@@ -181,51 +176,55 @@ func (s *series) neverEmpty() bool {
 	return !slices.ContainsFunc(s.usual[max(0, len(s.usual)-shown):], func(u usual) bool { return u.value == 0 })
 }
 
-// expectRecent is the median of the last usual values, -1: there are none.
-func (s *series) expectRecent() float64 {
+// expected is the median of the last usual values, 0: there are none.
+func (s *series) expected() float64 {
 	if len(s.usual) == 0 {
-		return -1
+		return 0
 	}
-	var v [recent]float64
-	n := 0
-	for _, u := range s.usual[max(0, len(s.usual)-recent):] {
-		v[n], n = u.value, n+1
-	}
-	return median(v[:n])
+	return s.expectRecent(len(s.usual))
 }
 
-// expectWeek is the median of the usual values of the same hour of the last
-// weeks, and of how many weeks there is one.
-func (s *series) expectWeek(at time.Time) (expected float64, n int) {
+// expectRecent is the median of the last of the first n usual values. There
+// must be one.
+func (s *series) expectRecent(n int) float64 {
+	var v [recent]float64
+	last := s.usual[max(0, n-recent):n]
+	for i, u := range last {
+		v[i] = u.value
+	}
+	return median(v[:len(last)])
+}
+
+// expectWeek is the median of those of the first n usual values that are of the
+// same hour in the weeks before, and of how many weeks there is one.
+func (s *series) expectWeek(n int, at time.Time) (expected float64, found int) {
 	var v [weeks]float64
 	for k := range weeks {
 		want := at.Add(-time.Duration(k+1) * week)
-		i, _ := slices.BinarySearchFunc(s.usual, want, func(u usual, t time.Time) int { return u.at.Compare(t) })
+		i, _ := slices.BinarySearchFunc(s.usual[:n], want, func(u usual, t time.Time) int { return u.at.Compare(t) })
 		best := sameHour + 1
 		for _, j := range []int{i - 1, i} {
-			if j < 0 || j >= len(s.usual) {
+			if j < 0 || j >= n {
 				continue
 			}
 			if d := s.usual[j].at.Sub(want).Abs(); d < best {
-				best, v[n] = d, s.usual[j].value
+				best, v[found] = d, s.usual[j].value
 			}
 		}
 		if best <= sameHour {
-			n++
+			found++
 		}
 	}
-	return median(v[:n]), n
+	return median(v[:found]), found
 }
 
-// misses are the last known deviations.
-func (s *series) misses(of func(usual) float64) []float64 {
+// misses are by how much the last usual values were missed: the logarithms of
+// what they were against what was expected of each, where anything was.
+func (s *series) misses(expected func(i int) (float64, bool)) []float64 {
 	var out []float64
-	for _, u := range slices.Backward(s.usual) {
-		if m := of(u); !math.IsNaN(m) {
-			out = append(out, m)
-		}
-		if len(out) == memory {
-			break
+	for i := len(s.usual) - 1; i > 0 && len(out) < memory; i-- {
+		if was, known := expected(i); known {
+			out = append(out, logRatio(s.usual[i].value, was))
 		}
 	}
 	return out
