@@ -118,13 +118,15 @@ func freeLimit(s string, l *check.Limits) (wrong, hint string) {
 		return fmt.Sprintf("cannot be %q", strict.Shown(s)), fmt.Sprintf("write %s%% for a share of the storage, or a size such as 50GB", s)
 	}
 	l.FreeMin = -1
-	return sizeLimit(s, &l.FreeMinBytes)
+	if wrong, _ = sizeLimit(s, &l.FreeMinBytes); wrong != "" {
+		hint = "write a share of the storage, such as 10%, or a size, such as 50GB; or off"
+	}
+	return wrong, hint
 }
 
 func tableGlob(s string) (wrong, hint string) {
-	wrong, hint = glob(s)
-	if wrong != "" && strings.HasPrefix(s, "/") {
-		hint = "write the table's name: * is anything in it"
+	if strings.Contains(s, "/") {
+		return fmt.Sprintf("cannot be %q", strict.Shown(s)), "write the name of a table: * is anything in it"
 	}
-	return wrong, hint
+	return glob(s)
 }

@@ -18,6 +18,10 @@ import (
 // a line. It reads no file: passwords stay where they are.
 func Parse(name string, data []byte) (*Config, error) {
 	r := strict.New(name)
+	r.Examples = map[string]string{
+		"files": "[{path: /path}]", "schedule": "{time: 23:30}", "retention": "{count: 5}", "check": "{max_age: 26h}; to switch checks off: {enabled: false}",
+		"notify": "[{type: mail, …}]", "pause": "[{from: 08:00, to: 18:00}]",
+	}
 	body := r.Parse(data)
 	if err := r.Err(); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -113,7 +114,11 @@ func readSchedule(r *strict.Reader, n ast.Node, what string, own strict.Position
 		return s, at, false
 	}
 	if err := s.Check(); err != nil {
-		r.Problem(blamed(s, at, by), core.HintOf(err), "%q: %v", what, err)
+		hint := core.HintOf(err)
+		if inner := errors.Unwrap(err); inner != nil { // without the operation: the place says which schedule it is
+			err = inner
+		}
+		r.Problem(blamed(s, at, by), hint, "%q: %v", what, err)
 		return s, at, false
 	}
 	return s, at, true

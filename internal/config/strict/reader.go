@@ -55,6 +55,9 @@ type Reader struct {
 	nodes    int
 	exceeded bool
 
+	// Examples is, by key, how a value is written that is no plain mapping or
+	// list of texts.
+	Examples map[string]string
 	// Warnings is what may be so and is unwise.
 	Warnings []core.Warning
 	// InlineSecret is where the first secret stands that is written in the file
@@ -287,8 +290,8 @@ func (r *Reader) entriesWithin(n ast.Node, what string, depth int) ([]Entry, boo
 		if what != "" {
 			hint = "write it as " + what + ": {key: value}, or the keys on lines of their own below it"
 		}
-		if what == "files" { // whose entries look like the plain paths of config
-			hint = "write it as files: [{path: /path}]"
+		if example := r.Examples[what]; example != "" {
+			hint = "write it as " + what + ": " + example
 		}
 		r.Problem(at, hint, "%s must hold keys and values, not %s", sectionName(what), describe(n))
 		return nil, false
@@ -337,8 +340,8 @@ func (r *Reader) Items(n ast.Node, key string) []ast.Node {
 		return v.Values
 	default:
 		hint := fmt.Sprintf("write it as %s: [one, two], or with a dash before each", key)
-		if key == "files" {
-			hint = "write it as files: [{path: /path}]"
+		if example := r.Examples[key]; example != "" {
+			hint = "write it as " + key + ": " + example
 		}
 		r.Problem(at, hint,
 			"%q must be a list, not %s", key, describe(v))
