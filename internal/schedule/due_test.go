@@ -76,6 +76,7 @@ func BenchmarkInterval(b *testing.B) {
 		s.Interval(time.Unix(1800000000, 0))
 	}
 }
+
 func BenchmarkDueTenYears(b *testing.B) {
 	s := compile(b, schedule.Spec{Cron: "* * * * *", TimeZone: "Europe/Paris"})
 	for b.Loop() {

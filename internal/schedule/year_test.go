@@ -1,6 +1,11 @@
 package schedule_test
 
 import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,6 +99,68 @@ func checkDues(t *testing.T, p scheduletest.Policy, begin, end time.Time) {
 			latest, count := s.Due(c.since, c.now)
 			if count != c.count || (count > 0 && latest.After(c.now)) || (c.now.Equal(want[to]) && count > 0 && !latest.Equal(want[to])) {
 				t.Fatalf("due in (%s, %s]: %d, latest %s; want %d", c.since, c.now, count, latest, c.count)
+			}
+		}
+	}
+}
+
+// TestRandom: expressions that nobody would write, in zones whose clocks are
+// changed in odd ways, around every change of two years.
+func TestRandom(t *testing.T) {
+	zones := []string{"Europe/Paris", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "America/Santiago", "America/Havana",
+		"Antarctica/Troll", "Asia/Kathmandu", "Atlantic/Azores", "Pacific/Chatham", "Asia/Gaza", "America/Sao_Paulo", "America/St_Johns"}
+	r := rand.New(rand.NewPCG(7, 8))
+	some := func(from, to, n int) []int {
+		set := map[int]bool{}
+		for range 1 + r.IntN(n) {
+			set[from+r.IntN(to-from+1)] = true
+		}
+		return slices.Sorted(maps.Keys(set))
+	}
+	list := func(values []int) string {
+		return strings.Join(strings.Fields(strings.Trim(fmt.Sprint(values), "[]")), ",")
+	}
+	for i := range 150 {
+		zone := zones[i%len(zones)]
+		location, err := time.LoadLocation(zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		minutes, hours, days := some(0, 59, 4), some(0, 23, 4), some(0, 6, 7)
+		if i%2 == 0 { // the hours at which clocks are changed
+			hours = some(0, 4, 4)
+		}
+		spec := schedule.Spec{TimeZone: zone, Cron: fmt.Sprintf("%s %s * * %s", list(minutes), list(hours), list(days))}
+		in := func(values []int, v int) bool { return slices.Contains(values, v) }
+		p := scheduletest.Policy{Name: spec.Cron, Spec: spec,
+			Fits: func(m scheduletest.Minute) bool {
+				return in(minutes, m.Minute) && in(hours, m.Hour) && in(days, int(m.Day))
+			},
+			Repeats: func(h int) bool { return in(hours, (h+1)%24) || in(hours, (h+23)%24) }}
+		s := compile(t, spec)
+		year := []int{2018, 2027, 2040}[i%3]
+		for at := time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC); at.Year() < year+1; at = at.Add(time.Hour) {
+			_, before := at.In(location).Zone()
+			_, after := at.Add(time.Hour).In(location).Zone()
+			if before == after {
+				continue
+			}
+			begin, end := at.Add(-50*time.Hour), at.Add(50*time.Hour)
+			want := p.Dues(begin, end)
+			var got []time.Time
+			for due := s.Next(begin.Add(-time.Second)); due.Before(end); due = s.Next(due) {
+				got = append(got, due.UTC())
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Fatalf("%s around %s (-want +got):\n%s", s.Describe(), at, diff)
+			}
+			var back []time.Time
+			for due := s.Last(end.Add(-time.Second)); !due.Before(begin); due = s.Last(due.Add(-time.Second)) {
+				back = append(back, due.UTC())
+			}
+			slices.Reverse(back)
+			if _, count := s.Due(begin.Add(-time.Second), end.Add(-time.Second)); count != len(want) || !cmp.Equal(want, back) {
+				t.Fatalf("%s around %s: %d due, not %d; backwards %v", s.Describe(), at, count, len(want), back)
 			}
 		}
 	}
