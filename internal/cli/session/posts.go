@@ -8,6 +8,8 @@ import (
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/notify"
 	"github.com/backstay/backstay/internal/notify/chat"
+	"github.com/backstay/backstay/internal/notify/itflow"
+	"github.com/backstay/backstay/internal/notify/itop"
 	"github.com/backstay/backstay/internal/notify/mail"
 	"github.com/backstay/backstay/internal/notify/ping"
 	"github.com/backstay/backstay/internal/notify/webhook"
@@ -38,27 +40,48 @@ func (u unusable) Deliver(context.Context, string, notify.Message) (string, erro
 var _ notify.Destination = unusable{}
 
 func (s *Session) destination(app string, d config.Destination) (notify.Destination, error) {
-	secret := core.Secret{}
-	if d.Secret.Given() {
-		var err error
-		if secret, err = config.ResolveSecret(d.Secret, "the destination "+d.Name, s.LookupEnv); err != nil {
-			return nil, err
-		}
+	secret, err := s.secretOf(d, d.Secret)
+	if err != nil {
+		return nil, err
+	}
+	address, err := s.secretOf(d, d.Address)
+	if err != nil {
+		return nil, err
 	}
 	clock := s.Env.Clock
 	switch d.Type {
+	case config.NotifyITop:
+		protocol := itop.REST
+		if d.ITop.SOAP {
+			protocol = itop.SOAP
+		}
+		return itop.New(itop.Options{
+			URL: d.URL, User: d.User, Password: secret, CA: d.CA, Protocol: protocol, Title: d.ITop.Title, Organization: d.ITop.Customer,
+			Service: d.ITop.Service, Subcategory: d.ITop.ServiceSubcategory, Team: d.ITop.Workgroup, Server: d.ITop.ImpactedServer, Caller: d.ITop.Caller,
+		})
+	case config.NotifyITFlow:
+		return itflow.New(itflow.Options{
+			URL: d.URL, Key: secret, CA: d.CA, ClientID: d.ITFlow.ClientID, ContactID: d.ITFlow.ContactID, Priority: d.ITFlow.Priority, AssignedTo: d.ITFlow.AssignedTo,
+		})
 	case config.NotifyMail:
 		return mail.New(mail.Options{
 			Host: d.Mail.Host, Port: d.Mail.Port, TLS: d.Mail.TLS, CA: d.CA, User: d.User, Password: secret, From: d.Mail.From, To: d.Mail.To, Clock: clock,
 		})
 	case config.NotifyWebhook:
-		return webhook.New(webhook.Options{URL: core.NewSecret(d.URL), Secret: secret, Headers: d.Headers, CA: d.CA, Clock: clock})
+		return webhook.New(webhook.Options{URL: address, Secret: secret, Headers: d.Headers, CA: d.CA, Clock: clock})
 	case config.NotifyChat:
-		return chat.New(chat.Options{URL: secret})
+		return chat.New(chat.Options{URL: address})
 	case config.NotifyPing:
-		return ping.New(ping.Options{URL: secret, CA: d.CA})
+		return ping.New(ping.Options{URL: address, CA: d.CA})
 	}
 	return nil, fmt.Errorf("there is no destination of type %q", d.Type)
+}
+
+func (s *Session) secretOf(d config.Destination, source config.SecretSource) (core.Secret, error) {
+	if !source.Given() {
+		return core.Secret{}, nil
+	}
+	return config.ResolveSecret(source, "the destination "+d.Name, s.LookupEnv)
 }
 
 // pings wires the monitors of an app that hear of its runs. One that cannot be
@@ -69,14 +92,13 @@ func (s *Session) pings(list []config.Destination) []operation.Pinger {
 		if d.Type != config.NotifyPing {
 			continue
 		}
-		secret, err := config.ResolveSecret(d.Secret, "the destination "+d.Name, s.LookupEnv)
-		if err != nil {
-			s.Printer.Warn(core.Warning{Object: d.Name, Message: err.Error()})
-			continue
+		address, err := s.secretOf(d, d.Address)
+		var p *ping.Pinger
+		if err == nil {
+			p, err = ping.New(ping.Options{URL: address, CA: d.CA})
 		}
-		p, err := ping.New(ping.Options{URL: secret, CA: d.CA})
 		if err != nil {
-			s.Printer.Warn(core.Warning{Object: d.Name, Message: err.Error()})
+			s.Printer.Warn(core.Warning{Object: "destination " + d.Name, Message: err.Error()})
 			continue
 		}
 		out = append(out, runPinger{p})
