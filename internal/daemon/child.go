@@ -74,8 +74,8 @@ func (c *child) run(how command, polite func(nice int, io IOClass) error, begun 
 	if err := polite(how.nice, how.io); err != nil {
 		c.log.Debug("run with the service's own priority", "err", err)
 	}
-	cmd := exec.Command(how.path, how.args...)
-	cmd.Args[0] = "backstay"
+	cmd := exec.Command(how.path)
+	cmd.Args = append([]string{"backstay"}, how.args...)
 	cmd.Env = how.env
 	cmd.Stdout, cmd.Stderr = &c.out, c.lines
 	cmd.WaitDelay = pipeGrace // what a hook left running may keep the pipes open

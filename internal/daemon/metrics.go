@@ -160,7 +160,7 @@ func (m *metrics) schedules(v view, gauge gaugeFunc) {
 		if st.Gone || st.Job.Err != nil {
 			continue
 		}
-		gauge(m.enabled, number(!st.Off), labels...)
+		gauge(m.enabled, number(!st.Job.Off), labels...)
 		if !st.Next.IsZero() {
 			gauge(m.next, seconds(st.Next), labels...)
 		}

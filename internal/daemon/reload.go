@@ -52,12 +52,13 @@ type waits struct {
 	store  time.Duration // at most for the state database, before the service goes on
 	repair time.Duration // between attempts to use a state database that failed
 	extend time.Duration // between asking systemd for more time
+	turn   time.Duration // at most between looks at the clock, which may jump
 }
 
 func usualWaits() waits {
 	return waits{
 		settle: 200 * time.Millisecond, unrest: 2 * time.Second, again: 500 * time.Millisecond, tries: 4, look: time.Minute,
-		broken: 5 * time.Minute, load: 2 * time.Minute, kill: 30 * time.Second, store: 3 * time.Second, repair: time.Minute, extend: 10 * time.Second,
+		broken: 5 * time.Minute, load: 2 * time.Minute, kill: 30 * time.Second, store: 3 * time.Second, repair: time.Minute, extend: 10 * time.Second, turn: time.Minute,
 	}
 }
 

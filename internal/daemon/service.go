@@ -202,7 +202,7 @@ func (s *service) loop(ctx context.Context, l *loader, hup <-chan os.Signal) {
 		now := s.clock.Now()
 		// Never longer than a minute: a clock that jumps, and a machine that
 		// slept, are noticed by then.
-		timer.Reset(min(max(s.agenda.NextWake(now).Sub(now), 10*time.Millisecond), time.Minute))
+		timer.Reset(min(max(s.agenda.NextWake(now).Sub(now), time.Millisecond), s.wait.turn))
 		select {
 		case <-ctx.Done():
 			return
@@ -293,7 +293,7 @@ func (s *service) begin(start agenda.Start, now time.Time) {
 	c := &child{job: job, start: start, began: now, log: log, lines: &lineLog{log: log}}
 	s.running[job.Key] = c
 	how := command{
-		path: s.path, args: append([]string{"backstay"}, s.o.Command(job, start)...), env: s.env,
+		path: s.path, args: s.o.Command(job, start), env: s.env,
 		nice: s.plan.Service.Nice, io: s.plan.Service.IOClass,
 	}
 	log.Info("the run begins", "due", start.Due, "trigger", start.Trigger)
