@@ -335,3 +335,15 @@ func TestMonotonic(t *testing.T) {
 		t.Errorf("remembered with it: %s", m.Handled)
 	}
 }
+
+// TestClockBackOutOfPause: a pause that a wrong clock saw is over with it.
+func TestClockBackOutOfPause(t *testing.T) {
+	yearly := compile(t, schedule.Spec{Cron: "0 8 1 1 *", TimeZone: "UTC", Pauses: []schedule.Pause{{From: schedule.ClockTime{Hour: 12}, To: schedule.ClockTime{Hour: 17}}}})
+	a := agenda.New(agenda.Limits{}, []agenda.Job{{Key: "a", App: "x", Schedule: compile(t, schedule.Spec{Cron: "0 7 1 1 *", TimeZone: "UTC"})}, {Key: "b", App: "x", Schedule: yearly}}, nil, at("2027-01-01 00:00:00"))
+	expect(t, a, "2027-01-01 07:00:00", "a schedule 01 07:00 +0")
+	expect(t, a, "2027-01-01 08:00:00", "") // b waits for a
+	expect(t, a, "2027-06-01 12:00:00", "")
+	a.Done("a", at("2027-06-01 12:00:00"))
+	expect(t, a, "2027-06-01 12:00:01", "")
+	expect(t, a, "2027-01-01 08:01:00", "b schedule 01 08:00 +0")
+}
