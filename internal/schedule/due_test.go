@@ -1,6 +1,7 @@
 package schedule_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -57,6 +58,29 @@ func TestITopVectors(t *testing.T) {
 		s := compile(t, weekly(t, c.days, c.clock, "Europe/Paris"))
 		if got := s.Next(at(t, c.after)).Format(time.RFC3339); got != c.want {
 			t.Errorf("%s after %s: %s, want %s", s.Describe(), c.after, got, c.want)
+		}
+	}
+}
+
+// TestHourThatComesTwice: what is due by the hour goes on, and all else is due
+// once, as the package says.
+func TestHourThatComesTwice(t *testing.T) {
+	for expr, want := range map[string]string{
+		"30 2 * * *":     "02:30+02",
+		"0,30 2 * * *":   "02:00+02 02:30+02",
+		"0 */2 * * *":    "00:00+02 02:00+02 04:00+01",
+		"0 1,2 * * *":    "01:00+02 02:00+02 02:00+01",
+		"0 2,3 * * *":    "02:00+02 02:00+01 03:00+01",
+		"0 0-4 * * *":    "00:00+02 01:00+02 02:00+02 02:00+01 03:00+01 04:00+01",
+		"*/30 2-3 * * *": "02:00+02 02:30+02 02:00+01 02:30+01 03:00+01 03:30+01",
+	} {
+		s := compile(t, schedule.Spec{Cron: expr, TimeZone: "Europe/Paris"})
+		var got []string
+		for due := s.Next(at(t, "2027-10-30T23:59:59+02:00")); due.Before(at(t, "2027-10-31T05:00:00+01:00")); due = s.Next(due) {
+			got = append(got, due.Format("15:04-07"))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %s, want %s", expr, got, want)
 		}
 	}
 }

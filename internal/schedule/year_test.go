@@ -120,7 +120,7 @@ func TestRandom(t *testing.T) {
 	list := func(values []int) string {
 		return strings.Join(strings.Fields(strings.Trim(fmt.Sprint(values), "[]")), ",")
 	}
-	for i := range 150 {
+	for i := range 900 {
 		zone := zones[i%len(zones)]
 		location, err := time.LoadLocation(zone)
 		if err != nil {
