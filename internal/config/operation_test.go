@@ -114,10 +114,10 @@ apps:
       - {name: tls, type: mail, host: smtp.example.org, tls: implicit, port: 4650, from: b@example.org, to: [a@example.org]}
       - {type: webhook, url: "https://hooks/x?token=hunter2", secret_env: HOOK, headers: {Authorization: Bearer hunter2}}
       - {type: chat, url: "slack://hunter2"}
-      - {type: ping, url_file: /ping}
+      - {type: ping, url_file: /ping, ca: /ca.pem}
 `)
 	env := func(name string) SecretSource { return SecretSource{PasswordEnv: name} }
-	chat := []Destination{{Name: "chat", Type: NotifyChat, Address: env("CHAT")}}
+	chat := []Destination{{Name: "chat", Type: NotifyChat, Secret: env("CHAT")}}
 	want := [][]Destination{chat, nil, {
 		{
 			Name: "itop", Type: NotifyITop, URL: "https://itop/", User: "robot", Secret: env("ITOP"), CA: "/ca.pem",
@@ -131,8 +131,8 @@ apps:
 			Name: "webhook", Type: NotifyWebhook, Address: SecretSource{Password: core.NewSecret("https://hooks/x?token=hunter2")}, Secret: env("HOOK"),
 			Headers: map[string]core.Secret{"Authorization": core.NewSecret("Bearer hunter2")},
 		},
-		{Name: "chat", Type: NotifyChat, Address: SecretSource{Password: core.NewSecret("slack://hunter2")}},
-		{Name: "ping", Type: NotifyPing, Address: SecretSource{PasswordFile: "/ping"}},
+		{Name: "chat", Type: NotifyChat, Secret: SecretSource{Password: core.NewSecret("slack://hunter2")}},
+		{Name: "ping", Type: NotifyPing, Secret: SecretSource{PasswordFile: "/ping"}, CA: "/ca.pem"},
 	}}
 	for i, a := range c.Apps {
 		if diff := cmp.Diff(want[i], a.Notify, compareSecrets); diff != "" {
