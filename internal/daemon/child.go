@@ -42,6 +42,7 @@ type child struct {
 	process *os.Process
 	ended   bool   // it was waited for: its number may be somebody else's
 	asked   string // why it was asked to end; "": it was not
+	late    bool   // it was asked to because it took too long
 }
 
 // ending is how a run ended.
@@ -51,6 +52,7 @@ type ending struct {
 	exit   int   // -1: a signal ended it
 	signal syscall.Signal
 	asked  string // why the service ended it; "": it did not
+	late   bool   // that was because it took too long
 	at     time.Time
 }
 
@@ -107,12 +109,13 @@ func (c *child) run(how command, polite func(nice int, io IOClass) error, begun 
 	return -1, 0, err
 }
 
-// ask asks the process to end, which it does cleanly. why is for its record.
-func (c *child) ask(why string) {
+// ask asks the process to end, which it does cleanly. why is for its record;
+// late says that it took too long, which is a failure.
+func (c *child) ask(why string, late bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.asked == "" {
-		c.asked = why
+		c.asked, c.late = why, late
 	}
 	if c.process == nil || c.ended {
 		return
@@ -144,10 +147,10 @@ func (c *child) pid() int {
 	return c.process.Pid
 }
 
-func (c *child) askedWhy() string {
+func (c *child) askedWhy() (why string, late bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.asked
+	return c.asked, c.late
 }
 
 // outcome says how a run ended, in the terms of the record.
@@ -159,6 +162,8 @@ func (e ending) outcome() core.Outcome {
 		return core.OutcomeWarnings // a check that found something did its work
 	case e.err == nil && e.exit == core.CodeLocked.ExitCode():
 		return core.OutcomeMissed // something else works on the app
+	case e.late:
+		return core.OutcomeFailed
 	case e.err == nil && (e.exit == core.CodeCancelled.ExitCode() || e.asked != ""):
 		return core.OutcomeCancelled
 	}
@@ -214,6 +219,8 @@ func (e ending) hint() string {
 		return "see that the program is where the service was started from, and that the machine has memory and processes left"
 	case e.signal == unix.SIGKILL && e.asked == "":
 		return "see whether the machine ran out of memory: journalctl -k -g 'out of memory'"
+	case e.late:
+		return "see what it waited for: journalctl -u backstay; or give it more time"
 	case e.signal != 0 && e.asked == "":
 		return "see what the run said: journalctl -u backstay"
 	}

@@ -71,18 +71,23 @@ func Run(ctx context.Context, o Options) error {
 	return run(ctx, o, usualWaits(), politeThread)
 }
 
-func run(ctx context.Context, o Options, wait waits, polite func(int, IOClass) error) (err error) {
+func newService(o Options, wait waits, polite func(int, IOClass) error) *service {
 	if o.Clock == nil {
 		o.Clock = core.SystemClock{}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &service{
+	return &service{
 		o: o, wait: wait, clock: o.Clock, log: o.Log, path: o.Executable, polite: polite, manager: newManager(o.Log),
 		running: map[string]*child{}, ran: map[string]*core.Run{}, problems: map[string]core.Problem{},
 		ended: make(chan ending), loaded: make(chan loaded), poke: make(chan struct{}, 1), reported: make(chan []core.Problem, 1),
 	}
+}
+
+func run(ctx context.Context, o Options, wait waits, polite func(int, IOClass) error) (err error) {
+	s := newService(o, wait, polite)
+	o = s.o
 	if s.path == "" {
 		// Now, and not for each run: a program that was replaced by a newer one
 		// is no longer at the path that the system gives.
@@ -138,10 +143,7 @@ func run(ctx context.Context, o Options, wait waits, polite func(int, IOClass) e
 	defer endLoading()
 	wg.Go(func() { l.run(loading) })
 
-	now := s.clock.Now()
-	s.jobs = jobsByKey(s.plan.Jobs)
-	s.configAt = now
-	s.agenda = agenda.New(s.limits(), agendaJobs(s.plan.Jobs), memory, now)
+	s.settle(s.plan, memory)
 	s.log.Info("the service runs", "jobs", len(s.plan.Jobs), "listen", s.web.address(), "version", o.Version)
 	s.turn()
 	s.manager.ready(s.status())
@@ -154,6 +156,13 @@ func run(ctx context.Context, o Options, wait waits, polite func(int, IOClass) e
 	s.keeper.end()
 	s.log.Info("the service has ended")
 	return nil
+}
+
+// settle begins with a plan.
+func (s *service) settle(p Plan, memory map[string]agenda.Memory) {
+	now := s.clock.Now()
+	s.plan, s.jobs, s.configAt = p, jobsByKey(p.Jobs), now
+	s.agenda = agenda.New(s.limits(), agendaJobs(p.Jobs), memory, now)
 }
 
 // address is where to listen.
@@ -301,7 +310,8 @@ func (s *service) begin(start agenda.Start, now time.Time) {
 		timeout := c.limit(job.Timeout, s.wait.kill)
 		exit, signal, err := c.run(how, s.politely, func(error) {})
 		timeout()
-		s.ended <- ending{child: c, err: err, exit: exit, signal: signal, asked: c.askedWhy(), at: s.clock.Now()}
+		asked, late := c.askedWhy()
+		s.ended <- ending{child: c, err: err, exit: exit, signal: signal, asked: asked, late: late, at: s.clock.Now()}
 	}()
 }
 
@@ -324,7 +334,7 @@ func (c *child) limit(most, grace time.Duration) func() {
 	var mu sync.Mutex
 	ask := time.AfterFunc(most, func() {
 		c.log.Error("the run takes too long and is ended", "limit", most)
-		c.ask(fmt.Sprintf("it took longer than %s", most))
+		c.ask(fmt.Sprintf("it took longer than %s", most), true)
 		mu.Lock()
 		defer mu.Unlock()
 		kill = time.AfterFunc(grace, c.kill)
@@ -545,7 +555,7 @@ func (s *service) end(hup <-chan os.Signal) {
 			s.show(s.clock.Now())
 		case <-ask.C:
 			for _, c := range s.running {
-				c.ask("the service ended")
+				c.ask("the service ended", false)
 			}
 		case <-kill.C:
 			for _, c := range s.running {
