@@ -157,9 +157,14 @@ func TestLockedWhileOpening(t *testing.T) {
 func filled(t *testing.T, dir string) {
 	t.Helper()
 	db := open(t, dir, newHand())
-	for i := range 200 {
-		ok(t, db.SetValue(t.Context(), fmt.Sprintf("key/%d", i), strings.Repeat("x", 500)))
-	}
+	ok(t, db.write(t.Context(), "test", func(tx *sql.Tx) error {
+		for i := range 200 {
+			if err := setValue(t.Context(), tx, fmt.Sprintf("key/%d", i), strings.Repeat("x", 500)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 	ok(t, db.Close())
 }
 
@@ -232,6 +237,20 @@ func TestDamage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHalfMade: a process was killed while it made the database.
+func TestHalfMade(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, FileName)
+	for _, suffix := range []string{".new", ".new-wal", ".new-shm", ".lock"} {
+		ok(t, os.WriteFile(path+suffix, []byte("half"), 0o600))
+	}
+	db := open(t, dir, newHand())
+	ok(t, db.SetValue(t.Context(), "x", 1))
+	same(t, "", db.Replaced())
+	ok(t, db.Close())
+	same(t, []string{FileName, FileName + ".lock"}, names(t, dir))
 }
 
 // TestDamageTwice keeps both.
@@ -343,7 +362,7 @@ func TestKilledWhileWriting(t *testing.T) {
 		_ = cmd.Wait()
 		db := open(t, dir, newHand())
 		same(t, "", db.Replaced())
-		ok(t, check(t.Context(), db.pool))
+		ok(t, check(t.Context(), db.pool, "integrity_check"))
 		runs, err := db.Runs(t.Context(), RunFilter{})
 		ok(t, err)
 		if runs[0].ID < last || int64(len(runs)) != runs[0].ID {
@@ -515,7 +534,7 @@ func fillDisk(ctx context.Context, args []string) (err error) {
 	if db.Replaced() != "" {
 		return fmt.Errorf("taken for damaged: %v", db.Warnings())
 	}
-	return errors.Join(counted(db), check(ctx, db.pool), db.Close())
+	return errors.Join(counted(db), check(ctx, db.pool, "integrity_check"), db.Close())
 }
 
 func TestReadOnlyFileSystem(t *testing.T) { mounted(t, "read-only") }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -265,6 +266,39 @@ type ledger interface {
 
 var _ ledger = (*DB)(nil)
 
+// putAside does what opening does with a damaged database.
+func putAside(t *testing.T, db *DB) {
+	t.Helper()
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	gate, err := db.enter(t.Context())
+	ok(t, err)
+	ok(t, errors.Join(db.replace(t.Context(), "a test"), gate.Close()))
+}
+
+// TestPutAsideWhileWriting: what was being written when another process put the
+// database aside is in the new one.
+func TestPutAsideWhileWriting(t *testing.T) {
+	dir := t.TempDir()
+	db, breaker := open(t, dir, newHand()), open(t, dir, newHand())
+	times := 0
+	ok(t, db.write(t.Context(), "test", func(tx *sql.Tx) error {
+		if times++; times == 1 {
+			putAside(t, breaker)
+		}
+		return setValue(t.Context(), tx, "x", times)
+	}))
+	var x int
+	found, err := breaker.Value(t.Context(), "x", &x)
+	ok(t, err)
+	if !found || x != 2 {
+		t.Errorf("found %v: %d", found, x)
+	}
+	ok(t, db.Close()) // the last to use the old one leaves the new one's log
+	ok(t, breaker.SetValue(t.Context(), "y", 1))
+	same(t, true, must(open(t, dir, newHand()).Value(t.Context(), "y", new(int)))(t))
+}
+
 // TestPutAsideWhileManyWrite: those who write go on with the new database.
 func TestPutAsideWhileManyWrite(t *testing.T) {
 	dir := t.TempDir()
@@ -291,18 +325,12 @@ func TestPutAsideWhileManyWrite(t *testing.T) {
 		}()
 	}
 	breaker := open(t, dir, newHand())
-	breaker.suspect.Store(true)
-	breaker.mu.Lock()
-	gate, err := breaker.enter(t.Context())
-	if err == nil {
-		err = breaker.replace(t.Context(), "a test")
-	}
-	breaker.mu.Unlock()
-	ok(t, err)
-	ok(t, gate.Close())
+	putAside(t, breaker)
 	// All that is written from now on is in the new one; so is what was under way.
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
 	for both := false; !both; {
-		mine, theirs := must(breaker.Values(t.Context(), "0/"))(t), must(breaker.Values(t.Context(), "1/"))(t)
+		mine, theirs := must(breaker.Values(ctx, "0/"))(t), must(breaker.Values(ctx, "1/"))(t)
 		both = len(mine) > 5 && len(theirs) > 5
 	}
 	close(stop)
