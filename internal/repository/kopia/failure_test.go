@@ -458,6 +458,9 @@ func TestDiskFull(t *testing.T) {
 	defer func() { mustClose(t, s) }()
 	first := mustStore(t, s, 1)
 	before := tree(t, disk)
+	if space, err := s.Space(t.Context()); err != nil || space.Total != 24<<20 || space.Free <= 0 || space.Free+space.Used > space.Total {
+		t.Errorf("space on a disk of 24 MiB: %+v, %v", space, err)
+	}
 
 	fill := func(size int) error {
 		ss, err := s.Begin(t.Context())
@@ -479,7 +482,11 @@ func TestDiskFull(t *testing.T) {
 	// The first size is too much for the packs that are written on the way,
 	// the second for the one that is written by Commit.
 	for _, size := range []int{60 << 20, 28 << 20} {
-		wantError(t, fill(size), core.CodeDisk, disk, "no space left", "backstay delete")
+		err := fill(size)
+		wantError(t, err, core.CodeDisk, disk, "no space left", "backstay delete")
+		if !errors.Is(err, repository.ErrStorage) {
+			t.Errorf("%v does not say that it is the repository's disk", err)
+		}
 		if diff := cmp.Diff(before, tree(t, disk)); diff != "" {
 			t.Errorf("a backup of %d bytes that did not fit left something:\n%.300s", size, diff)
 		}

@@ -31,8 +31,9 @@ import (
 //  2. What was marked over an hour before an earlier call, which ended over
 //     four hours before this one, leaves the index.
 //  3. Packs that the index names no more are removed when they are over 24
-//     hours old. Every other call writes packs anew of which the index names
-//     less than 60 %; neither it nor a call within an hour of it removes any.
+//     hours old. Every other call writes anew what is over 60 hours old and in
+//     packs of which the index names less than 60 %, when there are two of
+//     them or more; neither it nor a call within an hour of it removes any.
 //
 // So the call after a Delete frees nothing of it. With a call each day its
 // packs go with the third or fourth, those that others use in small part with
@@ -68,7 +69,7 @@ func (s *Store) Maintain(ctx context.Context) (m repository.Maintained, err erro
 	}
 	gctx, done := guard(withUpkeep(withLog(held, s.opts.Logger), u))
 	defer done(nil)
-	fail := func(err error) error { return storageError(op, s.files.root, done(err)) }
+	fail := func(err error) error { return storageError(op, s.files.root, done(u.because(err))) }
 
 	m.Began = s.opts.now().UTC()
 	if m.Full, err = s.recordBegin(gctx, m.Began); err != nil {
@@ -90,6 +91,16 @@ func (s *Store) Maintain(ctx context.Context) (m repository.Maintained, err erro
 	return m, nil
 }
 
+// safety is kopia's own, with a greater age from which on data is written anew.
+// kopia writes what is marked anew too, which makes the mark a new one: with
+// its two hours, a mark in a pack that is not full is never old enough for what
+// it marks to be dropped. After 60 hours it has been dropped by then.
+func safety() maintenance.SafetyParameters {
+	s := maintenance.SafetyFull
+	s.RewriteMinAge = 60 * time.Hour
+	return s
+}
+
 // runKopia lets kopia do its part of a maintenance.
 func (s *Store) runKopia(ctx context.Context, full bool) error {
 	mode := maintenance.ModeQuick
@@ -107,11 +118,11 @@ func (s *Store) runKopia(ctx context.Context, full bool) error {
 			return maintenance.RunExclusive(ctx, w, mode, true, func(ctx context.Context, p maintenance.RunParameters) error {
 				ran = true
 				if full {
-					if err := snapshotgc.Run(ctx, w, true, maintenance.SafetyFull, p.MaintenanceStartTime); err != nil {
+					if err := snapshotgc.Run(ctx, w, true, safety(), p.MaintenanceStartTime); err != nil {
 						return err
 					}
 				}
-				return maintenance.Run(ctx, p, maintenance.SafetyFull)
+				return maintenance.Run(ctx, p, safety())
 			})
 		})
 	if err == nil && !ran { // kopia has a lock of its own, beside the connection

@@ -20,7 +20,7 @@ import (
 )
 
 // childVar, when set, makes this test binary another process on a repository:
-// "write FROM TO", "maintain", "large", or "hang" (in the middle of a backup).
+// "write FROM TO", "maintain", "maintain-killed CHANGE", "large", or "hang" (in the middle of a backup).
 const childVar = "BACKSTAY_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 }
 
 func child(ctx context.Context, job []string, url string) (err error) {
+	if job[0] == "maintain-killed" {
+		return killed(ctx, url, job[1])
+	}
 	s, err := kopia.Open(ctx, kopia.Options{URL: url, Password: core.NewSecret("correct horse"), Hostname: "child"})
 	if err != nil {
 		return err

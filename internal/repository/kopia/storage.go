@@ -142,22 +142,23 @@ func (f *folder) GetMetadataFromPath(ctx context.Context, _, path string) (blob.
 
 // PutBlobInPath implements sharded.Impl. When it returns nil the blob survives
 // a power cut; when it fails nothing is left of it.
-func (f *folder) PutBlobInPath(ctx context.Context, dir, path string, data blob.Bytes, opts blob.PutOptions) error {
+func (f *folder) PutBlobInPath(ctx context.Context, dir, path string, data blob.Bytes, opts blob.PutOptions) (err error) {
+	u := upkeepOf(ctx)
+	defer func() { u.note(err) }()
 	if opts.HasRetentionOptions() || opts.DoNotRecreate {
 		return blob.ErrUnsupportedPutBlobOption
-	}
-	if err := ctx.Err(); err != nil {
-		return err
 	}
 	if f.onChange != nil {
 		if err := f.onChange(ctx, change{path: path}); err != nil {
 			return err
 		}
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if err := f.makeDir(dir); err != nil {
 		return err
 	}
-	u := upkeepOf(ctx)
 	before, err := u.sizeOf(path)
 	if err != nil {
 		return err
@@ -202,16 +203,17 @@ func (f *folder) makeDir(dir string) error {
 }
 
 // DeleteBlobInPath implements sharded.Impl. A blob that is not there is no error.
-func (f *folder) DeleteBlobInPath(ctx context.Context, _, path string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+func (f *folder) DeleteBlobInPath(ctx context.Context, _, path string) (err error) {
+	u := upkeepOf(ctx)
+	defer func() { u.note(err) }()
 	if f.onChange != nil {
 		if err := f.onChange(ctx, change{path: path, remove: true}); err != nil {
 			return err
 		}
 	}
-	u := upkeepOf(ctx)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if err := u.mayRemove(); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package kopia
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 type upkeep struct {
 	lease       *lease.Lease
 	gone, added atomic.Int64 // bytes
+	failure     atomic.Pointer[error]
 }
 
 type upkeepKey struct{}
@@ -30,6 +32,22 @@ func withUpkeep(ctx context.Context, u *upkeep) context.Context {
 func upkeepOf(ctx context.Context) *upkeep {
 	u, _ := ctx.Value(upkeepKey{}).(*upkeep)
 	return u
+}
+
+// note remembers the first failure of the storage: kopia counts some and says
+// no more than how many.
+func (u *upkeep) note(err error) {
+	if u != nil && err != nil {
+		u.failure.CompareAndSwap(nil, &err)
+	}
+}
+
+// because returns err with the first failure of the storage as its cause.
+func (u *upkeep) because(err error) error {
+	if first := u.failure.Load(); first != nil && !errors.Is(err, *first) {
+		return fmt.Errorf("%w: %w", err, *first)
+	}
+	return err
 }
 
 // mayRemove is asked before each removal: of all that a maintenance does, that

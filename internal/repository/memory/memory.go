@@ -268,7 +268,16 @@ func (s *Store) Space(ctx context.Context) (core.Space, error) {
 	r := s.repo
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return core.Space{Used: size(r.objects), Free: -1, Total: -1, Maintained: r.maintained, Attempted: r.attempted}, nil
+	space := core.Space{Used: size(r.objects), Free: -1, Total: -1}
+	if r.attempted != nil {
+		at := *r.attempted
+		space.Attempted = &at
+	}
+	if r.maintained != nil {
+		at := *r.maintained
+		space.Maintained = &at
+	}
+	return space, nil
 }
 
 // size is how many bytes are in objects.

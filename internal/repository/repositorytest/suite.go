@@ -66,6 +66,7 @@ func Run(t *testing.T, make func(t *testing.T) Harness) {
 		{"cancelled", testCancel},
 		{"equal backup costs nothing", testDeduplication},
 		{"maintenance keeps everything", testMaintain},
+		{"space", testSpace},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, make(t)) })
