@@ -87,6 +87,8 @@ func idleService(t testing.TB, h *harness, apps int) *service {
 	}
 	s := newService(Options{StateDir: dir, Clock: h.clock}, quickWaits(), politeThread)
 	s.keeper = newKeeper(dir, h.clock, s.log, s.wait, s.lookAgain)
+	go s.keeper.run(t.Context())
+	t.Cleanup(s.keeper.end)
 	s.web = newWeb(s)
 	s.settle(Plan{Jobs: many(t, apps)}, nil)
 	return s
