@@ -78,21 +78,33 @@ func clean(text string, max int) string {
 		case unicode.Is(unicode.Cf, r) && r != '\u200d':
 			continue
 		}
+		need := 1
 		if space {
-			b.WriteByte(' ')
-			count++
-			space = false
+			need = 2
 		}
-		if count >= max-2 {
+		if count+need > max-2 {
 			b.WriteString(" …")
 			break
 		}
+		if space {
+			b.WriteByte(' ')
+		}
 		b.WriteRune(r)
-		count++
+		space, count = false, count+need
 	}
 	return b.String()
 }
 
+// lineInput is how much of a text Line looks at.
+const lineInput = 64 << 10
+
 // Line returns text as one line that can be shown anywhere: redacted, clean,
-// and of at most max runes.
-func Line(text string, max int) string { return clean(Redact(clean(text, 4*max)), max) }
+// and of at most max runes. max is at least 3.
+func Line(text string, max int) string {
+	if len(text) > lineInput {
+		text = text[:lineInput]
+	}
+	// A secret is looked for before anything is cut off it, and again in what
+	// stands in one line then.
+	return clean(Redact(clean(Redact(text), 4*max)), max)
+}
