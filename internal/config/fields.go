@@ -212,11 +212,11 @@ func filesField(into *[]Files) strict.Field {
 	}
 	return strict.Field{
 		Key: "files",
-		Schema: map[string]any{"type": "array", "items": func() map[string]any {
+		Nested: func() map[string]any {
 			s := strict.ObjectSchema(one(&Files{}))
 			s["required"] = []string{"path"}
-			return s
-		}()},
+			return map[string]any{"type": "array", "items": s}
+		},
 		Read: func(r *strict.Reader, _ strict.Position, n ast.Node) {
 			list := slices.Clone(*into)
 			for _, item := range r.Items(n, "files") {

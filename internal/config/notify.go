@@ -155,14 +155,16 @@ func neededKeys(kind string) []string {
 }
 
 func notifyField(into *[]Destination) strict.Field {
-	var kinds []any
-	for _, kind := range DestinationTypes() {
-		one := strict.ObjectSchema(destinationFields(&Destination{}, kind))
-		one["required"] = append([]string{"type"}, neededKeys(kind)...)
-		kinds = append(kinds, one)
-	}
 	return strict.Field{
-		Key: "notify", Schema: map[string]any{"type": "array", "items": map[string]any{"anyOf": kinds}},
+		Key: "notify", Nested: func() map[string]any {
+			var kinds []any
+			for _, kind := range DestinationTypes() {
+				one := strict.ObjectSchema(destinationFields(&Destination{}, kind))
+				one["required"] = append([]string{"type"}, neededKeys(kind)...)
+				kinds = append(kinds, one)
+			}
+			return map[string]any{"type": "array", "items": map[string]any{"anyOf": kinds}}
+		},
 		Read: func(r *strict.Reader, own strict.Position, n ast.Node) {
 			if _, null := r.Resolve(n).(*ast.NullNode); null {
 				r.Problem(own, "write notify: [] for none, or remove the key", "%q has no value", "notify")

@@ -55,8 +55,6 @@ func topFields(c *Config, defaults, apps **strict.Entry) []strict.Field {
 	keep := func(into **strict.Entry) func(*strict.Reader, strict.Position, ast.Node) {
 		return func(_ *strict.Reader, at strict.Position, n ast.Node) { *into = &strict.Entry{At: at, Value: n} }
 	}
-	app := strict.ObjectSchema(appFields(&App{}, true))
-	app["required"] = []string{"name", "profile"}
 	repository := strict.SectionField("repository", repositoryFields(&c.Repository),
 		func(r *strict.Reader, own strict.Position, at map[string]strict.Position) {
 			if _, ok := at["url"]; !ok {
@@ -64,7 +62,11 @@ func topFields(c *Config, defaults, apps **strict.Entry) []strict.Field {
 			}
 			oneSecret(r, own, at, "password", "the repository's password", "add password_file: with the absolute path of the key that `backstay init` made")
 		})
-	repository.Schema["required"] = []string{"url"}
+	repository.Nested = func() map[string]any {
+		s := strict.ObjectSchema(repositoryFields(&c.Repository))
+		s["required"] = []string{"url"}
+		return s
+	}
 	return []strict.Field{
 		repository.Describe("where the backups live"),
 		strict.PathField("state_dir", &c.StateDir, false).Describe("folder for locks, caches and the run history"),
@@ -72,10 +74,14 @@ func topFields(c *Config, defaults, apps **strict.Entry) []strict.Field {
 		strict.SectionField("scratch", scratchFields(&c.Scratch), checkScratch(&c.Scratch)).Describe("a server on which imports may make databases of their own, for machines on which none can be started"),
 		strict.SectionField("service", serviceFields(&c.Service), warnOfListen(&c.Service)).Describe("how backstay serve works"),
 		strict.Field{
-			Key: "defaults", Schema: strict.ObjectSchema(appFields(&App{}, false)), Read: keep(defaults),
+			Key: "defaults", Nested: func() map[string]any { return strict.ObjectSchema(appFields(&App{}, false)) }, Read: keep(defaults),
 		}.Describe("what holds for every app that does not say otherwise"),
 		strict.Field{
-			Key: "apps", Schema: map[string]any{"type": "array", "items": app}, Read: keep(apps),
+			Key: "apps", Read: keep(apps), Nested: func() map[string]any {
+				app := strict.ObjectSchema(appFields(&App{}, true))
+				app["required"] = []string{"name", "profile"}
+				return map[string]any{"type": "array", "items": app}
+			},
 		}.Describe("the applications to protect"),
 	}
 }

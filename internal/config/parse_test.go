@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -355,6 +356,12 @@ func TestSchemaFileIsCurrent(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(repositoryYAML))
 	f.Add([]byte(repositoryYAML + "apps:\n  - {name: a, profile: generic, database: {user: u, name: n}, files: [{path: /a}]}\n"))
+	f.Add([]byte(repositoryYAML + `
+service: {listen: off, upload_limit: 20MB/s, maintenance: {cron: "@daily"}}
+defaults: {schedule: [{time: 23:30, week_days: mon-fri, pause: [{days: [sunday], from: 22:00, to: 24:00}]}, {every: 1h, only: [files]}], retention: {count: 5}}
+apps:
+  - {name: a, profile: itop, root: /a, schedule: {enabled: false}, check: {free_min: 10%, max_age: off}, notify: [{type: mail, host: localhost, from: a@b, to: [a@b]}]}
+`))
 	f.Add([]byte("a: &a [*a]\n<<: *a\n"))
 	f.Add([]byte("? [a]\n: - b\n--- |\n x\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -371,6 +378,16 @@ func FuzzParse(f *testing.F) {
 		for _, app := range c.Apps {
 			if !core.ValidAppName(app.Name) || app.Profile == "" {
 				t.Errorf("incomplete: %+v", app)
+			}
+			for _, s := range append(slices.Clone(app.Schedules), app.CheckSchedule, c.Service.Maintenance) {
+				if err := s.Check(); err != nil {
+					t.Errorf("a schedule that cannot be: %v", err)
+				}
+			}
+			for _, d := range app.Notify {
+				if d.Name == "" || d.Type == NotifyMail && (d.Mail.Port == 0 || len(d.Mail.To) == 0) {
+					t.Errorf("incomplete: %+v", d)
+				}
 			}
 		}
 	})

@@ -27,7 +27,9 @@ func retentionFields(p *retention.Policy) []strict.Field {
 // them.
 func retentionField(into *[]retention.Policy) strict.Field {
 	return strict.Field{
-		Key: "retention", Schema: strict.OneOrManySchema(strict.ObjectSchema(retentionFields(&retention.Policy{}))),
+		Key: "retention", Nested: func() map[string]any {
+			return strict.OneOrManySchema(strict.ObjectSchema(retentionFields(&retention.Policy{})))
+		},
 		Read: func(r *strict.Reader, own strict.Position, n ast.Node) {
 			first := map[string]strict.Position{}
 			var list []retention.Policy

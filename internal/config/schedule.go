@@ -145,7 +145,9 @@ func blamed(s schedule.Spec, at map[string]strict.Position, by strict.Position) 
 // of them off or on where it says nothing else; a list replaces them.
 func schedulesField(into *[]schedule.Spec) strict.Field {
 	return strict.Field{
-		Key: "schedule", Schema: strict.OneOrManySchema(strict.ObjectSchema(scheduleFields(&schedule.Spec{}, true))),
+		Key: "schedule", Nested: func() map[string]any {
+			return strict.OneOrManySchema(strict.ObjectSchema(scheduleFields(&schedule.Spec{}, true)))
+		},
 		Read: func(r *strict.Reader, own strict.Position, n ast.Node) {
 			first := map[string]strict.Position{}
 			var list []schedule.Spec
@@ -199,7 +201,7 @@ func switchSchedules(r *strict.Reader, n ast.Node, list []schedule.Spec) bool {
 // oneScheduleField reads the schedule of something else than backups.
 func oneScheduleField(key string, into *schedule.Spec) strict.Field {
 	return strict.Field{
-		Key: key, Schema: strict.ObjectSchema(scheduleFields(&schedule.Spec{}, false)),
+		Key: key, Nested: func() map[string]any { return strict.ObjectSchema(scheduleFields(&schedule.Spec{}, false)) },
 		Read: func(r *strict.Reader, own strict.Position, n ast.Node) {
 			if s, _, ok := readSchedule(r, n, key, own, *into, false); ok {
 				*into = s
@@ -268,10 +270,12 @@ func pausesField(key string, into *[]schedule.Pause) strict.Field {
 			strict.TextField("to", to, strict.NotEmpty).Describe("time of day; before from: of the next day"),
 		}
 	}
-	one := strict.ObjectSchema(fields(&schedule.Pause{}, nil, nil))
-	one["required"] = []string{"from", "to"}
 	return strict.Field{
-		Key: key, Schema: map[string]any{"type": "array", "items": one},
+		Key: key, Nested: func() map[string]any {
+			one := strict.ObjectSchema(fields(&schedule.Pause{}, nil, nil))
+			one["required"] = []string{"from", "to"}
+			return map[string]any{"type": "array", "items": one}
+		},
 		Read: func(r *strict.Reader, _ strict.Position, n ast.Node) {
 			var list []schedule.Pause
 			for _, item := range r.Items(n, key) {

@@ -15,6 +15,9 @@ type Field struct {
 	Key    string
 	Doc    string
 	Schema map[string]any
+	// Nested makes the schema, in place of Schema, where other fields are in it:
+	// reading needs none, and there may be thousands of apps.
+	Nested func() map[string]any
 	Read   func(r *Reader, at Position, n ast.Node)
 }
 
@@ -195,7 +198,7 @@ func ListField(key string, into *[]string, add bool, check func(string) (wrong, 
 
 func SectionField(key string, fields []Field, check func(r *Reader, own Position, at map[string]Position)) Field {
 	return Field{
-		Key: key, Schema: ObjectSchema(fields),
+		Key: key, Nested: func() map[string]any { return ObjectSchema(fields) },
 		Read: func(r *Reader, own Position, n ast.Node) {
 			if at, ok := r.Section(n, key, fields); ok && check != nil {
 				check(r, own, at)
@@ -207,8 +210,12 @@ func SectionField(key string, fields []Field, check func(r *Reader, own Position
 func ObjectSchema(fields []Field) map[string]any {
 	properties := make(map[string]any, len(fields))
 	for _, f := range fields {
-		property := make(map[string]any, len(f.Schema)+1)
-		for k, v := range f.Schema {
+		schema := f.Schema
+		if f.Nested != nil {
+			schema = f.Nested()
+		}
+		property := make(map[string]any, len(schema)+1)
+		for k, v := range schema {
 			property[k] = v
 		}
 		if f.Doc != "" {
