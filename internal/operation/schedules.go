@@ -118,3 +118,7 @@ func (a App) AsksApp() bool {
 	return slices.ContainsFunc(a.Schedules, func(s schedule.Spec) bool { return s.FromApp }) ||
 		slices.ContainsFunc(a.Retention, func(p retention.Policy) bool { return p.FromApp })
 }
+
+// JobKey tells the service's jobs apart, over restarts too: times that are put
+// off by chance hang on it.
+func JobKey(kind, app, schedule string) string { return kind + "/" + app + "/" + schedule }

@@ -68,13 +68,13 @@ func (c *Caretaker) Status(ctx context.Context, names []string) (Status, error) 
 			status.Verified = later(status.Verified, b.Verified)
 			status.Drilled = later(status.Drilled, b.Drilled)
 		}
-		status.Schedules = c.scheduleStatus(report.wants[a.Name])
+		status.Schedules = c.scheduleStatus(a.Name, report.wants[a.Name])
 		s.Apps = append(s.Apps, status)
 	}
 	return s, nil
 }
 
-func (c *Caretaker) scheduleStatus(w Wanted) []ScheduleStatus {
+func (c *Caretaker) scheduleStatus(app string, w Wanted) []ScheduleStatus {
 	out := []ScheduleStatus{}
 	for _, spec := range w.Schedules {
 		s := ScheduleStatus{Name: spec.Name, Off: spec.Off, Only: spec.Only, Source: w.Source}
@@ -83,6 +83,7 @@ func (c *Caretaker) scheduleStatus(w Wanted) []ScheduleStatus {
 			s.When = "cannot be understood: " + err.Error()
 		} else {
 			s.When = compiled.Describe()
+			compiled = compiled.Keyed(JobKey(core.RunBackup, app, spec.Name)) // as the service has it
 			if next := compiled.Next(c.now()); !spec.Off && !next.IsZero() {
 				s.Next = &next
 			}

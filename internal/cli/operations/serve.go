@@ -157,7 +157,7 @@ func (v *service) planApp(ctx context.Context, e *engine.Engine, a *config.App, 
 
 // job is a job of the plan. err says why its schedule cannot be kept.
 func job(kind, app string, spec schedule.Spec, err error) daemon.Job {
-	j := daemon.Job{Job: agenda.Job{Key: kind + "/" + app + "/" + spec.Name, App: app, Kind: kind, Name: spec.Name, Err: err}}
+	j := daemon.Job{Job: agenda.Job{Key: operation.JobKey(kind, app, spec.Name), App: app, Kind: kind, Name: spec.Name, Err: err}}
 	if err == nil {
 		j.Schedule, j.Err = schedule.Compile(spec, "")
 	}
