@@ -19,13 +19,13 @@ type Destination struct {
 	Type     string // one of DestinationTypes
 	Fallback bool   // only told of what none of those before it took
 	URL      string // of itop and itflow; holds no password
-	// Address is where webhook posts to. It is a secret: most such addresses hold
-	// one.
+	// Address is where webhook, chat and ping send to. It is a secret: most such
+	// addresses hold one.
 	Address SecretSource
 	CA      string // of all but chat: PEM file with the authorities to trust, absolute
 	User    string // of itop and mail
-	// Secret is the password of itop and mail, the API key of itflow, what webhook
-	// signs with, and the whole address of chat and ping.
+	// Secret is the password of itop and mail, the API key of itflow, and what
+	// webhook signs with.
 	Secret  SecretSource
 	ITop    ITopTicket
 	ITFlow  ITFlowTicket
@@ -140,9 +140,9 @@ func destinationFields(d *Destination, kind string) []strict.Field {
 		fields = append(fields, secretFields(&d.Secret, "secret", "the secret", nil)...)
 		fields = append(fields, headersField(&d.Headers).Describe("headers of the request"), ca)
 	case NotifyChat:
-		fields = append(fields, secretFields(&d.Secret, "url", "the address", chatAddress)...)
+		fields = append(fields, secretFields(&d.Address, "url", "the address", chatAddress)...)
 	case NotifyPing:
-		fields = append(append(fields, secretFields(&d.Secret, "url", "the address", secretWebAddress)...), ca)
+		fields = append(append(fields, secretFields(&d.Address, "url", "the address", secretWebAddress)...), ca)
 	}
 	return fields
 }

@@ -117,7 +117,7 @@ apps:
       - {type: ping, url_file: /ping, ca: /ca.pem}
 `)
 	env := func(name string) SecretSource { return SecretSource{PasswordEnv: name} }
-	chat := []Destination{{Name: "chat", Type: NotifyChat, Secret: env("CHAT")}}
+	chat := []Destination{{Name: "chat", Type: NotifyChat, Address: env("CHAT")}}
 	want := [][]Destination{chat, nil, {
 		{
 			Name: "itop", Type: NotifyITop, URL: "https://itop/", User: "robot", Secret: env("ITOP"), CA: "/ca.pem",
@@ -131,8 +131,8 @@ apps:
 			Name: "webhook", Type: NotifyWebhook, Address: SecretSource{Password: core.NewSecret("https://hooks/x?token=hunter2")}, Secret: env("HOOK"),
 			Headers: map[string]core.Secret{"Authorization": core.NewSecret("Bearer hunter2")},
 		},
-		{Name: "chat", Type: NotifyChat, Secret: SecretSource{Password: core.NewSecret("slack://hunter2")}},
-		{Name: "ping", Type: NotifyPing, Secret: SecretSource{PasswordFile: "/ping"}, CA: "/ca.pem"},
+		{Name: "chat", Type: NotifyChat, Address: SecretSource{Password: core.NewSecret("slack://hunter2")}},
+		{Name: "ping", Type: NotifyPing, Address: SecretSource{PasswordFile: "/ping"}, CA: "/ca.pem"},
 	}}
 	for i, a := range c.Apps {
 		if diff := cmp.Diff(want[i], a.Notify, compareSecrets); diff != "" {
