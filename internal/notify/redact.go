@@ -22,7 +22,7 @@ var (
 	dataSources = regexp.MustCompile(`[^\s:@"'(]*:[^\s:].*@((?:tcp|tcp4|tcp6|udp|unix|pipe|memory)\()`)
 	headers     = regexp.MustCompile(`(?i)\b(authorization\s*[:=]\s*)([a-z]+\s+)?\S+`)
 	bearers     = regexp.MustCompile(`(?i)\b(bearer\s+)[a-z0-9+/=._~-]{12,}`)
-	settings    = regexp.MustCompile(`(?i)([a-z0-9_.-]*(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|credentials?)["']?\s*(?:=>|[=:])\s*)("(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^\s,;&"']+)`)
+	settings    = regexp.MustCompile(`(?i)([a-z0-9_.-]*(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key)["']?\s*(?:=>|[=:])\s*)("(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^\s,;&"']+)`)
 	names       = regexp.MustCompile(`^[a-zA-Z0-9_.\[\]%-]*=`)
 )
 
@@ -96,7 +96,7 @@ func clean(text string, max int) string {
 }
 
 // lineInput is how much of a text Line looks at.
-const lineInput = 64 << 10
+const lineInput = 16 << 10
 
 // Line returns text as one line that can be shown anywhere: redacted, clean,
 // and of at most max runes. max is at least 3.
