@@ -447,3 +447,27 @@ func TestPure(t *testing.T) {
 		}
 	}
 }
+
+// TestWorth: of an hourly history the newest are kept, and one a day; nothing
+// of that is dropped when there is more, and a loss stays known.
+func TestWorth(t *testing.T) {
+	t.Parallel()
+	var all []core.Facts
+	for hour := range 24 * 500 {
+		rows := int64(10000)
+		if hour > 24*300 {
+			rows = 4000
+		}
+		all = Worth(append(all, core.Facts{
+			Backup: fmt.Sprintf("%08d", hour), Time: start.Add(time.Duration(hour) * time.Hour),
+			Tables: map[string]core.RowCount{"tickets": {Rows: rows, Bytes: 100}}, Components: core.ComponentSizes{core.ComponentDatabase: {Tables: 1, Rows: rows, Bytes: 100}},
+		}))
+	}
+	if want := 100 + 400; len(all) < want-10 || len(all) > want {
+		t.Errorf("%d of 12000 are kept", len(all))
+	}
+	got := names(Judge(Input{App: "helpdesk", Now: all[len(all)-1].Time, Facts: all}))
+	if !slices.Contains(got, "rows-dropped table tickets") {
+		t.Errorf("after 200 days of hourly backups the loss is forgotten: %v", got)
+	}
+}

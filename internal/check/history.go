@@ -110,3 +110,25 @@ func complete(captured []core.Backup) []core.Backup {
 		return false
 	})
 }
+
+// What of an app's history is worth being kept.
+const (
+	keptAll  = 100                  // so many of the newest
+	keptDays = 400 * 24 * time.Hour // and before these the last of each day, for so long
+)
+
+// Worth returns those of an app's facts that are worth being kept and handed to
+// Judge, oldest first. Facts of backups that are gone are: what is usual, and
+// that it is not so any more, is known from them.
+func Worth(facts []core.Facts) []core.Facts {
+	all := slices.Clone(facts)
+	slices.SortFunc(all, func(a, b core.Facts) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Backup, b.Backup)) })
+	var out []core.Facts
+	for i, f := range all {
+		last := i == len(all)-1 || f.Time.UTC().Format(time.DateOnly) != all[i+1].Time.UTC().Format(time.DateOnly)
+		if newest := all[len(all)-1].Time; len(all)-i <= keptAll || last && newest.Sub(f.Time) <= keptDays {
+			out = append(out, f)
+		}
+	}
+	return out
+}

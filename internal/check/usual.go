@@ -12,7 +12,7 @@ const (
 	recent       = 5    // so many of the last usual values say what is to be expected
 	memory       = 60   // so many of the last usual deviations say how far it is usually missed
 	shown        = 9    // so many of the last usual values are named in a message
-	earlySpread  = 0.05 // below Limits.MinBackups only what deviates by no more is judged
+	earlySpread  = 0.03 // below Limits.MinBackups only what deviates by no more is judged
 	earlyValues  = 3    // and not before there are so many
 	weeks        = 5    // so many weeks are looked back for values of the same hour of the week
 	weeksNeeded  = 3    // so many of them must have one
@@ -156,7 +156,8 @@ func (s *series) fell(v usual) (expected float64, fell bool) {
 // spread is how far a value may be below what is expected, as a logarithm, going
 // by how far others were.
 func (s *series) spread(misses []float64) float64 {
-	// A number that grows is always above what was. A fall is counted from there.
+	// A number that grows is always above what was expected, and one that
+	// shrinks below.
 	drift := median(misses)
 	var off []float64
 	deepest := 0.0
@@ -165,11 +166,11 @@ func (s *series) spread(misses []float64) float64 {
 		deepest = max(deepest, drift-m)
 	}
 	// Few deviations are a poor guess, and of many some may be exceptions.
-	factor, most := 2+24/float64(len(off)), 0.9
+	factor, most := 2+40/float64(len(off)), 0.9
 	if len(off) >= 15 {
 		most = 0.8
 	}
-	return max(s.deviations*logToSpread*median(off), factor*quantile(off, most), 1.25*deepest) - drift
+	return max(s.deviations*logToSpread*median(off), factor*quantile(off, most), 1.25*deepest) - min(drift, 0)
 }
 
 func (s *series) neverEmpty() bool {

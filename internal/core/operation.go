@@ -131,6 +131,7 @@ type Audited struct {
 // a check compares with what was usual.
 type Facts struct {
 	Backup     string              `json:"backup"`
+	App        string              `json:"app,omitempty"`
 	Time       time.Time           `json:"time"`
 	Trigger    string              `json:"trigger,omitempty"` // of the backup: "schedule", "import", "before-restore", …
 	Bytes      int64               `json:"bytes"`

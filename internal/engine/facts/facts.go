@@ -30,7 +30,7 @@ func Read(ctx context.Context, e *engine.Engine, rec repository.Record) (core.Fa
 // repository's record says, and neither tables nor a sample. Any other error is
 // the repository's or the context's, and there are no facts.
 func ReadSince(ctx context.Context, e *engine.Engine, rec repository.Record, earlier *repository.Record) (core.Facts, error) {
-	out := core.Facts{Backup: rec.ID, Time: rec.Time, Trigger: rec.Trigger, Bytes: rec.LogicalBytes, Stored: rec.StoredBytes, Components: rec.Components}
+	out := core.Facts{Backup: rec.ID, App: rec.App, Time: rec.Time, Trigger: rec.Trigger, Bytes: rec.LogicalBytes, Stored: rec.StoredBytes, Components: rec.Components}
 	if rec.Origin != nil {
 		out.Trigger = core.TriggerImport
 	}

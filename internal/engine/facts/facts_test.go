@@ -84,7 +84,7 @@ func TestRead(t *testing.T) {
 		}
 	}
 	want := core.Facts{
-		Backup: b.ID, Time: b.Time, Trigger: "manual", Bytes: b.LogicalBytes, Stored: b.StoredBytes, Components: b.Components, Tables: got.Tables,
+		Backup: b.ID, App: "shop", Time: b.Time, Trigger: "manual", Bytes: b.LogicalBytes, Stored: b.StoredBytes, Components: b.Components, Tables: got.Tables,
 		Sample: &core.Sample{Files: 11, Noise: 5, Total: 11, Noisy: []string{
 			"files/app/uploads/head-of-text.doc", "files/app/uploads/header-noise.bin", "files/app/uploads/locked.bin", "files/app/uploads/noise-small.bin", "files/app/uploads/noise.bin",
 		}},
