@@ -19,8 +19,7 @@ const memoryKey = "agenda"
 
 const (
 	maxWaiting = 500              // records that wait for a state database that cannot be used
-	keepEvery  = time.Hour        // how often dead runs are looked for
-	trimEvery  = 24 * time.Hour   // how often old records are removed
+	keepEvery  = time.Hour        // how often dead runs are looked for, and old records removed
 	oneRecord  = 30 * time.Second // at most for one record
 )
 
@@ -255,8 +254,6 @@ func (k *keeper) run(ctx context.Context) {
 	defer repair.Stop()
 	keep := time.NewTicker(keepEvery)
 	defer keep.Stop()
-	trim := time.NewTicker(trimEvery)
-	defer trim.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -271,7 +268,6 @@ func (k *keeper) run(ctx context.Context) {
 				_, err := db.Sweep(ctx)
 				return err
 			}})
-		case <-trim.C:
 			k.add(record{"remove old records", func(ctx context.Context, db *state.DB) error { return db.Trim(ctx, k.clock.Now()) }})
 		}
 		k.round(ctx)

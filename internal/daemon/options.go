@@ -9,7 +9,8 @@ import (
 	"github.com/backstay/backstay/internal/schedule/agenda"
 )
 
-// Options is what the service is given. Load, Command and StateDir are needed.
+// Options is what the service is given. Load, StateDir, and Command here or in
+// the plan are needed.
 type Options struct {
 	// Load makes the plan from the configuration as it is now. It is called at
 	// the start, on SIGHUP, when one of Plan.WatchFiles changes, and every
@@ -17,7 +18,8 @@ type Options struct {
 	// remedy: the service goes on with the plan that it has.
 	Load func(ctx context.Context) (Plan, error)
 	// Command returns the arguments, without the program's name, of the process
-	// that is to do the job.
+	// that is to do the job, where Plan.Command does not. It is called while Load
+	// may run.
 	Command func(job Job, start agenda.Start) []string
 	// Executable is the program that is run; "": this one.
 	Executable string
@@ -44,6 +46,8 @@ type Options struct {
 // Plan is what is to be done, by the configuration of the moment.
 type Plan struct {
 	Jobs []Job
+	// Command is as Options.Command, for the jobs of this plan; nil: that is asked.
+	Command func(job Job, start agenda.Start) []string
 	// Digest tells plans apart: two with the same one are the same.
 	Digest string
 	// WatchFiles are the files that the plan was made from: the configuration,

@@ -72,12 +72,12 @@ const (
 
 // first makes the plan that the service begins with.
 func (l *loader) first(ctx context.Context) (Plan, error) {
-	before := signatures(nil)
+	began := core.SystemClock{}.Now() // that of the file system, whatever the service is told
 	plan, err := l.once(ctx)
 	if err != nil {
 		return Plan{}, err
 	}
-	l.settleOn(plan, before)
+	l.settleOn(plan, nil, began)
 	return plan, nil
 }
 
@@ -112,16 +112,19 @@ func checkPlan(plan Plan) error {
 }
 
 // settleOn watches what the plan was made from. before is what was seen before
-// it was made: what has changed since is made anew.
-func (l *loader) settleOn(plan Plan, before map[string]string) {
+// it was made, at began: what has changed since is made anew.
+func (l *loader) settleOn(plan Plan, before map[string]string, began time.Time) {
 	l.watched = plan.WatchFiles
 	l.refresh = plan.RefreshEvery
 	now := signatures(l.watched)
 	l.seen = map[string]string{}
 	for _, f := range l.watched {
-		if s, ok := before[f]; ok {
+		switch s, ok := before[f]; {
+		case ok:
 			l.seen[f] = s
-		} else {
+		case changedSince(f, began):
+			l.seen[f] = "" // it may be another than was read
+		default:
 			l.seen[f] = now[f]
 		}
 	}
@@ -256,14 +259,14 @@ func (l *loader) changed() string {
 // again before anybody hears of it.
 func (l *loader) attempt(ctx context.Context, why string) {
 	for try := 1; ; try++ {
-		before := signatures(l.watched)
+		before, began := signatures(l.watched), core.SystemClock{}.Now()
 		plan, err := l.once(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		if err == nil {
 			l.broken = false
-			l.settleOn(plan, before)
+			l.settleOn(plan, before, began)
 			l.hand(ctx, loaded{plan: plan, why: why})
 			return
 		}
@@ -301,6 +304,17 @@ func signatures(files []string) map[string]string {
 		out[f] = fmt.Sprint(stat.Dev, stat.Ino, stat.Size, stat.Mode, stat.Mtim, stat.Ctim)
 	}
 	return out
+}
+
+// changedSince says whether a file may have been changed since then: the times
+// of file systems come in steps.
+func changedSince(file string, then time.Time) bool {
+	const step = 10 * time.Millisecond
+	var stat unix.Stat_t
+	if err := unix.Stat(file, &stat); err != nil {
+		return false
+	}
+	return time.Unix(stat.Ctim.Unix()).After(then.Add(-step))
 }
 
 // newWatcher returns nil where nothing can be watched: files are looked at now

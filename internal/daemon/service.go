@@ -78,11 +78,13 @@ func newService(o Options, wait waits, polite func(int, IOClass) error) *service
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &service{
+	s := &service{
 		o: o, wait: wait, clock: o.Clock, log: o.Log, path: o.Executable, polite: polite, manager: newManager(o.Log),
 		running: map[string]*child{}, ran: map[string]*core.Run{}, problems: map[string]core.Problem{},
 		ended: make(chan ending), loaded: make(chan loaded), poke: make(chan struct{}, 1), reported: make(chan []core.Problem, 1),
 	}
+	s.turned.Store(int64(monotonic()))
+	return s
 }
 
 func run(ctx context.Context, o Options, wait waits, polite func(int, IOClass) error) (err error) {
@@ -301,8 +303,12 @@ func (s *service) begin(start agenda.Start, now time.Time) {
 	}
 	c := &child{job: job, start: start, began: now, log: log, lines: &lineLog{log: log}}
 	s.running[job.Key] = c
+	arguments := s.o.Command
+	if s.plan.Command != nil {
+		arguments = s.plan.Command
+	}
 	how := command{
-		path: s.path, args: s.o.Command(job, start), env: s.env,
+		path: s.path, args: arguments(job, start), env: s.env,
 		nice: s.plan.Service.Nice, io: s.plan.Service.IOClass,
 	}
 	log.Info("the run begins", "due", start.Due, "trigger", start.Trigger)
@@ -402,10 +408,11 @@ func (s *service) apply(got loaded) {
 	s.configAt = now
 	same := got.plan.Digest != "" && got.plan.Digest == s.plan.Digest
 	before := s.address(s.plan)
-	s.plan = got.plan
-	if same {
+	if same { // and with it what Command knows
+		s.plan.WatchFiles, s.plan.Problems, s.plan.Repository = got.plan.WatchFiles, got.plan.Problems, got.plan.Repository
 		return
 	}
+	s.plan = got.plan
 	for key, c := range s.running {
 		s.jobs[key] = c.job
 	}
