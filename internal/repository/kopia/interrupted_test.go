@@ -72,6 +72,7 @@ func (w *week) wantWhole(t *testing.T, s repository.Store) {
 // maintenance makes, and at all after it, until it gets through: a disk that is
 // full, and a process or a machine that is gone.
 func TestMaintenanceBreaksOff(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		fails func(remove bool) error
 	}{
@@ -159,6 +160,7 @@ func TestMaintenanceBreaksOff(t *testing.T) {
 
 // TestMaintenanceKilled kills a process in the middle of a maintenance.
 func TestMaintenanceKilled(t *testing.T) {
+	t.Parallel()
 	w := newWeek(t)
 	s := mustOpen(t, w.opts)
 	defer mustClose(t, s)
@@ -222,6 +224,7 @@ func killed(ctx context.Context, url, change string) error {
 
 // TestLostLease takes the lease from a maintenance.
 func TestLostLease(t *testing.T) {
+	t.Parallel()
 	steal := func(t *testing.T, w *week) {
 		text, err := json.Marshal(map[string]any{
 			"token": "another's", "host": "elsewhere", "pid": 1, "since": w.days.Now(), "expires": w.days.Now().Add(15 * time.Minute),

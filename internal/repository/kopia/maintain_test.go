@@ -131,6 +131,7 @@ const mega = 1 << 20
 
 // TestSpaceComesBack deletes backups and maintains the repository every day.
 func TestSpaceComesBack(t *testing.T) {
+	t.Parallel()
 	days := newCalendar()
 	opts := createIn(t, days)
 	s := mustOpen(t, opts)
@@ -204,6 +205,7 @@ func TestSpaceComesBack(t *testing.T) {
 // all the time. What was committed must stay whole, whatever maintenance does
 // then and later.
 func TestBackupsDuringMaintenance(t *testing.T) {
+	t.Parallel()
 	days := newCalendar()
 	opts := createIn(t, days)
 	s, writer := mustOpen(t, opts), mustOpen(t, opts)
