@@ -145,4 +145,94 @@ func TestRealITop(t *testing.T) {
 			}
 		}
 	})
+	t.Run("situations", func(t *testing.T) { at.situations(t) })
+}
+
+// situations are what happens to tickets and accounts in the course of time.
+func (at realITop) situations(t *testing.T) {
+	status := func(ref string) any {
+		for _, f := range at.tickets(t) {
+			if f["ref"] == ref {
+				return f["status"]
+			}
+		}
+		return "gone"
+	}
+	for _, test := range []struct {
+		name   string
+		change func(*itop.Options)
+		byHand []string // stimuli that people give between the opening and the part
+		part   core.AlarmPart
+		same   bool   // it stays the same ticket
+		status string // of the ticket in the end
+	}{
+		{name: "resolved by hand", byHand: []string{"ev_assign", "ev_resolve"}, part: core.AlarmUpdated, same: true, status: "assigned"},
+		{name: "closed by hand", byHand: []string{"ev_assign", "ev_resolve", "ev_close"}, part: core.AlarmUpdated, status: "new"},
+		{name: "resolved by hand, then over", byHand: []string{"ev_assign", "ev_resolve"}, part: core.AlarmClosed, same: true, status: "resolved"},
+		{name: "assigned", byHand: []string{"ev_assign"}, part: core.AlarmClosed, same: true, status: "resolved"},
+		{name: "pending", byHand: []string{"ev_assign", "ev_pending"}, part: core.AlarmClosed, same: true, status: "resolved"},
+		{name: "late", byHand: []string{"ev_timeout"}, part: core.AlarmClosed, same: true, status: "resolved"},
+		{name: "unknown subcategory", change: func(o *itop.Options) { o.Subcategory = "Nothing of the kind" }, part: core.AlarmClosed, same: true, status: "resolved"},
+		{name: "unknown server", change: func(o *itop.Options) { o.Server = "Server99" }, part: core.AlarmClosed, same: true, status: "resolved"},
+		{name: "unknown server by SOAP", change: func(o *itop.Options) { o.Protocol, o.Server = itop.SOAP, "Server99" }, part: core.AlarmClosed, same: true, status: "resolved"},
+		{name: "least fields", change: func(o *itop.Options) {
+			*o = itop.Options{URL: o.URL, User: o.User, Password: o.Password, Organization: "Demo"}
+		}, part: core.AlarmUpdated, same: true, status: "new"},
+		{name: "no service", change: func(o *itop.Options) { o.Service, o.Subcategory = "", "" }, part: core.AlarmClosed, same: true, status: "resolved"}, // with PHP 8; with 7 it is refused
+		{name: "public log", change: func(o *itop.Options) { o.Log = "public_log" }, part: core.AlarmUpdated, same: true, status: "new"},
+		{name: "user request", change: func(o *itop.Options) { o.Class, o.Subcategory = "UserRequest", "" }, part: core.AlarmClosed, same: true, status: "gone"},
+		{name: "queries", change: func(o *itop.Options) {
+			o.Organization, o.Service, o.Subcategory, o.Team = `SELECT Organization WHERE name = "Demo"`, `SELECT Service WHERE name = "Software"`, `SELECT ServiceSubcategory WHERE name = "Troubleshooting" AND service_name = "Software"`, `SELECT Team WHERE name = "Helpdesk"`
+		}, part: core.AlarmClosed, same: true, status: "resolved"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := at.harness(t, test.change)
+			ref, err := h.Destination.Deliver(t.Context(), "", notifytest.Message(core.AlarmOpened, "helpdesk"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, stimulus := range test.byHand {
+				at.do(t, fmt.Sprintf(`{"operation":"core/apply_stimulus","comment":"by hand","class":"Incident","key":"SELECT Incident WHERE ref='%s'","stimulus":%q,"output_fields":"status","fields":{
+					"agent_id":"SELECT Person WHERE friendlyname='Agatha Christie'","solution":"x","pending_reason":"x","resolution_code":"other"}}`, ref, stimulus))
+			}
+			got, err := h.Destination.Deliver(t.Context(), ref, notifytest.Message(test.part, "helpdesk"))
+			t.Logf("%s -> %s is %v: %v (%s)", ref, got, status(got), err, core.HintOf(err))
+			if err != nil || (got == ref) != test.same || status(got) != test.status {
+				t.Errorf("%s -> %s is %v: %v", ref, got, status(got), err)
+			}
+		})
+	}
+
+	if len(at.do(t, `{"operation":"core/get","class":"UserLocal","key":"SELECT UserLocal WHERE login='soap'","output_fields":"login"}`)) == 0 {
+		at.do(t, `{"operation":"core/create","comment":"test","class":"UserLocal","output_fields":"login","fields":{"login":"soap","password":"Soap-Pw_1x","language":"EN US",
+			"profile_list":[{"profileid":"SELECT URP_Profiles WHERE name='Support Agent'"}]}}`)
+	}
+	for _, test := range []struct {
+		name   string
+		change func(*itop.Options)
+		part   core.AlarmPart
+		err    string
+	}{
+		{"wrong password", func(o *itop.Options) { o.Password = core.NewSecret("wrong-password") }, core.AlarmOpened, "code 1"},
+		{"wrong password by SOAP", func(o *itop.Options) { o.Protocol, o.Password = itop.SOAPOnly, core.NewSecret("wrong-password") }, core.AlarmOpened, "Wrong credentials"},
+		{"unknown organization", func(o *itop.Options) { o.Organization = "Nobody" }, core.AlarmOpened, "org_id"},
+		{"unknown organization by SOAP", func(o *itop.Options) { o.Protocol, o.Organization = itop.SOAP, "Nobody" }, core.AlarmOpened, "customer"},
+		{"wrong address", func(o *itop.Options) { o.URL += "/pages" }, core.AlarmOpened, "404"},
+		{"no REST profile", func(o *itop.Options) { o.User, o.Password = "soap", core.NewSecret("Soap-Pw_1x") }, core.AlarmOpened, "not authorized to use the web services"},
+		{"SOAP without REST profile", func(o *itop.Options) {
+			o.User, o.Password, o.Protocol = "soap", core.NewSecret("Soap-Pw_1x"), itop.SOAPOnly
+		}, core.AlarmOpened, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := at.harness(t, test.change)
+			ref, err := h.Destination.Deliver(t.Context(), "", notifytest.Message(test.part, "helpdesk"))
+			t.Logf("%q %v (%s)", ref, err, core.HintOf(err))
+			if (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
+				t.Errorf("%v", err)
+			}
+			if err != nil {
+				notifytest.Discreet(t, err, append(h.Secrets, "wrong-password", "Soap-Pw_1x"))
+			}
+		})
+	}
 }

@@ -374,11 +374,13 @@ func (d *Destination) explain(err error) error {
 	}
 	e := &core.Error{Code: core.CodeFailed, Op: "open tickets at " + d.rest.Host, Err: err}
 	switch {
-	case no.Code == restUnauthorized && strings.Contains(no.Message, "web services") || no.Code == restUnauthorized && strings.Contains(no.Message, "not authorized"):
+	case no.Code == restUnauthorized && strings.Contains(no.Message, "not authorized"):
 		e.Hint = fmt.Sprintf("give the account %s the profile \"REST Services User\" in iTop", d.opt.User)
 		if d.opt.Protocol == SOAP {
 			e.Hint += ", or choose protocol soap-only: tickets are opened then, and neither updated nor resolved"
 		}
+	case no.Code == restUnauthorized && strings.Contains(no.Message, "enough permissions"):
+		e.Hint = "see what the account may do in iTop; iTop says so to everybody, too, while it is in read-only mode"
 	case no.Code == restUnauthorized, no.Code == restMissingUser, no.Code == restMissingPwd:
 		e.Hint = "look at user and password, and at what the account may do in iTop"
 	case no.Code == restUnknownVerb:
