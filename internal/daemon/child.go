@@ -26,7 +26,6 @@ const (
 	maxLines  = 20_000  // of one run
 	maxResult = 1 << 20 // bytes of a child's result
 	keptLines = 20      // the last of a run that failed, for its message
-	pipeGrace = 5 * time.Second
 )
 
 // child is a run of a job: a process of its own, in a process group of its own.
@@ -63,6 +62,8 @@ type command struct {
 	env  []string
 	nice int
 	io   IOClass
+	// pipes is how long what a run left behind may keep its output open.
+	pipes time.Duration
 }
 
 // run starts the process and waits for it. It must be called in a goroutine of
@@ -80,7 +81,7 @@ func (c *child) run(how command, polite func(nice int, io IOClass) error, begun 
 	cmd.Args = append([]string{"backstay"}, how.args...)
 	cmd.Env = how.env
 	cmd.Stdout, cmd.Stderr = &c.out, c.lines
-	cmd.WaitDelay = pipeGrace // what a hook left running may keep the pipes open
+	cmd.WaitDelay = how.pipes
 	cmd.SysProcAttr = childAttributes()
 	if err := cmd.Start(); err != nil {
 		begun(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -59,6 +60,15 @@ func beChild(args []string) int {
 			beginRecord(dir, app)
 		}
 		if err := unix.Kill(os.Getpid(), unix.SIGKILL); err != nil {
+			panic(err)
+		}
+	case "leaves":
+		cmd := exec.Command("sleep", "30")
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		if err := cmd.Start(); err != nil {
+			panic(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "left"), fmt.Append(nil, cmd.Process.Pid), 0o600); err != nil {
 			panic(err)
 		}
 	case "hangs":
@@ -220,7 +230,7 @@ type harness struct {
 func quickWaits() waits {
 	return waits{
 		settle: 10 * time.Millisecond, unrest: 200 * time.Millisecond, again: 10 * time.Millisecond, tries: 4, look: 50 * time.Millisecond,
-		broken: time.Hour, load: 10 * time.Second, kill: 300 * time.Millisecond, store: 2 * time.Second, repair: 50 * time.Millisecond, extend: 30 * time.Millisecond,
+		broken: time.Hour, load: 10 * time.Second, kill: 300 * time.Millisecond, pipes: 100 * time.Millisecond, store: 2 * time.Second, repair: 50 * time.Millisecond, extend: 30 * time.Millisecond,
 		turn: 5 * time.Millisecond,
 	}
 }

@@ -49,6 +49,7 @@ type waits struct {
 	broken time.Duration // between attempts while the configuration is broken
 	load   time.Duration // at most for making a plan
 	kill   time.Duration // between asking a run to end, and killing it
+	pipes  time.Duration // for what a run left behind to close the run's output
 	store  time.Duration // at most for the state database, before the service goes on
 	repair time.Duration // between attempts to use a state database that failed
 	extend time.Duration // between asking systemd for more time
@@ -58,7 +59,7 @@ type waits struct {
 func usualWaits() waits {
 	return waits{
 		settle: 200 * time.Millisecond, unrest: 2 * time.Second, again: 500 * time.Millisecond, tries: 4, look: time.Minute,
-		broken: 5 * time.Minute, load: 2 * time.Minute, kill: 30 * time.Second, store: 3 * time.Second, repair: time.Minute, extend: 10 * time.Second, turn: time.Minute,
+		broken: 5 * time.Minute, load: 2 * time.Minute, kill: 30 * time.Second, pipes: 5 * time.Second, store: 3 * time.Second, repair: time.Minute, extend: 10 * time.Second, turn: time.Minute,
 	}
 }
 

@@ -3,12 +3,14 @@ package daemon
 import (
 	"errors"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/schedule"
@@ -109,6 +111,28 @@ func TestRunThatFloods(t *testing.T) {
 		if len(line) > maxLine+500 {
 			t.Fatalf("a line of %d bytes", len(line))
 		}
+	}
+}
+
+// TestRunThatLeavesAProcess: what a hook started and left, with the run's output
+// open, keeps nobody waiting and is left alone.
+func TestRunThatLeavesAProcess(t *testing.T) {
+	h := newHarness(t, daily(t, "desk", 13, 0))
+	h.modes["desk"] = "leaves"
+	h.start()
+	h.clock.set(noon().Add(time.Hour))
+	h.says("the run has ended")
+	h.says("is still there and was left alone")
+	content, err := os.ReadFile(h.dir + "/left")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(string(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(pid, unix.SIGTERM); err != nil {
+		t.Errorf("it was not left alone: %v", err)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/schedule/agenda"
+	"github.com/backstay/backstay/internal/state"
 )
 
 // notified is systemd's end of the socket.
@@ -218,6 +219,17 @@ func TestRunsDieWithTheService(t *testing.T) {
 		t.Error("it ended well")
 	}
 	h.until("the run's clean end", func() bool { return h.file("desk.cancelled") })
+	db, err := state.Open(t.Context(), dir, core.SystemClock{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory := map[string]agenda.Memory{}
+	if _, err := db.Value(t.Context(), memoryKey, &memory); err != nil || memory["desk"].Handled.Before(noon()) {
+		t.Errorf("the next service would run it again: %+v, %v", memory, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestUnits: systemd understands the units that come with backstay.

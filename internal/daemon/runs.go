@@ -1,0 +1,105 @@
+package daemon
+
+import (
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/schedule/agenda"
+)
+
+// begin starts a run.
+func (s *service) begin(start agenda.Start, now time.Time) {
+	job, ok := s.jobs[start.Job.Key]
+	if !ok {
+		job = Job{Job: start.Job}
+	}
+	job.Job = start.Job
+	log := s.log.With("app", job.App, "kind", job.Kind)
+	if job.Name != "" {
+		log = log.With("schedule", job.Name)
+	}
+	c := &child{job: job, start: start, began: now, log: log, lines: &lineLog{log: log}}
+	s.running[job.Key] = c
+	arguments := s.o.Command
+	if s.plan.Command != nil {
+		arguments = s.plan.Command
+	}
+	how := command{
+		path: s.path, args: arguments(job, start), env: s.env,
+		nice: s.plan.Service.Nice, io: s.plan.Service.IOClass, pipes: s.wait.pipes,
+	}
+	log.Info("the run begins", "due", start.Due, "trigger", start.Trigger)
+	go func() {
+		timeout := c.limit(job.Timeout, s.wait.kill)
+		exit, signal, err := c.run(how, s.politely, func(error) {})
+		timeout()
+		asked, late := c.askedWhy()
+		s.ended <- ending{child: c, err: err, exit: exit, signal: signal, asked: asked, late: late, at: s.clock.Now()}
+	}()
+}
+
+// politely says once that priorities cannot be set; runs go on without.
+func (s *service) politely(nice int, io IOClass) error {
+	err := s.polite(nice, io)
+	if err != nil {
+		s.impolite.Do(func() { s.log.Warn("runs have the service's own priority", "err", err) })
+	}
+	return err
+}
+
+// limit ends a run that takes longer than most, and kills it when it does not
+// end by itself. The returned function calls this off.
+func (c *child) limit(most, grace time.Duration) func() {
+	if most <= 0 {
+		return func() {}
+	}
+	var kill *time.Timer
+	var mu sync.Mutex
+	ask := time.AfterFunc(most, func() {
+		c.log.Error("the run takes too long and is ended", "limit", most)
+		c.ask(fmt.Sprintf("it took longer than %s", most), true)
+		mu.Lock()
+		defer mu.Unlock()
+		kill = time.AfterFunc(grace, c.kill)
+	})
+	return func() {
+		ask.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		if kill != nil {
+			kill.Stop()
+		}
+	}
+}
+
+// finished records the end of a run.
+func (s *service) finished(e ending) {
+	c, now := e.child, e.at
+	delete(s.running, c.job.Key)
+	s.agenda.Done(c.job.Key, now)
+	took := now.Sub(c.began)
+	outcome := e.outcome()
+	if c.job.Kind == core.RunBackup && outcome != core.OutcomeMissed {
+		s.ran = maps.Clone(s.ran)
+		s.ran[c.job.App] = &core.Run{App: c.job.App, Kind: c.job.Kind, Started: c.began, Finished: &now, Outcome: outcome}
+	}
+	attrs := []any{"outcome", outcome, "exit", e.exit, "took", took.Round(time.Millisecond)}
+	switch {
+	case e.err != nil:
+		c.log.Error("the run could not be started", "err", e.err)
+		s.problems["cannot-start"] = core.Problem{
+			Topic: core.TopicService, Name: "cannot-start", Level: core.LevelAlarm, Message: e.message(), Hint: e.hint(),
+		}
+	case outcome == core.OutcomeFailed:
+		c.log.Error("the run failed: "+e.message(), append(attrs, "hint", e.hint())...)
+	default:
+		c.log.Info("the run has ended", attrs...)
+	}
+	if e.err == nil {
+		delete(s.problems, "cannot-start")
+	}
+	s.keeper.settle(e)
+}
