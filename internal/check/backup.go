@@ -24,7 +24,7 @@ func (j *judge) backup() {
 	j.failed(last)
 	j.fresh(newestOf(list))
 	if last != nil && j.limits.SizeMin > 0 && last.LogicalBytes <= j.limits.SizeMin {
-		j.add(core.TopicBackup, core.LevelAlarm, "size-min", brief(last.ID),
+		j.add(core.TopicBackup, core.LevelAlarm, "size-min", "",
 			fmt.Sprintf("backup %s of %s has %s; it must have more than %s", brief(last.ID), j.when(last.Time), size(last.LogicalBytes), size(j.limits.SizeMin)),
 			"backstay show "+brief(last.ID)+" shows what is in it; check.size_min is the limit")
 	}

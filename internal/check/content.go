@@ -278,7 +278,7 @@ func (r report) reductions(c *content) {
 		if s.since == nil {
 			continue
 		}
-		r.add(core.TopicContent, core.LevelAlarm, "size-reduction", brief(s.now.backup),
+		r.add(core.TopicContent, core.LevelAlarm, "size-reduction", "",
 			fmt.Sprintf("backup %s of %s has %s, %.0f %% less than the %s of backup %s before; at most %g %% are allowed", brief(s.now.backup), r.when(s.now.at), size(s.now.bytes),
 				100-100*float64(s.now.bytes)/float64(s.before.bytes), size(s.before.bytes), brief(s.before.backup), c.limits.SizeReductionMax),
 			r.lookAt(s.before.backup, s.now.backup, ""))

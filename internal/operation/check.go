@@ -159,13 +159,11 @@ func (c *Caretaker) firstSeen(ctx context.Context, app string, now time.Time) ti
 
 // lookedInto is how many of an app's backups are looked into anew at once; what
 // was found of others is remembered.
-const (
-	lookedInto = 12
-	remembered = 90
-)
+const lookedInto = 12
 
-// facts returns what is known of the content of an app's newest backups, oldest
-// first. err says why the newest could not be looked into.
+// facts returns what is known of the content of an app's backups, oldest first:
+// also of those that are gone, or what was usual would be forgotten as fast as
+// retention removes. err says why the newest could not be looked into.
 func (c *Caretaker) facts(ctx context.Context, all []repository.Record, app string) (_ []core.Facts, err error) {
 	var mine []repository.Record
 	for _, r := range usual(all) {
@@ -173,33 +171,24 @@ func (c *Caretaker) facts(ctx context.Context, all []repository.Record, app stri
 			mine = append(mine, r)
 		}
 	}
-	mine = mine[max(0, len(mine)-remembered):]
-	ids := make([]string, len(mine))
-	for i, r := range mine {
-		ids[i] = r.ID
-	}
-	known, serr := c.State.Facts(ctx, ids)
+	known, serr := c.State.Facts(ctx, app)
 	c.stateFailed("read what is known of backups", serr)
-	var out []core.Facts
-	for i, r := range slices.Backward(mine) {
-		f, ok := known[r.ID]
-		if !ok {
-			if len(mine)-i > lookedInto {
-				continue
-			}
-			var ferr error
-			if f, ferr = facts.ReadSince(ctx, c.Engine, r, before(mine, i)); ferr != nil {
-				if i == len(mine)-1 {
-					err = fmt.Errorf("look into backup %s: %w", r.ID, ferr)
-				}
-				continue
-			}
-			c.stateFailed("remember what is known of a backup", c.State.SaveFacts(ctx, f))
+	for i := max(0, len(mine)-lookedInto); i < len(mine); i++ {
+		r := mine[i]
+		if slices.ContainsFunc(known, func(f core.Facts) bool { return f.Backup == r.ID }) {
+			continue
 		}
-		out = append(out, f)
+		f, ferr := facts.ReadSince(ctx, c.Engine, r, before(mine, i))
+		if ferr != nil {
+			if i == len(mine)-1 {
+				err = fmt.Errorf("look into backup %s: %w", r.ID, ferr)
+			}
+			continue
+		}
+		c.stateFailed("remember what is known of a backup", c.State.SaveFacts(ctx, f))
+		known = append(known, f)
 	}
-	slices.Reverse(out)
-	return out, err
+	return check.Worth(known), err
 }
 
 // before is the backup before one, or nil.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/backstay/backstay/internal/check"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/repository"
 	"github.com/backstay/backstay/internal/retention"
@@ -94,16 +95,18 @@ func (c *Caretaker) Maintain(ctx context.Context, trigger string) (repository.Ma
 	return done, err
 }
 
-// forget removes from the state what is about backups that are gone, or too old.
+// forget removes from the state what is not worth being remembered any more.
 func (c *Caretaker) forget(ctx context.Context) {
-	all, err := c.list(ctx)
-	if err != nil || c.lost != nil {
-		return
+	for _, a := range c.Apps {
+		known, err := c.State.Facts(ctx, a.Name)
+		var ids []string
+		for _, f := range check.Worth(known) {
+			ids = append(ids, f.Backup)
+		}
+		if err == nil {
+			_, err = c.State.KeepFacts(ctx, a.Name, ids)
+		}
+		c.stateFailed("forget facts of backups", err)
 	}
-	ids := make([]string, len(all))
-	for i, r := range all {
-		ids[i] = r.ID
-	}
-	_, err = c.State.ForgetFacts(ctx, ids)
-	c.stateFailed("forget backups that are gone", errors.Join(err, c.State.Trim(ctx, c.now())))
+	c.stateFailed("forget what is old", c.State.Trim(ctx, c.now()))
 }

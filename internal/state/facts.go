@@ -9,30 +9,25 @@ import (
 	"github.com/backstay/backstay/internal/core"
 )
 
-// Facts returns what is known of the backups with these ids, by id. Those of
-// which nothing is known, or nothing that this version understands, are not in
-// it: the caller finds the facts out anew.
-func (db *DB) Facts(ctx context.Context, backups []string) (found map[string]core.Facts, err error) {
-	ids, err := json.Marshal(backups)
-	if err != nil {
-		return nil, err
-	}
+// Facts returns what is known of an app's backups, those that are gone too, in
+// no set order. What this version does not understand is not in it: the caller
+// finds it out anew.
+func (db *DB) Facts(ctx context.Context, app string) (found []core.Facts, err error) {
 	err = db.read(ctx, "read facts of backups", func(pool *sql.DB) (err error) {
-		rows, err := pool.QueryContext(ctx, "SELECT backup, body FROM facts WHERE backup IN (SELECT value FROM json_each(?))", string(ids))
+		rows, err := pool.QueryContext(ctx, "SELECT body FROM facts WHERE app = ?", app)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, rows.Close()) }()
-		found = map[string]core.Facts{}
+		found = nil
 		for rows.Next() {
-			var id string
 			var body []byte
-			if err := rows.Scan(&id, &body); err != nil {
+			if err := rows.Scan(&body); err != nil {
 				return err
 			}
 			var f core.Facts
 			if json.Unmarshal(body, &f) == nil {
-				found[id] = f
+				found = append(found, f)
 			}
 		}
 		return rows.Err()
@@ -48,7 +43,7 @@ func (db *DB) SaveFacts(ctx context.Context, facts ...core.Facts) error {
 			if err != nil {
 				return err
 			}
-			if _, err := tx.ExecContext(ctx, "INSERT INTO facts (backup, body) VALUES (?, ?) ON CONFLICT (backup) DO UPDATE SET body = excluded.body", f.Backup, string(body)); err != nil {
+			if _, err := tx.ExecContext(ctx, "INSERT INTO facts (app, backup, body) VALUES (?, ?, ?) ON CONFLICT (app, backup) DO UPDATE SET body = excluded.body", f.App, f.Backup, string(body)); err != nil {
 				return err
 			}
 		}
@@ -56,18 +51,18 @@ func (db *DB) SaveFacts(ctx context.Context, facts ...core.Facts) error {
 	})
 }
 
-// ForgetFacts removes the facts of all backups but the existing ones, of all
-// apps, and returns how many it removed.
-func (db *DB) ForgetFacts(ctx context.Context, existing []string) (forgotten int, err error) {
-	if existing == nil {
-		existing = []string{}
+// KeepFacts removes the facts of all backups of an app but these, and returns
+// how many it removed.
+func (db *DB) KeepFacts(ctx context.Context, app string, backups []string) (forgotten int, err error) {
+	if backups == nil {
+		backups = []string{}
 	}
-	ids, err := json.Marshal(existing)
+	ids, err := json.Marshal(backups)
 	if err != nil {
 		return 0, err
 	}
 	err = db.write(ctx, "forget facts of backups", func(tx *sql.Tx) error {
-		forgotten, err = deleted(ctx, tx, "DELETE FROM facts WHERE backup NOT IN (SELECT value FROM json_each(?))", string(ids))
+		forgotten, err = deleted(ctx, tx, "DELETE FROM facts WHERE app = ? AND backup NOT IN (SELECT value FROM json_each(?))", app, string(ids))
 		return err
 	})
 	return forgotten, err

@@ -18,31 +18,35 @@ func TestFacts(t *testing.T) {
 	clock := newHand()
 	dir := t.TempDir()
 	db := open(t, dir, clock)
-	a := core.Facts{Backup: "a", Time: clock.now, Bytes: 1 << 40, Stored: 3, Tables: map[string]core.RowCount{"tickets": {Rows: 5, Bytes: 6}}, Sample: &core.Sample{Files: 2, Noise: 1, Noisy: []string{"x"}, Total: 9}}
-	b := core.Facts{Backup: "b", Time: clock.now.Add(time.Hour)}
-	ok(t, db.SaveFacts(t.Context(), a, b))
-	got, err := db.Facts(t.Context(), []string{"a", "b", "c", "'"})
+	a := core.Facts{App: "wiki", Backup: "a", Time: clock.now.Add(time.Hour), Bytes: 1 << 40, Stored: 3, Tables: map[string]core.RowCount{"tickets": {Rows: 5, Bytes: 6}}, Sample: &core.Sample{Files: 2, Noise: 1, Noisy: []string{"x"}, Total: 9}}
+	b := core.Facts{App: "wiki", Backup: "b", Time: clock.now}
+	other := core.Facts{App: "desk", Backup: "b", Time: clock.now}
+	ok(t, db.SaveFacts(t.Context(), a, b, other))
+	got, err := db.Facts(t.Context(), "wiki")
 	ok(t, err)
-	same(t, map[string]core.Facts{"a": a, "b": b}, got)
+	same(t, []core.Facts{a, b}, got)
 	a.Bytes = 7
 	ok(t, db.SaveFacts(t.Context(), a))
-	got, err = db.Facts(t.Context(), []string{"a"})
+	got, err = db.Facts(t.Context(), "wiki")
 	ok(t, err)
-	same(t, map[string]core.Facts{"a": a}, got)
+	same(t, []core.Facts{a, b}, got)
 	_, err = raw(t, dir).ExecContext(t.Context(), "UPDATE facts SET body = '{\"time\": 5}' WHERE backup = 'a'")
 	ok(t, err)
-	got, err = db.Facts(t.Context(), []string{"a", "b"})
+	got, err = db.Facts(t.Context(), "wiki")
 	ok(t, err)
-	same(t, map[string]core.Facts{"b": b}, got)
-	n, err := db.ForgetFacts(t.Context(), []string{"b", "z"})
-	ok(t, err)
-	same(t, 1, n)
-	n, err = db.ForgetFacts(t.Context(), nil)
+	same(t, []core.Facts{b}, got)
+	n, err := db.KeepFacts(t.Context(), "wiki", []string{"b", "z"})
 	ok(t, err)
 	same(t, 1, n)
-	got, err = db.Facts(t.Context(), nil)
+	n, err = db.KeepFacts(t.Context(), "wiki", nil)
 	ok(t, err)
-	same(t, map[string]core.Facts{}, got)
+	same(t, 1, n)
+	got, err = db.Facts(t.Context(), "wiki")
+	ok(t, err)
+	same(t, 0, len(got))
+	got, err = db.Facts(t.Context(), "desk")
+	ok(t, err)
+	same(t, []core.Facts{other}, got)
 }
 
 func TestValues(t *testing.T) {
@@ -133,7 +137,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 		"open alarms":            {plan(t, db.pool, "SELECT id FROM alarms WHERE live = 1 AND (closed IS NULL OR closed > 5) ORDER BY id", nil), "alarms_live"},
 		"an action":              {plan(t, db.pool, audit, auditArgs), "audit_action (action=?)"},
 		"values":                 {plan(t, db.pool, "SELECT key FROM remembered WHERE key >= ? AND key < CAST(? AS TEXT)", []any{"a", "b"}), "PRIMARY KEY (key>? AND key<?)"},
-		"facts":                  {plan(t, db.pool, "SELECT body FROM facts WHERE backup IN (SELECT value FROM json_each(?))", []any{"[]"}), "PRIMARY KEY (backup=?)"},
+		"facts":                  {plan(t, db.pool, "SELECT body FROM facts WHERE app = ?", []any{"a"}), "PRIMARY KEY (app=?)"},
 		"space of a repository":  {plan(t, db.pool, "SELECT used FROM space WHERE repository = ? AND time >= ? ORDER BY time, id", []any{"r", 1}), "space_time (repository=? AND time>?)"},
 	} {
 		sorts := strings.Contains(tt.plan, "TEMP B-TREE") && name != "running"
