@@ -21,6 +21,7 @@ const (
 	hintMax     = 300
 	nameMax     = 80
 	subjectMax  = 180
+	htmlMax     = 30_000 // bytes; a field of iTop takes 65,535 with what it adds
 )
 
 // Setting is what a message needs to know besides its alarm.
@@ -43,14 +44,20 @@ func Compose(part core.AlarmPart, a core.Alarm, s Setting) Message {
 	if part == core.AlarmTest {
 		a.Topic = topicTest
 	}
-	m := Message{Part: part, Alarm: presentable(a), Host: clean(s.Host, nameMax)}
+	m := Message{Part: part, Host: clean(s.Host, nameMax)}
 	m.Matter, m.Marker = markers(s.Host, a)
-	w := writer{part: part, alarm: m.Alarm, setting: s, host: m.Host, marker: m.Marker}
-	m.Subject = w.subject()
-	for _, p := range w.paragraphs() {
-		p.write(&w.text, &w.html)
+	for shown := problemsMax; shown > 0; shown /= 2 {
+		m.Alarm = presentable(a, shown)
+		w := writer{part: part, alarm: m.Alarm, count: len(a.Problems), setting: s, host: m.Host, marker: m.Marker}
+		m.Subject = w.subject()
+		for _, p := range w.paragraphs() {
+			p.write(&w.text, &w.html)
+		}
+		m.Text, m.HTML = w.text.String(), w.html.String()
+		if len(m.HTML) <= htmlMax {
+			break
+		}
 	}
-	m.Text, m.HTML = w.text.String(), w.html.String()
 	return m
 }
 
@@ -62,11 +69,11 @@ func markers(host string, a core.Alarm) (matter, marker string) {
 	return matter, matter + "-" + strconv.FormatInt(a.Opened.Unix(), 36)
 }
 
-// presentable returns a copy of a whose texts are clean, bounded and hold no
-// secrets.
-func presentable(a core.Alarm) core.Alarm {
-	problems := make([]core.Problem, 0, min(len(a.Problems), problemsMax))
-	for _, p := range a.Problems[:min(len(a.Problems), problemsMax)] {
+// presentable returns a copy of a, with at most max of its problems, whose
+// texts are clean, bounded and hold no secrets.
+func presentable(a core.Alarm, max int) core.Alarm {
+	problems := make([]core.Problem, 0, min(len(a.Problems), max)+1)
+	for _, p := range a.Problems[:min(len(a.Problems), max)] {
 		p.App, p.Name = clean(p.App, nameMax), clean(p.Name, nameMax)
 		p.Object, p.Message, p.Hint = Line(p.Object, objectMax), Line(p.Message, messageMax), Line(p.Hint, hintMax)
 		problems = append(problems, p)
@@ -102,6 +109,7 @@ func TopicInWords(t core.Topic) string {
 type writer struct {
 	part       core.AlarmPart
 	alarm      core.Alarm
+	count      int // of its problems, shown or not
 	setting    Setting
 	host       string
 	marker     string
@@ -128,8 +136,8 @@ func (w *writer) subject() string {
 		what = fmt.Sprintf("over: %s (%s to %s)", what, w.at(w.alarm.Opened), w.at(w.ended()))
 	default:
 		count := "1 problem"
-		if n := w.count(); n != 1 {
-			count = fmt.Sprintf("%d problems", n)
+		if w.count != 1 {
+			count = fmt.Sprintf("%d problems", w.count)
 		}
 		if w.part == core.AlarmUpdated {
 			count += ", changed"
@@ -137,17 +145,6 @@ func (w *writer) subject() string {
 		what = fmt.Sprintf("%s since %s (%s)", what, w.at(w.alarm.Opened), count)
 	}
 	return clean("backstay: "+about+": "+what, subjectMax)
-}
-
-// count is how many problems there are, shown or not.
-func (w *writer) count() int {
-	n := len(w.alarm.Problems)
-	if n > 0 && w.alarm.Problems[n-1].Name == "more" {
-		if more, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(w.alarm.Problems[n-1].Message, "and "), " more")); err == nil {
-			return n - 1 + more
-		}
-	}
-	return n
 }
 
 func (w *writer) ended() time.Time {
