@@ -139,6 +139,10 @@ func (d *Destination) Deliver(ctx context.Context, ref string, m notify.Message)
 		return ref, nil
 	}
 	t, err := d.find(ctx, ref, m.Matter)
+	if err != nil && d.opt.Protocol == SOAP && m.Part == core.AlarmOpened && noREST(err) {
+		// The alarm is out at least. What comes later says what is missing.
+		return d.openBySOAP(ctx, m)
+	}
 	if err != nil {
 		return ref, d.explain(err)
 	}

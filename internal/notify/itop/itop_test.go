@@ -255,7 +255,7 @@ func TestHints(t *testing.T) {
 	}{
 		"wrong password":      {change: func(o *itop.Options, _ *fake) { o.Password = core.NewSecret("another-one") }, err: "iTop refused (code 1): Invalid login", hint: "user and password"},
 		"no profile":          {change: func(_ *itop.Options, f *fake) { f.noREST = true }, err: "not authorized to use the web services", hint: `give the account rest the profile "REST Services User"`},
-		"SOAP, no profile":    {protocol: itop.SOAP, change: func(_ *itop.Options, f *fake) { f.noREST = true }, err: "not authorized to use the web services", hint: "soap-only"},
+		"SOAP, no profile":    {protocol: itop.SOAP, change: func(_ *itop.Options, f *fake) { f.noREST = true }, part: core.AlarmClosed, err: "not authorized to use the web services", hint: "soap-only", ticketsAllowed: 1},
 		"SOAP fault":          {protocol: itop.SOAPOnly, change: func(_ *itop.Options, f *fake) { f.noSOAP = true }, err: "SOAP-ERROR: Parsing WSDL", hint: "extension soap"},
 		"SOAP wrong password": {protocol: itop.SOAPOnly, change: func(o *itop.Options, _ *fake) { o.Password = core.NewSecret("another-one") }, err: "iTop refused by SOAP: Wrong credentials: 'rest'", hint: "user and password"},
 		"SOAP unknown org":    {protocol: itop.SOAPOnly, change: func(o *itop.Options, _ *fake) { o.Organization = "Nobody" }, err: "iTop refused by SOAP: Parameter customer: no match", hint: "organization"},

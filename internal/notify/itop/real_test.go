@@ -158,6 +158,14 @@ func (at realITop) situations(t *testing.T) {
 		}
 		return "gone"
 	}
+	account := func(login, secret, profiles string) {
+		if len(at.do(t, fmt.Sprintf(`{"operation":"core/get","class":"UserLocal","key":"SELECT UserLocal WHERE login='%s'","output_fields":"login"}`, login))) == 0 {
+			at.do(t, fmt.Sprintf(`{"operation":"core/create","comment":"test","class":"UserLocal","output_fields":"login","fields":{"login":%q,"password":%q,"language":"EN US","profile_list":[%s]}}`, login, secret, profiles))
+		}
+	}
+	const agent = `{"profileid":"SELECT URP_Profiles WHERE name='Support Agent'"}`
+	account("soap", "Soap-Pw_1x", agent)
+	account("agent", "Agent-Pw_1x", agent+`,{"profileid":"SELECT URP_Profiles WHERE name='REST Services User'"}`)
 	for _, test := range []struct {
 		name   string
 		change func(*itop.Options)
@@ -181,6 +189,7 @@ func (at realITop) situations(t *testing.T) {
 		{name: "no service", change: func(o *itop.Options) { o.Service, o.Subcategory = "", "" }, part: core.AlarmClosed, same: true, status: "resolved"}, // with PHP 8; with 7 it is refused
 		{name: "public log", change: func(o *itop.Options) { o.Log = "public_log" }, part: core.AlarmUpdated, same: true, status: "new"},
 		{name: "user request", change: func(o *itop.Options) { o.Class, o.Subcategory = "UserRequest", "" }, part: core.AlarmClosed, same: true, status: "gone"},
+		{name: "a support agent", change: func(o *itop.Options) { o.User, o.Password = "agent", core.NewSecret("Agent-Pw_1x") }, part: core.AlarmClosed, same: true, status: "resolved"},
 		{name: "queries", change: func(o *itop.Options) {
 			o.Organization, o.Service, o.Subcategory, o.Team = `SELECT Organization WHERE name = "Demo"`, `SELECT Service WHERE name = "Software"`, `SELECT ServiceSubcategory WHERE name = "Troubleshooting" AND service_name = "Software"`, `SELECT Team WHERE name = "Helpdesk"`
 		}, part: core.AlarmClosed, same: true, status: "resolved"},
@@ -203,10 +212,6 @@ func (at realITop) situations(t *testing.T) {
 		})
 	}
 
-	if len(at.do(t, `{"operation":"core/get","class":"UserLocal","key":"SELECT UserLocal WHERE login='soap'","output_fields":"login"}`)) == 0 {
-		at.do(t, `{"operation":"core/create","comment":"test","class":"UserLocal","output_fields":"login","fields":{"login":"soap","password":"Soap-Pw_1x","language":"EN US",
-			"profile_list":[{"profileid":"SELECT URP_Profiles WHERE name='Support Agent'"}]}}`)
-	}
 	for _, test := range []struct {
 		name   string
 		change func(*itop.Options)
@@ -219,7 +224,13 @@ func (at realITop) situations(t *testing.T) {
 		{"unknown organization by SOAP", func(o *itop.Options) { o.Protocol, o.Organization = itop.SOAP, "Nobody" }, core.AlarmOpened, "customer"},
 		{"wrong address", func(o *itop.Options) { o.URL += "/pages" }, core.AlarmOpened, "404"},
 		{"no REST profile", func(o *itop.Options) { o.User, o.Password = "soap", core.NewSecret("Soap-Pw_1x") }, core.AlarmOpened, "not authorized to use the web services"},
-		{"SOAP without REST profile", func(o *itop.Options) {
+		{"SOAP without REST profile, over", func(o *itop.Options) {
+			o.User, o.Password, o.Protocol = "soap", core.NewSecret("Soap-Pw_1x"), itop.SOAP
+		}, core.AlarmClosed, "not authorized to use the web services"},
+		{"SOAP without REST profile, open", func(o *itop.Options) {
+			o.User, o.Password, o.Protocol = "soap", core.NewSecret("Soap-Pw_1x"), itop.SOAP
+		}, core.AlarmOpened, ""},
+		{"SOAP only, without REST profile", func(o *itop.Options) {
 			o.User, o.Password, o.Protocol = "soap", core.NewSecret("Soap-Pw_1x"), itop.SOAPOnly
 		}, core.AlarmOpened, ""},
 	} {

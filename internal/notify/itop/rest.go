@@ -366,6 +366,12 @@ func wrongState(err error) bool {
 	return ok && strings.HasPrefix(no.Message, "Invalid stimulus")
 }
 
+// noREST says whether iTop refused because the account may not use REST at all.
+func noREST(err error) bool {
+	no, ok := asRefusal(err)
+	return ok && no.Code == restUnauthorized && strings.Contains(no.Message, "not authorized to use the web services")
+}
+
 // explain returns an error that says what to do about iTop's no.
 func (d *Destination) explain(err error) error {
 	no, ok := asRefusal(err)
@@ -374,7 +380,7 @@ func (d *Destination) explain(err error) error {
 	}
 	e := &core.Error{Code: core.CodeFailed, Op: "open tickets at " + d.rest.Host, Err: err}
 	switch {
-	case no.Code == restUnauthorized && strings.Contains(no.Message, "not authorized"):
+	case noREST(err):
 		e.Hint = fmt.Sprintf("give the account %s the profile \"REST Services User\" in iTop", d.opt.User)
 		if d.opt.Protocol == SOAP {
 			e.Hint += ", or choose protocol soap-only: tickets are opened then, and neither updated nor resolved"
