@@ -23,6 +23,9 @@ func (j *judge) backup() {
 	last := newestOf(complete(list))
 	j.failed(last)
 	j.fresh(newestOf(list))
+	for _, other := range in.Others {
+		j.freshPart(list, other)
+	}
 	if last != nil && j.limits.SizeMin > 0 && last.LogicalBytes <= j.limits.SizeMin {
 		j.add(core.TopicBackup, core.LevelAlarm, "size-min", "",
 			fmt.Sprintf("backup %s of %s has %s; it must have more than %s", brief(last.ID), j.when(last.Time), size(last.LogicalBytes), size(j.limits.SizeMin)),
@@ -42,12 +45,12 @@ func newestOf(list []core.Backup) *core.Backup {
 
 // late adds a problem of backups that are not made. Where the repository is why,
 // it is the repository's: one cause, one alarm.
-func (j *judge) late(name, message, hint string) {
+func (j *judge) late(name, object, message, hint string) {
 	if !j.repositoryFailed() {
-		j.add(core.TopicBackup, core.LevelAlarm, name, "", message, hint)
+		j.add(core.TopicBackup, core.LevelAlarm, name, object, message, hint)
 		return
 	}
-	j.problems = append(j.problems, core.Problem{Topic: core.TopicRepository, Name: name, Object: "app " + j.in.App, Message: message, Hint: hint, Level: core.LevelAlarm})
+	j.problems = append(j.problems, core.Problem{Topic: core.TopicRepository, Name: name, Object: strings.TrimSpace("app " + j.in.App + " " + object), Message: message, Hint: hint, Level: core.LevelAlarm})
 }
 
 // lastFailed says whether the last run failed and no backup came after it, as
@@ -89,7 +92,7 @@ func (j *judge) failed(newest *core.Backup) {
 	if newest != nil {
 		safe = fmt.Sprintf("the newest that is there is %s of %s", brief(newest.ID), j.when(newest.Time))
 	}
-	j.late("failed", fmt.Sprintf("the backup of %s failed: %s; %s", j.when(run.Started), why, safe), hint)
+	j.late("failed", "", fmt.Sprintf("the backup of %s failed: %s; %s", j.when(run.Started), why, safe), hint)
 }
 
 // fresh judges the age of the newest backup, be it of a part of the app: that a
@@ -115,7 +118,52 @@ func (j *judge) fresh(newest *core.Backup) {
 	if j.limits.MaxAge <= 0 && !in.Expected.IsZero() && !in.Expected.After(newest.Time) {
 		return // a schedule that was only just made asks for the next one
 	}
-	j.late("stale", fmt.Sprintf("the newest backup is %s of %s; %s", brief(newest.ID), j.when(newest.Time), asks), hint)
+	j.late("stale", "", fmt.Sprintf("the newest backup is %s of %s; %s", brief(newest.ID), j.when(newest.Time), asks), hint)
+}
+
+// freshPart judges the age of the newest backup that holds what a further
+// schedule is for.
+func (j *judge) freshPart(list []core.Backup, asked Expected) {
+	in := j.in
+	limit := asked.Interval + grace(asked.Interval)
+	if j.limits.MaxAge < 0 || asked.Interval <= 0 || asked.Last.IsZero() {
+		return
+	}
+	want, what := asked.Only, core.Some(words(asked.Only), 5)
+	if len(want) == 0 {
+		want, what = held(list), "the whole app"
+	}
+	newest := newestOf(slices.DeleteFunc(slices.Clone(list), func(b core.Backup) bool {
+		return slices.ContainsFunc(want, func(c core.Component) bool { _, ok := b.Components[c]; return !ok })
+	}))
+	since := in.Added
+	if newest != nil {
+		since = newest.Time
+	}
+	// As with the first schedule: one that was only just made asks for the next.
+	if since.IsZero() || in.Now.Sub(since) <= limit || !asked.Last.After(since) || in.Now.Sub(asked.Last) <= grace(asked.Interval) {
+		return
+	}
+	message := fmt.Sprintf("the newest backup of %s is of %s; schedule %s asks for one every %s", what, j.when(since), asked.Name, span(asked.Interval))
+	if newest == nil {
+		message = fmt.Sprintf("there is no backup of %s; schedule %s asks for one every %s", what, asked.Name, span(asked.Interval))
+	}
+	j.late("stale-part", asked.Name, message, "backstay backup "+in.App+" makes one now; backstay runs "+in.App+" lists what ran")
+}
+
+// held are the components that any of the backups has.
+func held(list []core.Backup) []core.Component {
+	return slices.DeleteFunc(core.Components(), func(c core.Component) bool {
+		return !slices.ContainsFunc(list, func(b core.Backup) bool { _, ok := b.Components[c]; return ok })
+	})
+}
+
+func words(list []core.Component) []string {
+	var out []string
+	for _, c := range list {
+		out = append(out, string(c))
+	}
+	return out
 }
 
 func (j *judge) missing(limit time.Duration, hint string) {
@@ -124,13 +172,13 @@ func (j *judge) missing(limit time.Duration, hint string) {
 	case j.limits.MaxAge < 0:
 	case j.limits.MaxAge > 0:
 		if in.Added.IsZero() || in.Now.Sub(in.Added) > limit {
-			j.late("missing", fmt.Sprintf("there is no backup; there must be one that is not older than %s", span(limit)), hint)
+			j.late("missing", "", fmt.Sprintf("there is no backup; there must be one that is not older than %s", span(limit)), hint)
 		}
 	case in.Scheduled && !in.Expected.IsZero():
 		due := in.Expected.After(in.Added) && in.Now.Sub(in.Expected) > grace(in.Interval)
 		// The last due time moves on: what was added long ago was due before.
 		if due || !in.Added.IsZero() && in.Interval > 0 && in.Now.Sub(in.Added) > in.Interval+grace(in.Interval) {
-			j.late("missing", fmt.Sprintf("there is no backup; the last was due at %s", j.when(in.Expected)), hint)
+			j.late("missing", "", fmt.Sprintf("there is no backup; the last was due at %s", j.when(in.Expected)), hint)
 		}
 	case !in.Scheduled && !in.Off && in.Unusable == "":
 		j.add(core.TopicBackup, core.LevelNotice, "missing", "", "there is no backup, and no schedule that would make one", "backstay backup "+in.App+" makes one; schedule: says when others are to be made")

@@ -2,6 +2,7 @@ package check
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -30,8 +31,23 @@ func TestBackup(t *testing.T) {
 		given func(*Input)
 		want  []string
 	}{
-		"fresh":                         {func(in *Input) { in.Backups = []core.Backup{one(80)} }, nil},
-		"at the limit":                  {func(in *Input) { in.Backups = []core.Backup{one(100 - 26.25)} }, nil},
+		"fresh":        {func(in *Input) { in.Backups = []core.Backup{one(80)} }, nil},
+		"at the limit": {func(in *Input) { in.Backups = []core.Backup{one(100 - 26.25)} }, nil},
+		"a part is stale": {func(in *Input) {
+			in.Backups, in.Others = []core.Backup{full(60), one(99.9)}, []Expected{weekly(24, 98)}
+		}, []string{"stale-part weekly"}},
+		"a part is late, and not yet stale": {func(in *Input) {
+			in.Backups, in.Others = []core.Backup{full(60), one(99.9)}, []Expected{weekly(24, 99.5)}
+		}, nil},
+		"a part is fresh": {func(in *Input) {
+			in.Backups, in.Others = []core.Backup{full(90), one(99.9)}, []Expected{weekly(24, 98)}
+		}, nil},
+		"a schedule that is new": {func(in *Input) {
+			in.Backups, in.Others = []core.Backup{full(60), one(99.9)}, []Expected{weekly(24, 59)}
+		}, nil},
+		"no backup of a part": {func(in *Input) {
+			in.Added, in.Backups, in.Others = at(10), []core.Backup{one(99.9)}, []Expected{{Name: "weekly", Only: []core.Component{core.ComponentFiles}, Interval: 24 * time.Hour, Last: at(98)}}
+		}, []string{"stale-part weekly"}},
 		"stale":                         {func(in *Input) { in.Backups = []core.Backup{one(70)} }, []string{"stale"}},
 		"an hour is allowed":            {func(in *Input) { in.Backups, in.Interval = []core.Backup{one(98)}, time.Hour }, nil},
 		"more than an hour":             {func(in *Input) { in.Backups, in.Interval, in.Expected = []core.Backup{one(97.9)}, time.Hour, at(99.5) }, []string{"stale"}},
@@ -205,4 +221,16 @@ func TestNumbers(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
+}
+
+// full is a backup of the database and of files.
+func full(hour float64) core.Backup {
+	b := one(hour)
+	b.ID = fmt.Sprintf("f%07.0f", hour)
+	b.Components = core.ComponentSizes{core.ComponentDatabase: {Rows: 10, Bytes: 1000}, core.ComponentFiles: {Files: 3, Bytes: 1000}}
+	return b
+}
+
+func weekly(hours, last float64) Expected {
+	return Expected{Name: "weekly", Interval: time.Duration(hours * float64(time.Hour)), Last: at(last)}
 }

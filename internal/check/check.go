@@ -59,14 +59,25 @@ type Input struct {
 	Off       bool // schedules are there, and all are switched off
 	Interval  time.Duration
 	Expected  time.Time
-	Unusable  string    // why the schedule cannot be understood; "" it can
-	Added     time.Time // when the app was first seen, or zero: a new app's first backup may still be to come
+	// Others are further schedules of the app, for other components or at other
+	// times: each asks for backups that hold what it is for.
+	Others   []Expected
+	Unusable string    // why the schedule cannot be understood; "" it can
+	Added    time.Time // when the app was first seen, or zero: a new app's first backup may still be to come
 	// LastRunRepository says that the last run failed because of the repository,
 	// though its code does not say so: a full disk below it, for example.
 	LastRunRepository bool
 	// Verified and Drilled are when a backup of the app, perhaps one that is gone,
 	// was last verified and drilled, or zero; the times in Backups count too.
 	Verified, Drilled time.Time
+}
+
+// Expected is what one more schedule asks for.
+type Expected struct {
+	Name     string
+	Only     []core.Component // none: all that the app's backups have held
+	Interval time.Duration
+	Last     time.Time // when it was last due
 }
 
 // Repository is what is known of the repository.

@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,21 +115,7 @@ func (c *Caretaker) input(ctx context.Context, a App, want Wanted, all []reposit
 	if want.Unusable != nil {
 		in.Unusable = want.Unusable.Error()
 	}
-	in.Off = len(want.Schedules) > 0
-	for _, spec := range want.Schedules {
-		if spec.Off {
-			continue
-		}
-		in.Off = false
-		s, err := schedule.Compile(spec, "")
-		if err != nil {
-			continue // Unusable says it
-		}
-		interval, last := s.Interval(now), s.Last(now)
-		if !in.Scheduled || interval < in.Interval {
-			in.Scheduled, in.Interval, in.Expected = true, interval, last
-		}
-	}
+	c.expect(&in, want)
 	run, err := c.State.LastRun(ctx, a.Name, core.RunBackup)
 	c.stateFailed("read the last run", err)
 	in.LastRun, in.LastRunRepository = run, run != nil && run.Fault == faultRepository
@@ -139,6 +126,29 @@ func (c *Caretaker) input(ctx context.Context, a App, want Wanted, all []reposit
 		c.stateFailed("read what was accepted", err)
 	}
 	return in
+}
+
+// expect says what the schedules ask for. The one that asks most often is for
+// any backup; each further one for what it is for.
+func (c *Caretaker) expect(in *check.Input, want Wanted) {
+	in.Off = len(want.Schedules) > 0
+	var asked []check.Expected
+	for _, spec := range want.Schedules {
+		if spec.Off {
+			continue
+		}
+		in.Off = false
+		s, err := schedule.Compile(spec, "")
+		if err != nil {
+			continue // Unusable says it
+		}
+		asked = append(asked, check.Expected{Name: spec.Name, Only: spec.Only, Interval: s.Interval(in.Now), Last: s.Last(in.Now)})
+	}
+	if len(asked) == 0 {
+		return
+	}
+	slices.SortStableFunc(asked, func(a, b check.Expected) int { return cmp.Compare(a.Interval, b.Interval) })
+	in.Scheduled, in.Interval, in.Expected, in.Others = true, asked[0].Interval, asked[0].Last, asked[1:]
 }
 
 // usual leaves out backups of states that somebody wanted to leave.
