@@ -34,19 +34,19 @@ func TestBackup(t *testing.T) {
 		"fresh":        {func(in *Input) { in.Backups = []core.Backup{one(80)} }, nil},
 		"at the limit": {func(in *Input) { in.Backups = []core.Backup{one(100 - 26.25)} }, nil},
 		"a part is stale": {func(in *Input) {
-			in.Backups, in.Others = []core.Backup{full(60), one(99.9)}, []Expected{weekly(24, 98)}
+			in.Backups, in.Others = []core.Backup{full(60), one(99.9)}, []Expected{weekly(24, 97)}
 		}, []string{"stale-part weekly"}},
 		"a part is late, and not yet stale": {func(in *Input) {
 			in.Backups, in.Others = []core.Backup{full(60), one(99.9)}, []Expected{weekly(24, 99.5)}
 		}, nil},
 		"a part is fresh": {func(in *Input) {
-			in.Backups, in.Others = []core.Backup{full(90), one(99.9)}, []Expected{weekly(24, 98)}
+			in.Backups, in.Others = []core.Backup{full(90), one(99.9)}, []Expected{weekly(24, 97)}
 		}, nil},
 		"a schedule that is new": {func(in *Input) {
 			in.Backups, in.Others = []core.Backup{full(60), one(99.9)}, []Expected{weekly(24, 59)}
 		}, nil},
 		"no backup of a part": {func(in *Input) {
-			in.Added, in.Backups, in.Others = at(10), []core.Backup{one(99.9)}, []Expected{{Name: "weekly", Only: []core.Component{core.ComponentFiles}, Interval: 24 * time.Hour, Last: at(98)}}
+			in.Added, in.Backups, in.Others = at(10), []core.Backup{one(99.9)}, []Expected{{Name: "weekly", Only: []core.Component{core.ComponentFiles}, Interval: 24 * time.Hour, Last: at(97)}}
 		}, []string{"stale-part weekly"}},
 		"stale":                         {func(in *Input) { in.Backups = []core.Backup{one(70)} }, []string{"stale"}},
 		"an hour is allowed":            {func(in *Input) { in.Backups, in.Interval = []core.Backup{one(98)}, time.Hour }, nil},
