@@ -389,6 +389,12 @@ func (h *harness) setPlan(plan func() (Plan, error)) {
 	h.plan = plan
 }
 
+func (h *harness) setMode(app, mode string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.modes[app] = mode
+}
+
 // problems returns what was told last.
 func (h *harness) problems() []core.Problem {
 	h.mu.Lock()

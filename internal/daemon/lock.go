@@ -18,7 +18,7 @@ import (
 // system's lock, which ends with the process, however that ends.
 type serviceLock struct{ f *os.File }
 
-func lockPath(stateDir string) string { return filepath.Join(stateDir, "locks", "service.lock") }
+func lockPath(stateDir string) string { return filepath.Join(stateDir, "locks", ".service.lock") }
 
 // lockTries and lockPause bear with Holder, which holds the lock for a moment.
 const (

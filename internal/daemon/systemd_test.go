@@ -100,7 +100,7 @@ func TestSystemd(t *testing.T) {
 		t.Errorf("no status in %q", n.got)
 	}
 	h.until("the watchdog", func() bool { return n.count("WATCHDOG=1") > 3 })
-	h.plan = plan
+	h.setPlan(plan)
 	if err := unix.Kill(os.Getpid(), unix.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
