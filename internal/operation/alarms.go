@@ -2,13 +2,9 @@ package operation
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/notify"
@@ -17,11 +13,6 @@ import (
 // tell opens, updates and closes alarms by what was found.
 func (c *Caretaker) tell(ctx context.Context, report Report) error {
 	ctx = context.WithoutCancel(ctx) // an alarm that is told by half would be told again
-	unlock, err := c.lockAlarms(ctx)
-	if err != nil {
-		c.Log.Warn("alarms are told without a lock, and perhaps twice", "err", err)
-	}
-	defer unlock()
 	scope := notify.Scope{}
 	for _, app := range report.judged {
 		scope.Add(app, core.TopicBackup, core.TopicContent, core.TopicProof)
@@ -37,14 +28,45 @@ func (c *Caretaker) tell(ctx context.Context, report Report) error {
 	return err
 }
 
+// alarmsPatience is how long to wait for another process that tells of alarms.
+const alarmsPatience = 5 * time.Minute
+
 // desk tells the destinations of alarms.
 func (c *Caretaker) desk() *notify.Desk {
-	return &notify.Desk{Ledger: c.State, Clock: c.Engine.Clock, Log: c.Log, Host: c.Engine.Host, Location: time.Local, Posts: func(name string) []notify.Post {
-		if a, ok := c.app(name); ok {
-			return a.Posts()
-		}
+	return &notify.Desk{
+		Ledger: c.State, Clock: c.Engine.Clock, Log: c.Log, Host: c.Engine.Host, Location: time.Local, Posts: c.posts,
+		Known: func(name string) bool { _, ok := c.app(name); return ok || name == "" },
+		// Two processes that look at the same time must not open the same ticket.
+		Lock: func(ctx context.Context) (func(), error) {
+			ctx, cancel := context.WithTimeout(ctx, alarmsPatience)
+			defer cancel()
+			lock, err := c.Engine.LockApp(ctx, ".alarms", "telling of alarms", true)
+			if err != nil {
+				return nil, err
+			}
+			return func() { _ = lock.Release() }, nil // it ends with the process at the latest
+		},
+	}
+}
+
+// posts returns the destinations of an app; of one that is not configured any
+// more all there are, among them those that were told of its alarms.
+func (c *Caretaker) posts(name string) []notify.Post {
+	if name == "" {
 		return c.Posts()
-	}}
+	}
+	if a, ok := c.app(name); ok {
+		return a.Posts()
+	}
+	all := c.Posts()
+	for _, a := range c.Apps {
+		for _, p := range a.Posts() {
+			if !slices.ContainsFunc(all, func(known notify.Post) bool { return known.Name == p.Name }) {
+				all = append(all, p)
+			}
+		}
+	}
+	return all
 }
 
 // Tried is what became of a test alarm at one destination.
@@ -78,39 +100,6 @@ func (c *Caretaker) TestAlarms(ctx context.Context, apps []App, machine, leaveOp
 	}
 	return out
 }
-
-// lockAlarms keeps two processes from opening the same ticket at once. A
-// destination may be slow, and is given time; nobody waits for ever.
-func (c *Caretaker) lockAlarms(ctx context.Context) (unlock func(), err error) {
-	unlock = func() {}
-	dir := filepath.Join(c.Engine.StateDir, "locks")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return unlock, fmt.Errorf("lock alarms: %w", err)
-	}
-	f, err := os.OpenFile(filepath.Join(dir, "alarms.lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return unlock, fmt.Errorf("lock alarms: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, alarmsPatience)
-	defer cancel()
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { _ = f.Close() }, nil // it ends the lock either way
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return unlock, errors.Join(fmt.Errorf("lock alarms: %w", err), f.Close())
-		}
-		select {
-		case <-ctx.Done():
-			return unlock, errors.Join(errors.New("lock alarms: another process has been telling of alarms for long"), f.Close())
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-// alarmsPatience is how long to wait for another process that tells of alarms.
-const alarmsPatience = 5 * time.Minute
 
 // TellService opens, updates and closes the alarm about backstay itself.
 func (c *Caretaker) TellService(ctx context.Context, problems []core.Problem) error {
