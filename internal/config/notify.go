@@ -59,6 +59,7 @@ type ITopTicket struct {
 	Workgroup          string // team
 	ImpactedServer     string
 	Caller             string // "first name last name"
+	Agent              string // who gets a ticket that must be assigned to be resolved; "": the account's own person
 }
 
 // ITFlowTicket says what a ticket in ITFlow is given; 0 and "" are not given.
@@ -116,7 +117,8 @@ func destinationFields(d *Destination, kind string) []strict.Field {
 			text("service_subcategory", &d.ITop.ServiceSubcategory, "name of the service subcategory"),
 			text("workgroup", &d.ITop.Workgroup, "name of the team"),
 			text("impacted_server", &d.ITop.ImpactedServer, "name of the server that the ticket is about"),
-			text("caller", &d.ITop.Caller, "full name of the person who reports it"))
+			text("caller", &d.ITop.Caller, "full name of the person who reports it"),
+			text("agent", &d.ITop.Agent, "full name of the person who gets a ticket that must be assigned to be resolved; the account's own when not given"))
 	case NotifyITFlow:
 		fields = append(fields, strict.TextField("url", &d.URL, neededAddress).Describe("where the ITFlow answers: https://itflow.example.org/"), ca)
 		fields = append(fields, secretFields(&d.Secret, "api_key", "the API key", nil)...)

@@ -57,7 +57,7 @@ func (s *Session) destination(app string, d config.Destination) (notify.Destinat
 		}
 		return itop.New(itop.Options{
 			URL: d.URL, User: d.User, Password: secret, CA: d.CA, Protocol: protocol, Title: d.ITop.Title, Organization: d.ITop.Customer,
-			Service: d.ITop.Service, Subcategory: d.ITop.ServiceSubcategory, Team: d.ITop.Workgroup, Server: d.ITop.ImpactedServer, Caller: d.ITop.Caller,
+			Service: d.ITop.Service, Subcategory: d.ITop.ServiceSubcategory, Team: d.ITop.Workgroup, Server: d.ITop.ImpactedServer, Caller: d.ITop.Caller, Agent: d.ITop.Agent,
 		})
 	case config.NotifyITFlow:
 		return itflow.New(itflow.Options{
