@@ -66,8 +66,8 @@ func (db *DB) FinishRun(ctx context.Context, r core.Run) error {
 		r.Finished = &now
 	}
 	return db.write(ctx, "record run", func(tx *sql.Tx) error {
-		known := "UPDATE runs SET cause = ?, schedule = ?, due = ?, finished = ?, outcome = ?, backup = ?, code = ?, message = ?, hint = ?, warnings = ?, by_whom = ? WHERE id = ? AND app = ? AND kind = ? AND started = ?"
-		res, err := tx.ExecContext(ctx, known, r.Trigger, r.Schedule, timeOrNil(r.Due), timeOrNil(r.Finished), r.Outcome, r.Backup, r.Code, r.Message, r.Hint, r.Warnings, r.By,
+		known := "UPDATE runs SET cause = ?, schedule = ?, due = ?, finished = ?, outcome = ?, backup = ?, code = ?, fault = ?, message = ?, hint = ?, warnings = ?, by_whom = ? WHERE id = ? AND app = ? AND kind = ? AND started = ?"
+		res, err := tx.ExecContext(ctx, known, r.Trigger, r.Schedule, timeOrNil(r.Due), timeOrNil(r.Finished), r.Outcome, r.Backup, r.Code, r.Fault, r.Message, r.Hint, r.Warnings, r.By,
 			r.ID, r.App, r.Kind, nanos(r.Started))
 		if err != nil {
 			return err
@@ -237,13 +237,13 @@ func (db *DB) runs(ctx context.Context, query string, args ...any) (found []core
 	return found, err
 }
 
-const runColumns = "id, app, kind, cause, schedule, due, started, finished, outcome, backup, code, message, hint, warnings, by_whom"
+const runColumns = "id, app, kind, cause, schedule, due, started, finished, outcome, backup, code, fault, message, hint, warnings, by_whom"
 
 func insertRun(ctx context.Context, tx *sql.Tx, r core.Run, pid int, process string) (int64, error) {
 	id := sql.NullInt64{Int64: r.ID, Valid: r.ID != 0}
-	res, err := tx.ExecContext(ctx, "INSERT INTO runs ("+runColumns+", pid, process) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	res, err := tx.ExecContext(ctx, "INSERT INTO runs ("+runColumns+", pid, process) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		id, r.App, r.Kind, r.Trigger, r.Schedule, timeOrNil(r.Due), nanos(r.Started), timeOrNil(r.Finished), r.Outcome,
-		r.Backup, r.Code, r.Message, r.Hint, r.Warnings, r.By, pid, process)
+		r.Backup, r.Code, r.Fault, r.Message, r.Hint, r.Warnings, r.By, pid, process)
 	if err != nil {
 		return 0, err
 	}
@@ -255,7 +255,7 @@ func scanRun(rows *sql.Rows, before ...any) (core.Run, error) {
 	var started int64
 	var due, finished sql.NullInt64
 	err := rows.Scan(append(before, &r.ID, &r.App, &r.Kind, &r.Trigger, &r.Schedule, &due, &started, &finished, &r.Outcome,
-		&r.Backup, &r.Code, &r.Message, &r.Hint, &r.Warnings, &r.By)...)
+		&r.Backup, &r.Code, &r.Fault, &r.Message, &r.Hint, &r.Warnings, &r.By)...)
 	r.Due, r.Started, r.Finished = timeIfSet(due), timeOf(started), timeIfSet(finished)
 	return r, err
 }

@@ -27,7 +27,7 @@ func TestRunRoundTrip(t *testing.T) {
 	same(t, []core.Run{want}, got)
 
 	clock.now = clock.now.Add(time.Hour)
-	want.Outcome, want.Backup, want.Code, want.Message, want.Hint, want.Warnings = core.OutcomeWarnings, "b1", core.CodeWarnings, "2 files\nvanished \x00", "read them", 2
+	want.Outcome, want.Backup, want.Code, want.Fault, want.Message, want.Hint, want.Warnings = core.OutcomeWarnings, "b1", core.CodeWarnings, "repository", "2 files\nvanished \x00", "read them", 2
 	ok(t, db.FinishRun(t.Context(), want))
 	want.Finished = &clock.now
 	got, err = db.Runs(t.Context(), RunFilter{})
