@@ -120,9 +120,9 @@ func (s commands) printList(backups []core.Backup, kept map[string]retention.Dec
 			remarks = append(remarks, "DAMAGED")
 		}
 		if d, ok := kept[b.ID]; ok && d.Keep {
-			remarks = append(remarks, "kept: "+strings.Join(d.Reasons, ", "))
+			remarks = append(remarks, "kept: "+strings.Join(d.Reasons, "; "))
 		} else if ok {
-			remarks = append(remarks, "to be removed: "+strings.Join(d.Reasons, ", "))
+			remarks = append(remarks, "to be removed: "+strings.Join(d.Reasons, "; "))
 		}
 		verified := "-"
 		if b.Verified != nil {

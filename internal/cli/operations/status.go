@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/backstay/backstay/internal/cli/report"
 	"github.com/backstay/backstay/internal/cli/session"
 	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/core"
@@ -73,11 +74,7 @@ func (s commands) printStatus(status operation.Status, service string) {
 
 func (s commands) indented(problems []core.Problem) {
 	for _, p := range problems {
-		object := ""
-		if p.Object != "" {
-			object = p.Object + ": "
-		}
-		s.Printer.Printf("  %-12s %s: %s%s\n", string(p.Level), p.Name, object, p.Message)
+		s.Printer.Printf("  %-12s %s: %s\n", string(p.Level), p.Name, report.Said(p))
 		if p.Hint != "" {
 			s.Printer.Printf("  %-12s   %s\n", "", p.Hint)
 		}
@@ -131,6 +128,8 @@ func (s commands) printSchedule(sch operation.ScheduleStatus) {
 		text += ", only " + strings.Join(only, ", ")
 	}
 	switch {
+	case sch.Off && sch.Source != "": // an application says no more of what is off
+		text = "switched off in " + sch.Source + ": nothing is backed up by it"
 	case sch.Off:
 		text = "switched off (enabled: false): nothing is backed up by it; it would be " + text
 	case sch.Next != nil:

@@ -21,13 +21,19 @@ func Problem(p *ui.Printer, found core.Problem) {
 	if found.App != "" {
 		line = found.App + ": " + line
 	}
-	if found.Object != "" {
-		line += ": " + found.Object
-	}
-	p.Printf("%-6s %s: %s\n", string(found.Level), line, found.Message)
+	p.Printf("%-6s %s: %s\n", string(found.Level), line, Said(found))
 	if found.Hint != "" {
 		p.Printf("%-6s   %s\n", "", found.Hint)
 	}
+}
+
+// Said is what a problem is about, which many messages begin with, and what is
+// so.
+func Said(found core.Problem) string {
+	if found.Object == "" || strings.HasPrefix(found.Message, found.Object+" ") {
+		return found.Message
+	}
+	return found.Object + ": " + found.Message
 }
 
 // Change writes a difference in one line.
