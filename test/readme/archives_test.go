@@ -14,13 +14,14 @@ import (
 	"github.com/backstay/backstay/internal/mysql/mysqltest"
 )
 
-var update = flag.Bool("update", false, "write what the commands print now into docs/archives.md and docs/manual-backup.md")
+var update = flag.Bool("update", false, "write what the commands print now into the guides in docs, and into README.md what the service shows")
 
 // guide is a machine on which the commands of a page run: with a helpdesk, an
 // iTop of a few files, and a database for each.
 type guide struct {
 	t           *testing.T
 	page, dir   string
+	section     string // the heading below which its commands are; "": all of the page
 	env         []string
 	here, there *strings.Replacer // of the page's paths, and back
 }
@@ -143,7 +144,7 @@ func (g *guide) follow(least int) {
 	t.Helper()
 	raw, err := os.ReadFile(g.page)
 	g.ok(err)
-	text := string(raw)
+	head, text, tail := sectionOf(t, string(raw), g.section)
 	g.scripts(text)
 	all := steps(t, text)
 	if len(all) < least {
@@ -168,8 +169,25 @@ func (g *guide) follow(least int) {
 		}
 	}
 	if *update {
-		g.ok(os.WriteFile(g.page, []byte(text), 0o644))
+		g.ok(os.WriteFile(g.page, []byte(head+text+tail), 0o644))
 	}
+}
+
+// sectionOf cuts out what stands below a heading, to the next.
+func sectionOf(t *testing.T, page, heading string) (head, section, tail string) {
+	t.Helper()
+	if heading == "" {
+		return "", page, ""
+	}
+	head, section, ok := strings.Cut(page, "\n## "+heading+"\n")
+	if !ok {
+		t.Fatalf("the page has no section %q", heading)
+	}
+	head += "\n## " + heading + "\n"
+	if i := strings.Index(section, "\n## "); i >= 0 {
+		section, tail = section[:i], section[i:]
+	}
+	return head, section, tail
 }
 
 // same leaves of an output what is the same on another machine and another day.
