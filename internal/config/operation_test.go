@@ -220,7 +220,7 @@ service:
   maintenance: {week_days: sunday}
 `)
 	want := Service{
-		Parallel: 3, IONice: "idle", UploadLimit: 20e6, DownloadLimit: 1 << 30, Log: "json", Stop: StopFinish,
+		Parallel: 3, IONice: "idle", UploadLimit: 20e6, DownloadLimit: 1 << 30, Log: "json", Stop: StopFinish, StopTimeout: 30 * time.Minute, Timeout: 24 * time.Hour,
 		Maintenance: schedule.Spec{Name: "maintenance", Weekly: weekly(4, 30, time.Sunday)},
 	}
 	if diff := cmp.Diff(want, c.Service); diff != "" {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/backstay/backstay/internal/config/strict"
 	"github.com/backstay/backstay/internal/schedule"
@@ -13,14 +14,16 @@ import (
 // Service is the `service` section: how `backstay serve` works. DefaultService
 // holds where the file says nothing.
 type Service struct {
-	Listen        string // host:port of metrics and health; "": none
-	Parallel      int    // runs at the same time
-	Nice          int    // 0 to 19
-	IONice        string // one of IOClasses
-	UploadLimit   int64  // bytes a second; 0: no limit
-	DownloadLimit int64  // bytes a second; 0: no limit
-	Log           string // "text" or "json"
-	Stop          string // StopFinish or StopCancel
+	Listen        string        // host:port of metrics and health; "": none
+	Parallel      int           // runs at the same time
+	Nice          int           // 0 to 19
+	IONice        string        // one of IOClasses
+	UploadLimit   int64         // bytes a second; 0: no limit
+	DownloadLimit int64         // bytes a second; 0: no limit
+	Log           string        // "text" or "json"
+	Stop          string        // StopFinish or StopCancel
+	StopTimeout   time.Duration // how long StopFinish waits before it cancels
+	Timeout       time.Duration // a run that takes longer is ended, as failed
 	Maintenance   schedule.Spec
 }
 
@@ -37,7 +40,7 @@ func IOClasses() []string { return []string{"idle", "best-effort", "none"} }
 // half past four every night.
 func DefaultService() Service {
 	return Service{
-		Listen: "127.0.0.1:8484", Parallel: 1, Nice: 10, IONice: "best-effort", Log: "text", Stop: StopCancel,
+		Listen: "127.0.0.1:8484", Parallel: 1, Nice: 10, IONice: "best-effort", Log: "text", Stop: StopCancel, StopTimeout: 30 * time.Minute, Timeout: 24 * time.Hour,
 		Maintenance: schedule.Spec{Name: "maintenance", Weekly: &schedule.Weekly{At: schedule.ClockTime{Hour: 4, Minute: 30}}},
 	}
 }
@@ -52,6 +55,8 @@ func serviceFields(s *Service) []strict.Field {
 		rateField("download_limit", &s.DownloadLimit).Describe("how fast the repository is read: 20MB/s; as fast as can be when not given"),
 		strict.OneOf("log", &s.Log, "formats", "text", "json").Describe("how the service logs; text when not given"),
 		strict.OneOf("stop", &s.Stop, "values", StopFinish, StopCancel).Describe("what becomes of a running backup when the service ends; cancel when not given"),
+		strict.DurationField("stop_timeout", &s.StopTimeout).Describe("how long stop: finish waits before it cancels what runs: 2h; 30m when not given"),
+		strict.DurationField("timeout", &s.Timeout).Describe("a run that takes longer is ended and has failed; 24h when not given"),
 		oneScheduleField("maintenance", &s.Maintenance).Describe("when the repository gives back the space of removed backups; 04:30 every day when not given"),
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,9 +42,9 @@ func (s commands) serveCommand() *cobra.Command {
 		if cfg.Service.Log == "json" {
 			log = s.Printer.JSONLogger()
 		}
-		v := &service{commands: s, path: path, stateDir: cfg.StateDir, log: log, checks: map[string][]string{}}
+		v := &service{commands: s, path: path, stateDir: cfg.StateDir, log: log}
 		return daemon.Run(ctx, daemon.Options{
-			Load: v.load, Command: v.command, Environment: append(os.Environ(), session.EnvService+"=1"), StateDir: cfg.StateDir, Listen: listen,
+			Load: v.load, Environment: append(os.Environ(), session.EnvService+"=1"), StateDir: cfg.StateDir, Listen: listen,
 			Clock: s.Env.Clock, Log: log, Version: s.Env.Version, Problems: v.problems,
 			Ready: func(address string) { log.Info("the service is ready", "config", path, "listen", address) },
 		})
@@ -63,8 +64,7 @@ type service struct {
 	path     string
 	stateDir string
 	log      *slog.Logger
-	checks   map[string][]string // apps by the name of their check's job
-	cfg      *config.Config      // the last that was good
+	cfg      atomic.Pointer[config.Config] // the last that was good
 }
 
 // refreshSchedules is how often applications are asked anew when they want to
@@ -92,13 +92,19 @@ func (v *service) load(ctx context.Context) (daemon.Plan, error) {
 		return daemon.Plan{}, err
 	}
 	e.Log = v.log
-	plan := daemon.Plan{WatchFiles: []string{v.path}, Service: serviceOf(cfg.Service)}
-	checks := map[string][]string{}
+	checks := map[string][]string{} // apps by the name of their check's job
+	plan := daemon.Plan{
+		WatchFiles: []string{v.path}, Service: serviceOf(cfg.Service), Repository: e.Repository,
+		Command: func(job daemon.Job, start agenda.Start) []string { return v.command(job, start, checks) },
+	}
 	for i := range cfg.Apps {
 		v.planApp(ctx, e, &cfg.Apps[i], &plan, checks)
 	}
 	plan.Jobs = append(plan.Jobs, job(core.RunMaintain, "", cfg.Service.Maintenance, nil))
-	v.cfg, v.checks = cfg, checks
+	for i := range plan.Jobs {
+		plan.Jobs[i].Timeout = cfg.Service.Timeout
+	}
+	v.cfg.Store(cfg)
 	plan.Digest = digest(plan, checks)
 	return plan, nil
 }
@@ -108,20 +114,20 @@ func serviceOf(c config.Service) daemon.Service {
 	if c.IONice == "none" {
 		class = daemon.IOUnchanged
 	}
-	return daemon.Service{Listen: c.Listen, Parallel: c.Parallel, Nice: c.Nice, IOClass: class, Cancel: c.Stop == config.StopCancel}
+	return daemon.Service{Listen: c.Listen, Parallel: c.Parallel, Nice: c.Nice, IOClass: class, Cancel: c.Stop == config.StopCancel, StopTimeout: c.StopTimeout}
 }
 
 // digest tells plans apart.
 func digest(plan daemon.Plan, checks map[string][]string) string {
 	h := sha256.New()
 	for _, j := range plan.Jobs {
-		fmt.Fprintf(h, "%s %v", j.Key, j.Err)
+		fmt.Fprintf(h, "%s %v %v %v", j.Key, j.Off, j.Err, j.Timeout)
 		if j.Schedule != nil {
-			fmt.Fprintf(h, " %s %+v", j.Schedule.Fingerprint(), j.Schedule.Spec())
+			fmt.Fprintf(h, " %s %v", j.Schedule.Fingerprint(), j.Schedule.Spec().Only)
 		}
 		fmt.Fprintln(h)
 	}
-	fmt.Fprintf(h, "%+v\n%v", plan.Service, checks)
+	fmt.Fprintf(h, "%+v\n%s\n%v", plan.Service, plan.Repository, checks)
 	return fmt.Sprintf("%x", h.Sum(nil))
 }
 
@@ -157,7 +163,7 @@ func (v *service) planApp(ctx context.Context, e *engine.Engine, a *config.App, 
 
 // job is a job of the plan. err says why its schedule cannot be kept.
 func job(kind, app string, spec schedule.Spec, err error) daemon.Job {
-	j := daemon.Job{Job: agenda.Job{Key: operation.JobKey(kind, app, spec.Name), App: app, Kind: kind, Name: spec.Name, Err: err}}
+	j := daemon.Job{Job: agenda.Job{Key: operation.JobKey(kind, app, spec.Name), App: app, Kind: kind, Name: spec.Name, Free: kind == core.RunCheck, Err: err}}
 	if err == nil {
 		j.Schedule, j.Err = schedule.Compile(spec, "")
 	}
@@ -173,7 +179,7 @@ func checkName(spec schedule.Spec) string {
 }
 
 // command is the command line of a job's process.
-func (v *service) command(job daemon.Job, start agenda.Start) []string {
+func (v *service) command(job daemon.Job, start agenda.Start, checks map[string][]string) []string {
 	args := []string{"--config", v.path, "--json", "--no-progress"}
 	if v.Verbose {
 		args = append(args, "--verbose")
@@ -192,7 +198,7 @@ func (v *service) command(job daemon.Job, start agenda.Start) []string {
 			args = append(args, "--only", strings.Join(only, ","))
 		}
 	case core.RunCheck:
-		args = append(append(args, "check"), v.checks[job.Name]...)
+		args = append(append(args, "check"), checks[job.Name]...)
 	default:
 		args = append(args, job.Kind)
 	}
@@ -201,7 +207,7 @@ func (v *service) command(job daemon.Job, start agenda.Start) []string {
 
 // problems tells of what is wrong with the service itself.
 func (v *service) problems(ctx context.Context, problems []core.Problem) {
-	cfg := v.cfg
+	cfg := v.cfg.Load()
 	if cfg == nil {
 		return
 	}

@@ -115,6 +115,22 @@ func TestOneRunPerAppAndGroup(t *testing.T) {
 	expect(t, a, "2027-01-01 02:59:30", "d schedule 01 02:50 +2")
 }
 
+// TestFree: a job that is free begins beside what runs or hangs, and takes no
+// place from it, over a changed configuration too.
+func TestFree(t *testing.T) {
+	every := compile(t, schedule.Spec{Every: 10 * time.Minute, TimeZone: "UTC"})
+	jobs := []agenda.Job{{Key: "hangs", Schedule: daily(t, 2)}, {Key: "check", Free: true, Schedule: every}, {Key: "next", Schedule: daily(t, 3)}}
+	l := agenda.Limits{Running: 1}
+	a := agenda.New(l, jobs, nil, at("2027-01-01 01:59:00"))
+	expect(t, a, "2027-01-01 02:00:00", "hangs schedule 01 02:00 +0; check schedule 01 02:00 +0")
+	a.Done("check", at("2027-01-01 02:01:00"))
+	a.Replace(l, jobs, at("2027-01-01 02:02:00"))
+	expect(t, a, "2027-01-01 02:10:00", "check schedule 01 02:10 +0")
+	expect(t, a, "2027-01-01 03:00:00", "") // the check runs still, and next waits for what hangs
+	a.Done("hangs", at("2027-01-01 03:00:30"))
+	expect(t, a, "2027-01-01 03:00:31", "next schedule 01 03:00 +0")
+}
+
 // TestPause: what is due in a pause begins at its end, once, and was not missed.
 func TestPause(t *testing.T) {
 	s := compile(t, schedule.Spec{Every: 2 * time.Hour, TimeZone: "UTC", NoCatch: true, Pauses: []schedule.Pause{{From: schedule.ClockTime{Hour: 8}, To: schedule.ClockTime{Hour: 17, Minute: 30}}}})

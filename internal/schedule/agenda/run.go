@@ -52,8 +52,9 @@ type entry struct {
 	seen   time.Time // all that was due until then is handled, or waits
 	next   time.Time // the first due time after seen; zero: none
 
-	run   *Running
-	ended time.Time
+	run     *Running
+	counted bool // it counts for Limits.Running
+	ended   time.Time
 
 	wait *Waiting
 	asOf time.Time // when wait.Until was looked up
@@ -95,7 +96,7 @@ func (a *Agenda) Replace(l Limits, jobs []Job, now time.Time) {
 			continue
 		}
 		if kept, ok := a.byKey[key]; ok {
-			kept.run, kept.ended = e.run, e.ended
+			kept.run, kept.counted, kept.ended = e.run, e.counted, e.ended
 			a.keepWaiting(kept, e)
 			continue
 		}
@@ -103,7 +104,7 @@ func (a *Agenda) Replace(l Limits, jobs []Job, now time.Time) {
 			a.note(key, Memory{})
 		}
 		if e.run != nil {
-			gone := &entry{job: e.job, idle: true, gone: true, run: e.run}
+			gone := &entry{job: e.job, idle: true, gone: true, run: e.run, counted: e.counted}
 			a.jobs = append(a.jobs, gone)
 			a.byKey[key] = gone
 		}
@@ -299,7 +300,9 @@ func (a *Agenda) begin(now time.Time) []Start {
 		e.memory.Handled = e.seen
 		a.note(e.job.Key, e.memory)
 		starts = append(starts, Start{Job: e.job, Due: w.Due, Trigger: w.Trigger, Collapsed: w.Collapsed})
-		a.running++
+		if e.counted = !e.job.Free; e.counted {
+			a.running++
+		}
 	}
 	return starts
 }
@@ -322,7 +325,7 @@ func (a *Agenda) obstacle(e *entry, now time.Time) string {
 			return ForGroup
 		}
 	}
-	if a.running >= a.limits.Running {
+	if !e.job.Free && a.running >= a.limits.Running {
 		return ForLimit
 	}
 	return ""
@@ -336,7 +339,10 @@ func (a *Agenda) Done(key string, now time.Time) bool {
 		return false
 	}
 	e.run, e.ended = nil, now.Round(0)
-	a.running--
+	if e.counted {
+		a.running--
+	}
+	e.counted = false
 	if e.gone {
 		delete(a.byKey, key)
 		a.jobs = slices.DeleteFunc(a.jobs, func(other *entry) bool { return other == e })

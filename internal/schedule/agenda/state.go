@@ -12,6 +12,7 @@ type Job struct {
 	App      string             // the jobs of one app run one at a time; "": it is about none
 	Kind     string             // one of core's RunKind constants
 	Group    string             // the jobs of one group run one at a time, whatever their apps; "": none
+	Free     bool               // it neither waits for Limits.Running nor counts for it: a check must not wait for a backup that hangs
 	Name     string             // of the schedule: Spec.Name
 	Off      bool               // it never runs; also when its schedule is off
 	Schedule *schedule.Schedule // keyed by Key here; nil with Err
