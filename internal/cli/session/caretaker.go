@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/backstay/backstay/internal/config"
+	"github.com/backstay/backstay/internal/daemon"
 	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/notify"
 	"github.com/backstay/backstay/internal/operation"
@@ -14,7 +15,8 @@ func (s *Session) Caretaker(ctx context.Context, e *engine.Engine, cfg *config.C
 	c := &operation.Caretaker{
 		Engine: e, State: s.State(ctx, cfg.StateDir), Limits: cfg.Defaults.Check, Log: e.Log, By: s.Who(),
 		// What is the machine's own concerns those who are told of any app.
-		Posts: func() []notify.Post { return s.posts("", cfg.Defaults.Notify) },
+		Posts:       func() []notify.Post { return s.posts("", cfg.Defaults.Notify) },
+		ServiceRuns: s.ByService() || daemon.Holder(cfg.StateDir) != "",
 	}
 	for i := range cfg.Apps {
 		c.Apps = append(c.Apps, s.Operated(&cfg.Apps[i]))

@@ -77,6 +77,13 @@ func (s *Session) destination(app string, d config.Destination) (notify.Destinat
 	return nil, fmt.Errorf("there is no destination of type %q", d.Type)
 }
 
+// TryDestination says why a destination cannot be used as it is configured. It
+// tells nobody anything.
+func (s *Session) TryDestination(app string, d config.Destination) error {
+	_, err := s.destination(app, d)
+	return err
+}
+
 func (s *Session) secretOf(d config.Destination, source config.SecretSource) (core.Secret, error) {
 	if !source.Given() {
 		return core.Secret{}, nil

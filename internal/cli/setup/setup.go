@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -18,7 +19,9 @@ import (
 	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/engine/doctor"
+	"github.com/backstay/backstay/internal/operation"
 	"github.com/backstay/backstay/internal/profile"
 	"github.com/backstay/backstay/internal/profile/itop"
 	"github.com/backstay/backstay/internal/repository/kopia"
@@ -300,6 +303,7 @@ func (s *commands) doctorCommand() *cobra.Command {
 				continue
 			}
 			checks = append(checks, doctor.App(ctx, e, t)...)
+			checks = append(checks, s.doctorOperations(ctx, e, app)...)
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -328,6 +332,32 @@ func (s *commands) doctorRepository(ctx context.Context, cfg *config.Config) []d
 	checks := []doctor.Check{{Name: "repository", Health: doctor.Healthy, Message: cfg.Repository.URL + ", " + ui.Count(int64(len(list))) + " backup(s)"}}
 	if dir, ok := kopia.LocalPath(cfg.Repository.URL); ok {
 		checks = append(checks, checkSpace("repository space", dir))
+	}
+	return checks
+}
+
+// doctorOperations looks at when an app is backed up and who is told of alarms.
+func (s *commands) doctorOperations(ctx context.Context, e *engine.Engine, app *config.App) []doctor.Check {
+	var checks []doctor.Check
+	add := func(name string, err error, fine string) {
+		c := doctor.Check{App: app.Name, Name: name, Health: doctor.Healthy, Message: fine}
+		if err != nil {
+			c.Health, c.Message, c.Hint = doctor.Broken, err.Error(), core.HintOf(err)
+		}
+		checks = append(checks, c)
+	}
+	if len(app.Schedules) > 0 {
+		want := operation.Want(ctx, e, s.Operated(app))
+		var lines []string
+		for _, spec := range want.Schedules {
+			if compiled, err := schedule.Compile(spec, ""); err == nil {
+				lines = append(lines, compiled.Describe())
+			}
+		}
+		add("schedule", want.Unusable, strings.Join(lines, "; "))
+	}
+	for _, d := range app.Notify {
+		add("notify "+d.Name, s.TryDestination(app.Name, d), "configured; backstay notify test tries it")
 	}
 	return checks
 }
