@@ -6,6 +6,7 @@ package recovery
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -51,7 +52,14 @@ type restoreFlags struct {
 
 func (s commands) restoreCommand() *cobra.Command {
 	var f restoreFlags
+	params := &session.ScriptParams{}
 	cmd := s.Command("restore APP BACKUP|latest", "Restore an app, or a part of it, from a backup", cobra.RangeArgs(1, 2), func(ctx context.Context, args []string) error {
+		if err := s.ReadParams(params); err != nil {
+			return err
+		}
+		if file := params.BackupFile(); file != "" && f.fromArchive == "" && len(args) == 1 && !f.resume {
+			f.fromArchive = scriptArchive(file)
+		}
 		switch {
 		case f.fromArchive != "" && (len(args) == 2 || f.resume):
 			return &core.Error{Code: core.CodeUsage, Op: "restore", Message: "--from-archive takes the place of the backup", Hint: "backstay restore " + args[0] + " --from-archive FILE"}
@@ -108,7 +116,19 @@ A copy beside the live app, which leads to itself, and sends and charges nothing
 	fl.BoolVar(&f.noConfig, "no-config", false, "on a machine without a configuration: do not write one")
 	s.RepositoryFlags(fl, session.KeyFlag)
 	s.placeFlags(fl, &f)
+	s.ParamFlags(fl, params)
 	return cmd
+}
+
+// scriptArchive is the archive that iTop's restore.php takes: backup_file may
+// lack its ending.
+func scriptArchive(file string) string {
+	if _, err := os.Stat(file); err != nil {
+		if _, err := os.Stat(file + ".tar.gz"); err == nil {
+			return file + ".tar.gz"
+		}
+	}
+	return file
 }
 
 // placeFlags say where an app lies, on a machine without a configuration or
