@@ -11,18 +11,26 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/backstay/backstay/internal/core"
 )
 
 // busyTimeout is how long a method waits for another process to end its
-// transaction. Those of backstay take milliseconds.
-const busyTimeout = 5 * time.Second
+// transaction. Those of backstay take milliseconds. Who waited that long in vain
+// waits hurriedTimeout only from then on, until it is let in: a backup writes a
+// dozen times, and is not to take a minute longer for it.
+const (
+	busyTimeout    = 5 * time.Second
+	hurriedTimeout = 200 * time.Millisecond
+)
 
 // The codes of Warnings.
 const (
@@ -56,6 +64,7 @@ type DB struct {
 	users    *os.File     // keeps the lock that says that this process uses the database
 	closed   bool
 	suspect  atomic.Bool // damage was met: open it anew
+	inVain   atomic.Bool // the last write waited for another process, and was not let in
 	warnings []core.Warning
 }
 
@@ -189,7 +198,8 @@ func (db *DB) writeOnce(ctx context.Context, op string, do func(*sql.Tx) error) 
 		return false, named(op, err)
 	}
 	defer release()
-	tx, err := db.pool.BeginTx(ctx, nil) // BEGIN IMMEDIATE: see dsn
+	tx, done, err := db.begin(ctx)
+	defer done()
 	if err != nil {
 		return false, db.judged(ctx, op, err)
 	}
@@ -203,6 +213,25 @@ func (db *DB) writeOnce(ctx context.Context, op string, do func(*sql.Tx) error) 
 		return false, db.judged(ctx, op, err)
 	}
 	return db.moved(), nil
+}
+
+// begin begins a transaction that writes; done is called after its end.
+func (db *DB) begin(ctx context.Context) (tx *sql.Tx, done func(), err error) {
+	conn, err := db.pool.Conn(ctx)
+	if err != nil {
+		return nil, func() {}, err
+	}
+	done = func() { _ = conn.Close() } // back to the pool
+	patience := db.patience
+	if db.inVain.Load() {
+		patience = min(patience, hurriedTimeout)
+	}
+	if _, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", patience.Milliseconds())); err != nil {
+		return nil, done, err
+	}
+	tx, err = conn.BeginTx(ctx, nil) // BEGIN IMMEDIATE: see dsn
+	db.inVain.Store(primary(err) == sqlite3.SQLITE_BUSY)
+	return tx, done, err
 }
 
 // use readies the pool, which stays as it is until release.
