@@ -38,6 +38,7 @@ type keeper struct {
 
 	mu       sync.Mutex // guards what follows
 	db       *state.DB
+	warned   int   // how many of its warnings were said
 	err      error // why the database cannot be used; nil: it can
 	memory   map[string]agenda.Memory
 	version  int // of memory
@@ -92,13 +93,24 @@ func (k *keeper) open(ctx context.Context) (*state.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range db.Warnings() {
+	k.mu.Lock()
+	k.db = db
+	k.mu.Unlock()
+	k.warn()
+	return db, nil
+}
+
+// warn says what the database did that somebody should know: it can put itself
+// aside at each use.
+func (k *keeper) warn() {
+	k.mu.Lock()
+	warnings := k.db.Warnings()
+	fresh := warnings[min(k.warned, len(warnings)):]
+	k.warned = len(warnings)
+	k.mu.Unlock()
+	for _, w := range fresh {
 		k.log.Warn(w.Message, "what", w.Code, "object", w.Object)
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.db = db
-	return db, nil
 }
 
 // usable returns the database, nil when there is none to ask.
@@ -283,6 +295,7 @@ func (k *keeper) run(ctx context.Context) {
 // round writes all that waits, as far as it goes.
 func (k *keeper) round(ctx context.Context) {
 	err := k.write(ctx)
+	k.warn()
 	k.judge(err)
 	k.mu.Lock()
 	defer k.mu.Unlock()
