@@ -99,6 +99,13 @@ func (c *Caretaker) look(ctx context.Context, names []string, live bool) Report 
 // stateProblem says that the state database cannot be used, or was begun anew.
 func (c *Caretaker) stateProblem() *core.Problem {
 	if c.broken == nil {
+		if aside := c.State.Replaced(); aside != "" {
+			return &core.Problem{
+				Topic: core.TopicService, Name: "state-replaced", Object: c.Engine.StateDir, Level: core.LevelAlarm,
+				Message: "the state database was damaged and is begun anew; runs, open alarms and what was accepted before are forgotten",
+				Hint:    "the damaged one is " + aside + "; backups are untouched. See why it was damaged: the disk, or a program that wrote there",
+			}
+		}
 		return nil
 	}
 	return &core.Problem{
