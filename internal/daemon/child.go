@@ -315,13 +315,15 @@ func (l *lineLog) say() {
 		l.dropped++
 		return
 	}
+	// The prefix is the service's own too.
+	rest := strings.TrimPrefix(text, "backstay: ")
 	switch {
-	case strings.HasPrefix(text, "backstay: error:"):
-		l.log.Error(text)
-	case strings.HasPrefix(text, "backstay: warning:"):
-		l.log.Warn(text)
+	case strings.HasPrefix(rest, "error: "):
+		l.log.Error(strings.TrimPrefix(rest, "error: "))
+	case strings.HasPrefix(rest, "warning: "):
+		l.log.Warn(strings.TrimPrefix(rest, "warning: "))
 	default:
-		l.log.Info(text)
+		l.log.Info(rest)
 	}
 }
 
