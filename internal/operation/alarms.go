@@ -34,7 +34,7 @@ const alarmsPatience = 5 * time.Minute
 // desk tells the destinations of alarms.
 func (c *Caretaker) desk() *notify.Desk {
 	return &notify.Desk{
-		Ledger: c.State, Clock: c.Engine.Clock, Log: c.Log, Host: c.Engine.Host, Location: time.Local, Posts: c.posts,
+		Ledger: c.ledger(), Clock: c.Engine.Clock, Log: c.Log, Host: c.Engine.Host, Location: time.Local, Posts: c.posts,
 		Known: func(name string) bool { _, ok := c.app(name); return ok || name == "" },
 		// Two processes that look at the same time must not open the same ticket.
 		Lock: func(ctx context.Context) (func(), error) {
@@ -47,6 +47,14 @@ func (c *Caretaker) desk() *notify.Desk {
 			return func() { _ = lock.Release() }, nil // it ends with the process at the latest
 		},
 	}
+}
+
+// ledger is where alarms are kept.
+func (c *Caretaker) ledger() notify.Ledger {
+	if c.Unsaved == nil {
+		return c.State
+	}
+	return unsavedLedger{c.State, c.Unsaved}
 }
 
 // posts returns the destinations of an app; of one that is not configured any

@@ -34,6 +34,8 @@ type Caretaker struct {
 	// ServiceRuns says that the service is there, which tells itself of what is
 	// wrong with backstay.
 	ServiceRuns bool
+	// Unsaved has the alarms that State could not keep; nil: none is remembered.
+	Unsaved *Unsaved
 
 	records []repository.Record // of all apps, oldest first; read once
 	lost    error               // what the repository cannot show any more

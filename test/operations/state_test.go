@@ -139,8 +139,17 @@ func TestStateFull(t *testing.T) {
 	p.waitBackups(7)
 	s.idle()
 	wantLoud(t, s.said(), "the state database cannot be used")
+	told := p.told.heard("main")
+	opened := told[len(told)-1]
 	p.ok(os.Remove(p.path("state/fill")))
 	s.due(time.Hour, "ok", "ok", "ok") // with the two that could not be recorded
+	eventually(t, "the end of the service's alarm", func() error {
+		told := p.told.heard("main")
+		if last := told[len(told)-1]; opened.Part != "opened" || last.Part != "closed" || last.Marker != opened.Marker {
+			return fmt.Errorf("it was told %s of %s, then %s of %s", opened.Part, opened.Marker, last.Part, last.Marker)
+		}
+		return nil
+	})
 	s.stop()
 	p.wantBackups(8)
 	p.runs(0, "check")

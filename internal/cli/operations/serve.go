@@ -65,6 +65,7 @@ type service struct {
 	stateDir string
 	log      *slog.Logger
 	cfg      atomic.Pointer[config.Config] // the last that was good
+	unsaved  operation.Unsaved             // alarms of the service that are not in the state database
 }
 
 // refreshSchedules is how often applications are asked anew when they want to
@@ -218,6 +219,7 @@ func (v *service) problems(ctx context.Context, problems []core.Problem) {
 	}
 	e.Log = v.log
 	c := v.Caretaker(ctx, e, cfg)
+	c.Unsaved = &v.unsaved
 	if err := c.TellService(ctx, problems); err != nil {
 		v.log.Error("the service's problems could not be told", "err", err)
 	}
