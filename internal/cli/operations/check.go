@@ -21,6 +21,9 @@ func (s commands) checkCommand() *cobra.Command {
 		if accept && len(args) != 1 {
 			return &core.Error{Code: core.CodeUsage, Op: "check", Message: "--accept is about one app", Hint: "backstay check APP --accept"}
 		}
+		if accept {
+			s.Begin("accept") // a decision, which the audit log has by its own name
+		}
 		return s.withCaretaker(ctx, args, func(c *operation.Caretaker, apps []operation.App) error {
 			if err := s.ApplyParams(ctx, c, apps, params); err != nil {
 				return err

@@ -225,6 +225,9 @@ func (s commands) auditCommand() *cobra.Command {
 				}
 				s.Printer.Table(t)
 			})
+			if err == nil && whole.Broken != 0 && s.Printer.JSON() {
+				return session.Outcome(core.CodeDamage.ExitCode()) // log says it
+			}
 			if err == nil && whole.Broken != 0 {
 				err = &core.Error{
 					Code: core.CodeDamage, Op: "read the audit log", Message: fmt.Sprintf("entry %d is not as it was written: %s", whole.Broken, whole.Reason),

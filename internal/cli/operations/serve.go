@@ -124,7 +124,9 @@ func digest(plan daemon.Plan, checks map[string][]string) string {
 	for _, j := range plan.Jobs {
 		fmt.Fprintf(h, "%s %v %v %v", j.Key, j.Off, j.Err, j.Timeout)
 		if j.Schedule != nil {
-			fmt.Fprintf(h, " %s %v", j.Schedule.Fingerprint(), j.Schedule.Spec().Only)
+			spec := j.Schedule.Spec()
+			spec.Weekly = nil // a pointer, which is another each time; the fingerprint has what it points to
+			fmt.Fprintf(h, " %s %+v", j.Schedule.Fingerprint(), spec)
 		}
 		fmt.Fprintln(h)
 	}
