@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/phpconf"
@@ -47,10 +48,14 @@ func (p Profile) ArchiveNaming(ctx context.Context, app profile.App) (profile.Na
 	for name, into := range map[string]*string{"db_host": &naming.Host, "db_name": &naming.Database, "db_subname": &naming.Subname, "timezone": &naming.TimeZone} {
 		text, ok, err := s.text(ctx, name, "")
 		note(err)
-		if err == nil && ok {
+		switch {
+		case err == nil && ok:
 			*into = text
+		case err == nil && name == "timezone":
+			*into = defaultTimeZone
 		}
 	}
+	naming.Host = hostAlone(naming.Host)
 	v, ok, err := s.value(ctx, "MyModuleSettings", "itop-backup", "file_name_format")
 	if err != nil {
 		note(s.unreadable("file_name_format", "", v, err))
@@ -58,6 +63,16 @@ func (p Profile) ArchiveNaming(ctx context.Context, app profile.App) (profile.Na
 		naming.Format = v.Text()
 	}
 	return naming, problem
+}
+
+// hostAlone returns what __HOST__ stands for: db_host without its port, with the
+// p of a connection that stays (CMDBSource::InitServerAndPort).
+func hostAlone(host string) string {
+	parts := strings.Split(host, ":")
+	if len(parts) > 1 && strings.EqualFold(parts[0], "p") {
+		return parts[0] + ":" + parts[1]
+	}
+	return parts[0]
 }
 
 // library is what SimpleCrypt's engines are called: Sodium, OpenSSL, OpenSSLMcryptCompatibility, Mcrypt, Simple.

@@ -14,13 +14,13 @@ func TestArchiveNaming(t *testing.T) {
 	p := newProfile()
 	root := install(t, strings.Replace(plainConfig, "'week_days'", "'file_name_format' => '__HOST__-__DB__-__SUBNAME__-%Y%m%d',\n\t\t'week_days'", 1))
 	got, err := p.ArchiveNaming(t.Context(), profile.App{Name: "desk", Root: root})
-	want := profile.Naming{Format: "__HOST__-__DB__-__SUBNAME__-%Y%m%d", Host: "127.0.0.1:3307", Database: "itop"}
+	want := profile.Naming{Format: "__HOST__-__DB__-__SUBNAME__-%Y%m%d", Host: "127.0.0.1", Database: "itop", TimeZone: "Europe/Paris"}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v: %s", err, diff)
 	}
 	root = install(t, strings.Replace(plainConfig, "'db_subname' => ''", "'db_subname' => 'p_', 'timezone' => 'Asia/Tokyo'", 1))
 	got, err = p.ArchiveNaming(t.Context(), profile.App{Name: "desk", Root: root})
-	want = profile.Naming{Format: "__DB__-%Y-%m-%d_%H_%M", Host: "127.0.0.1:3307", Database: "itop", Subname: "p_", TimeZone: "Asia/Tokyo"}
+	want = profile.Naming{Format: "__DB__-%Y-%m-%d_%H_%M", Host: "127.0.0.1", Database: "itop", Subname: "p_", TimeZone: "Asia/Tokyo"}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v: %s", err, diff)
 	}
@@ -28,9 +28,20 @@ func TestArchiveNaming(t *testing.T) {
 	p.PHP = "/nonexistent/php"
 	root = install(t, strings.Replace(plainConfig, "'db_name' => 'itop'", "'db_name' => getenv('X')", 1))
 	got, err = p.ArchiveNaming(t.Context(), profile.App{Name: "desk", Root: root, Database: profile.Database{Name: "given"}})
-	want = profile.Naming{Format: "__DB__-%Y-%m-%d_%H_%M", Host: "127.0.0.1:3307", Database: "given"}
+	want = profile.Naming{Format: "__DB__-%Y-%m-%d_%H_%M", Host: "127.0.0.1", Database: "given", TimeZone: "Europe/Paris"}
 	if diff := cmp.Diff(want, got); diff != "" || err == nil || core.HintOf(err) == "" {
 		t.Errorf("%v: %s", err, diff)
+	}
+}
+
+// TestHostInNames: as iTop's own archives are called.
+func TestHostInNames(t *testing.T) {
+	for host, want := range map[string]string{
+		"db1": "db1", "db1:3307": "db1", "p:db1": "p:db1", "P:db1:3307": "P:db1", "localhost": "localhost", "": "",
+	} {
+		if got := hostAlone(host); got != want {
+			t.Errorf("of %q it is %q, want %q", host, got, want)
+		}
 	}
 }
 
