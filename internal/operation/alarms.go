@@ -10,42 +10,87 @@ import (
 	"github.com/backstay/backstay/internal/notify"
 )
 
-// tell opens, updates and closes alarms by what was found.
-func (c *Caretaker) tell(ctx context.Context, report Report) error {
-	ctx = context.WithoutCancel(ctx) // an alarm that is told by half would be told again
-	scope := notify.Scope{}
-	for _, app := range report.judged {
-		scope.Add(app, core.TopicBackup, core.TopicContent, core.TopicProof)
+// tell opens, updates and closes alarms by what was found. Where something ran
+// since, it looks again first, and returns what it told of. Nothing is told of
+// what was found while ctx ended.
+func (c *Caretaker) tell(ctx context.Context, report Report) (Report, error) {
+	// Two processes that look at the same time must not open the same ticket, and
+	// who looked first must not have the last word.
+	unlock, err := c.alone(ctx)
+	switch {
+	case err == nil:
+		defer unlock()
+	case ctx.Err() == nil:
+		c.Log.Warn("alarms are told without a lock: some may be told twice", "err", err)
 	}
-	scope.Add("", report.topics...)
-	changes, err := c.desk().Reconcile(ctx, scope, report.Problems, safe(report))
+	if c.overtaken(ctx, report) {
+		c.again()
+		report = c.look(ctx, report.Apps, false)
+	}
+	if err := ctx.Err(); err != nil {
+		return report, err
+	}
+	ctx = context.WithoutCancel(ctx) // an alarm that is told by half would be told again
+	desk := c.desk()
+	desk.Lock = nil // it is held
+	changes, err := desk.Reconcile(ctx, report.scope, report.Problems, safe(report))
 	for _, f := range changes.Failed {
 		c.Log.Warn("a destination could not be told of an alarm; it is tried again at the next check", "destination", f.Post, "alarm", f.Alarm.ID, "err", f.Err)
 	}
 	if err != nil {
 		c.Log.Error("alarms could not be told everywhere", "err", err, "hint", core.HintOf(err))
 	}
-	return err
+	return report, err
+}
+
+// overtaken says whether a backup ended since report looked.
+func (c *Caretaker) overtaken(ctx context.Context, report Report) bool {
+	for app, seen := range report.seen {
+		run, err := c.State.LastRun(ctx, app, core.RunBackup)
+		c.stateFailed(ctx, "read the last run", err)
+		if err == nil && idOf(run) != seen {
+			return true
+		}
+	}
+	return false
+}
+
+func idOf(run *core.Run) int64 {
+	if run == nil {
+		return 0
+	}
+	return run.ID
 }
 
 // alarmsPatience is how long to wait for another process that tells of alarms.
 const alarmsPatience = 5 * time.Minute
 
+// alone keeps other processes from telling of alarms until unlock.
+func (c *Caretaker) alone(ctx context.Context) (unlock func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, alarmsPatience)
+	defer cancel()
+	lock, err := c.Engine.LockApp(ctx, ".alarms", "telling of alarms", true)
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = lock.Release() }, nil // it ends with the process at the latest
+}
+
 // desk tells the destinations of alarms.
 func (c *Caretaker) desk() *notify.Desk {
+	made := map[string][]notify.Post{}
 	return &notify.Desk{
-		Ledger: c.ledger(), Clock: c.Engine.Clock, Log: c.Log, Host: c.Engine.Host, Location: time.Local, Posts: c.posts,
-		Known: func(name string) bool { _, ok := c.app(name); return ok || name == "" },
-		// Two processes that look at the same time must not open the same ticket.
-		Lock: func(ctx context.Context) (func(), error) {
-			ctx, cancel := context.WithTimeout(ctx, alarmsPatience)
-			defer cancel()
-			lock, err := c.Engine.LockApp(ctx, ".alarms", "telling of alarms", true)
-			if err != nil {
-				return nil, err
+		Ledger: c.ledger(), Clock: c.Engine.Clock, Log: c.Log, Host: c.Engine.Host, Location: time.Local,
+		Posts: func(name string) []notify.Post {
+			posts, known := made[name]
+			if !known { // once: it reads passwords
+				posts = c.posts(name)
+				made[name] = posts
 			}
-			return func() { _ = lock.Release() }, nil // it ends with the process at the latest
+			return posts
 		},
+		Known: func(name string) bool { _, ok := c.app(name); return ok || name == "" },
+		Lock:  c.alone,
 	}
 }
 
@@ -111,7 +156,10 @@ func (c *Caretaker) TestAlarms(ctx context.Context, apps []App, machine, leaveOp
 
 // TellService opens, updates and closes the alarm about backstay itself.
 func (c *Caretaker) TellService(ctx context.Context, problems []core.Problem) error {
-	return c.tell(ctx, Report{Problems: problems, topics: []core.Topic{core.TopicService}})
+	scope := notify.Scope{}
+	scope.Add("", core.TopicService)
+	_, err := c.tell(context.WithoutCancel(ctx), Report{Problems: problems, scope: scope}) // it may be the end that is told of
+	return err
 }
 
 // safe says what can still be restored, for messages.

@@ -3,6 +3,8 @@ package operation
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
@@ -45,14 +47,16 @@ func (c *Caretaker) Backup(ctx context.Context, a App, opt engine.BackupOptions,
 	}
 	if err == nil {
 		c.keepLast(ctx, b)
-		c.dropExpired(ctx, t)
 	}
-	report := c.look(ctx, []string{a.Name}, false)
+	report, _ := c.tell(ctx, c.look(ctx, []string{a.Name}, false)) // what it cannot tell is in the log, and is tried again
+	if ctx.Err() != nil {
+		return result, err // what was found after the end says nothing; the next check looks again
+	}
 	result.Problems = report.Problems
 	if err == nil {
 		result.Pruned = c.pruneAfter(ctx, a, report)
+		c.dropExpired(ctx, t)
 	}
-	c.tell(ctx, report)
 	return result, err
 }
 
@@ -72,7 +76,7 @@ func (c *Caretaker) dropExpired(ctx context.Context, t engine.Target) {
 func (c *Caretaker) begin(ctx context.Context, run *core.Run) {
 	id, err := c.State.BeginRun(ctx, *run)
 	run.ID = id
-	c.stateFailed("record that a run begins", err)
+	c.stateFailed(ctx, "record that a run begins", err)
 }
 
 // faultRepository says that the repository is to blame for a run's error.
@@ -80,13 +84,14 @@ const faultRepository = "repository"
 
 // finish records how a run ended, also when ctx has.
 func (c *Caretaker) finish(ctx context.Context, a App, run *core.Run, b core.Backup, err error) {
+	stopped := ctx.Err() != nil
 	ctx = context.WithoutCancel(ctx)
 	now := c.now()
 	run.Finished, run.Backup, run.Warnings = &now, b.ID, len(b.Warnings)
 	switch {
-	case core.CodeOf(err) == core.CodeCancelled:
+	case stopped && core.CodeOf(err) == core.CodeCancelled: // else nobody wanted it so
 		run.Outcome = core.OutcomeCancelled
-	case core.CodeOf(err) == core.CodeLocked:
+	case core.CodeOf(err) == core.CodeLocked && run.Kind != core.RunCheck: // a check locks nothing but the state
 		run.Outcome = core.OutcomeMissed
 	case err != nil:
 		run.Outcome = core.OutcomeFailed
@@ -101,17 +106,32 @@ func (c *Caretaker) finish(ctx context.Context, a App, run *core.Run, b core.Bac
 			run.Fault = faultRepository
 		}
 	}
-	if run.ID != 0 {
-		c.stateFailed("record how a run ended", c.State.FinishRun(ctx, *run))
-	} else { // the state may be well again
-		id, err := c.State.AddRun(ctx, *run)
-		run.ID = id
-		c.stateFailed("record how a run ended", err)
-	}
+	c.record(ctx, run)
 	c.ping(ctx, a, *run)
 }
 
-// pingTimeout bounds how long a monitor may keep a backup waiting.
+// record keeps a run that ended. One that State cannot keep is remembered for as
+// long as this process lives: that a backup failed must be told all the same.
+func (c *Caretaker) record(ctx context.Context, run *core.Run) {
+	var err error
+	if run.ID != 0 {
+		err = c.State.FinishRun(ctx, *run)
+	} else { // the state may be well again
+		run.ID, err = c.State.AddRun(ctx, *run)
+	}
+	c.stateFailed(ctx, "record how a run ended", err)
+	if run.Kind != core.RunBackup || run.Outcome == core.OutcomeMissed {
+		return
+	}
+	if delete(c.unrecorded, run.App); err != nil {
+		if c.unrecorded == nil {
+			c.unrecorded = map[string]core.Run{}
+		}
+		c.unrecorded[run.App] = *run
+	}
+}
+
+// pingTimeout bounds how long monitors may keep a backup waiting.
 const pingTimeout = 10 * time.Second
 
 // ping tells monitors of a run that begins or has ended. None of them can keep
@@ -120,17 +140,41 @@ func (c *Caretaker) ping(ctx context.Context, a App, run core.Run) {
 	if a.Pings == nil || run.Outcome == core.OutcomeMissed {
 		return
 	}
+	var all sync.WaitGroup
 	for _, p := range a.Pings() {
-		pctx, cancel := context.WithTimeout(ctx, pingTimeout)
-		if err := p.Ping(pctx, run); err != nil {
-			c.Log.Warn("a monitor could not be told of the run", "app", a.Name, "err", err)
-		}
-		cancel()
+		all.Go(func() {
+			if err := pingOne(ctx, p, run); err != nil {
+				c.Log.Warn("a monitor could not be told of the run", "app", a.Name, "err", err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// pingOne returns in time, whatever the monitor does.
+func pingOne(ctx context.Context, p Pinger, run core.Run) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if r := recover(); r != nil {
+				done <- fmt.Errorf("it stumbled over the run (%v); that is a bug", r)
+			}
+		}()
+		done <- p.Ping(ctx, run)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("it did not answer in time: %w", ctx.Err())
 	}
 }
 
 // keepLast keeps the newest backup where the service's metrics find it.
 func (c *Caretaker) keepLast(ctx context.Context, b core.Backup) {
+	ctx = context.WithoutCancel(ctx) // it was made
 	b.Warnings = b.Warnings[:min(len(b.Warnings), 20)]
-	c.stateFailed("keep the newest backup's numbers", c.State.SetValue(ctx, "last-backup/"+b.App, b))
+	c.stateFailed(ctx, "keep the newest backup's numbers", c.State.SetValue(ctx, "last-backup/"+b.App, b))
 }

@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/backstay/backstay/internal/check"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine/facts"
+	"github.com/backstay/backstay/internal/notify"
 	"github.com/backstay/backstay/internal/repository"
 	"github.com/backstay/backstay/internal/schedule"
 )
@@ -24,9 +24,10 @@ type Report struct {
 	Space    *core.Space // nil: the repository could not be asked
 
 	runs   map[string]*core.Run // the newest that ended, by app
+	seen   map[string]int64     // its id in the state
 	wants  map[string]Wanted
-	judged []string     // the apps that could be judged
-	topics []core.Topic // the machine's topics that were looked at
+	newest map[string]string // the newest backup's id, "" for none, of the apps that were judged
+	scope  notify.Scope      // what was looked at
 }
 
 // Alarming says whether there is anything that somebody must be called for.
@@ -47,7 +48,7 @@ func (c *Caretaker) Check(ctx context.Context, names []string, trigger string) (
 		c.finish(ctx, App{}, &run, core.Backup{}, err)
 		return report, err
 	}
-	err := c.tell(ctx, report)
+	report, err := c.tell(ctx, report)
 	c.finish(ctx, App{}, &run, core.Backup{}, err)
 	return report, err
 }
@@ -59,41 +60,98 @@ func (c *Caretaker) Look(ctx context.Context, names []string) Report { return c.
 // their schedules; otherwise what they said last is taken where it is known.
 func (c *Caretaker) look(ctx context.Context, names []string, live bool) Report {
 	report := Report{
-		Apps: names, Unsure: map[string]error{}, LastGood: map[string]*core.Backup{}, runs: map[string]*core.Run{}, wants: map[string]Wanted{},
-		topics: []core.Topic{core.TopicRepository},
+		Apps: names, Unsure: map[string]error{}, LastGood: map[string]*core.Backup{}, runs: map[string]*core.Run{}, seen: map[string]int64{},
+		wants: map[string]Wanted{}, newest: map[string]string{}, scope: notify.Scope{},
 	}
-	all, err := c.list(ctx)
-	broken := errors.Join(err, c.lost)
+	asking, cancel := context.WithTimeout(ctx, asksTimeout)
+	defer cancel()
+	_, err := c.list(ctx)
+	known := true // how the last run of each app ended
 	for _, a := range c.Apps {
 		looked := slices.Contains(names, a.Name)
-		want := c.wanted(ctx, a, live && looked)
-		in := c.input(ctx, a, want, all)
-		report.runs[a.Name], report.wants[a.Name] = in.LastRun, want
-		if err != nil {
-			continue // nothing is known of its backups: that is the repository's problem
-		}
-		if looked {
-			report.judged = append(report.judged, a.Name)
-			in.Facts, report.Unsure[a.Name] = c.facts(ctx, all, a.Name)
-		}
-		for _, p := range check.Judge(in) {
+		run, rerr := c.lastRun(ctx, a.Name, &report)
+		known = known && rerr == nil
+		report.LastGood[a.Name] = lastGood(backups(c.usual(a.Name)))
+		switch {
+		case looked:
+			c.lookAt(ctx, a, c.wish(ctx, asking, a, live), err == nil, &report)
+		case err == nil && run != nil && run.Outcome == core.OutcomeFailed:
 			// What the repository brought on other apps is in the one alarm of it.
-			if looked || p.App == "" && p.Topic == core.TopicRepository {
-				report.Problems = append(report.Problems, p)
-			}
+			in, _ := c.input(ctx, a, c.remembered(ctx, a), &report)
+			report.Problems = append(report.Problems, slices.DeleteFunc(check.Judge(in), func(p core.Problem) bool { return p.App != "" || p.Topic != core.TopicRepository })...)
 		}
-		report.LastGood[a.Name] = lastGood(in.Backups)
 	}
-	space := c.repository(ctx, all, broken)
+	space := c.repository(ctx, err)
 	report.Space = space.Space
 	report.Problems = append(report.Problems, check.JudgeRepository(space)...)
+	if known {
+		report.scope.Add("", core.TopicRepository)
+	}
 	if !c.ServiceRuns { // else it says so itself
-		report.topics = append(report.topics, core.TopicService)
+		report.scope.Add("", core.TopicService)
 		if p := c.stateProblem(); p != nil {
 			report.Problems = append(report.Problems, *p)
 		}
 	}
 	return report
+}
+
+// lookAt judges an app. What could not be found out closes no alarm, and what
+// is not known of backups holds retention.
+func (c *Caretaker) lookAt(ctx context.Context, a App, want Wanted, listed bool, report *Report) {
+	report.wants[a.Name] = want
+	if !listed {
+		return // nothing is known of its backups: that is the repository's problem
+	}
+	in, err := c.input(ctx, a, want, report)
+	facts, serr, unread := c.facts(ctx, a.Name)
+	in.Facts = facts
+	report.Problems = append(report.Problems, check.Judge(in)...)
+	if unread != nil && !a.Limits.Off {
+		if newest := in.Backups[len(in.Backups)-1]; newest.Damaged == nil { // else it is said already
+			report.Problems = append(report.Problems, unreadable(newest, unread))
+		}
+	}
+	report.newest[a.Name] = c.newest(a.Name)
+	if unsure := errors.Join(serr, unread); unsure != nil {
+		report.Unsure[a.Name] = unsure
+	} else if err == nil {
+		report.scope.Add(a.Name, core.TopicContent)
+	}
+	if err == nil {
+		report.scope.Add(a.Name, core.TopicBackup, core.TopicProof)
+	}
+}
+
+// unreadable says that an app's newest backup could not be looked into.
+func unreadable(b core.Backup, err error) core.Problem {
+	id := b.ID[:min(8, len(b.ID))]
+	p := core.Problem{
+		App: b.App, Topic: core.TopicProof, Name: "unreadable", Object: id, Level: core.LevelAlarm,
+		Message: "the newest backup, " + id + ", could not be looked into, so that nothing is known of what it holds: " + err.Error(), Hint: core.HintOf(err),
+	}
+	if core.CodeOf(err) != core.CodeDamage {
+		p.App, p.Topic, p.Object = "", core.TopicRepository, "app "+b.App+" "+id
+	}
+	if p.Hint == "" {
+		p.Hint = "backstay verify " + id + " reads it back; backstay doctor looks what is wrong with the repository"
+	}
+	return p
+}
+
+// lastRun is an app's last backup that began and ended, as State has it, or as
+// it was in this process where State could not keep it.
+func (c *Caretaker) lastRun(ctx context.Context, app string, report *Report) (*core.Run, error) {
+	run, err := c.State.LastRun(ctx, app, core.RunBackup)
+	c.stateFailed(ctx, "read the last run", err)
+	if err == nil {
+		report.seen[app] = idOf(run)
+	}
+	if own, ok := c.unrecorded[app]; ok && (run == nil || own.Started.After(run.Started)) {
+		run, err = &own, nil
+	}
+	report.runs[app] = run
+	return run, err
 }
 
 // stateProblem says that the state database cannot be used, or was begun anew.
@@ -114,25 +172,29 @@ func (c *Caretaker) stateProblem() *core.Problem {
 	}
 }
 
-// input is what is known of an app without looking into its backups.
-func (c *Caretaker) input(ctx context.Context, a App, want Wanted, all []repository.Record) check.Input {
+// input is what is known of an app without looking into its backups. With an
+// error something of it could not be found out.
+func (c *Caretaker) input(ctx context.Context, a App, want Wanted, report *Report) (check.Input, error) {
 	now := c.now()
-	in := check.Input{App: a.Name, Now: now, Limits: a.Limits, Backups: backupsOf(usual(all), a.Name), Added: c.firstSeen(ctx, a.Name, now)}
-	in.Location = location(want)
+	in := check.Input{App: a.Name, Now: now, Limits: a.Limits, Backups: backups(c.usual(a.Name)), Location: location(want)}
+	var err error
+	in.Added, err = c.firstSeen(ctx, a.Name, now)
 	if want.Unusable != nil {
 		in.Unusable = want.Unusable.Error()
 	}
 	c.expect(&in, want)
-	run, err := c.State.LastRun(ctx, a.Name, core.RunBackup)
-	c.stateFailed("read the last run", err)
+	run, found := report.runs[a.Name]
+	if !found {
+		err = errors.Join(err, errors.New("the last run is not known"))
+	}
 	in.LastRun, in.LastRunRepository = run, run != nil && run.Fault == faultRepository
 	var accepted check.Accepted
-	if ok, err := c.State.Value(ctx, "accepted/"+a.Name, &accepted); ok && err == nil {
+	ok, verr := c.State.Value(ctx, "accepted/"+a.Name, &accepted)
+	c.stateFailed(ctx, "read what was accepted", verr)
+	if ok && verr == nil {
 		in.Accepted = &accepted
-	} else {
-		c.stateFailed("read what was accepted", err)
 	}
-	return in
+	return in, errors.Join(err, verr)
 }
 
 // expect says what the schedules ask for. The one that asks most often is for
@@ -158,20 +220,19 @@ func (c *Caretaker) expect(in *check.Input, want Wanted) {
 	in.Scheduled, in.Interval, in.Expected, in.Others = true, asked[0].Interval, asked[0].Last, asked[1:]
 }
 
-// usual leaves out backups of states that somebody wanted to leave.
-func usual(all []repository.Record) []repository.Record {
-	return slices.DeleteFunc(slices.Clone(all), func(r repository.Record) bool { return r.Aside() })
-}
-
-// firstSeen is when an app was first looked at.
-func (c *Caretaker) firstSeen(ctx context.Context, app string, now time.Time) time.Time {
+// firstSeen is when an app was first looked at, zero where that is not known.
+func (c *Caretaker) firstSeen(ctx context.Context, app string, now time.Time) (time.Time, error) {
 	var seen time.Time
 	_, err := c.State.Value(ctx, "seen/"+app, &seen)
-	if err == nil && seen.IsZero() {
-		seen, err = now, c.State.SetDefault(ctx, "seen/"+app, now)
+	if err != nil {
+		c.stateFailed(ctx, "read when an app was first seen", err)
+		return time.Time{}, err
 	}
-	c.stateFailed("remember when an app was first seen", err)
-	return seen
+	if seen.IsZero() {
+		seen = now
+		c.stateFailed(ctx, "remember when an app was first seen", c.State.SetDefault(ctx, "seen/"+app, now))
+	}
+	return seen, nil
 }
 
 // lookedInto is how many of an app's backups are looked into anew at once; what
@@ -180,32 +241,29 @@ const lookedInto = 12
 
 // facts returns what is known of the content of an app's backups, oldest first:
 // also of those that are gone, or what was usual would be forgotten as fast as
-// retention removes. err says why the newest could not be looked into.
-func (c *Caretaker) facts(ctx context.Context, all []repository.Record, app string) (_ []core.Facts, err error) {
-	var mine []repository.Record
-	for _, r := range usual(all) {
-		if r.App == app {
-			mine = append(mine, r)
-		}
-	}
-	known, serr := c.State.Facts(ctx, app)
-	c.stateFailed("read what is known of backups", serr)
+// retention removes. forgot says that those are not known, unread why the newest
+// backup could not be looked into.
+func (c *Caretaker) facts(ctx context.Context, app string) (_ []core.Facts, forgot, unread error) {
+	mine := c.usual(app)
+	known, forgot := c.State.Facts(ctx, app)
+	c.stateFailed(ctx, "read what is known of backups", forgot)
 	for i := max(0, len(mine)-lookedInto); i < len(mine); i++ {
 		r := mine[i]
 		if slices.ContainsFunc(known, func(f core.Facts) bool { return f.Backup == r.ID }) {
 			continue
 		}
-		f, ferr := facts.ReadSince(ctx, c.Engine, r, before(mine, i))
-		if ferr != nil {
+		f, err := facts.ReadSince(ctx, c.Engine, r, before(mine, i))
+		if err != nil {
+			c.Log.Debug("a backup could not be looked into", "app", app, "backup", r.ID, "err", err)
 			if i == len(mine)-1 {
-				err = fmt.Errorf("look into backup %s: %w", r.ID, ferr)
+				unread = err
 			}
 			continue
 		}
-		c.stateFailed("remember what is known of a backup", c.State.SaveFacts(ctx, f))
+		c.stateFailed(ctx, "remember what is known of a backup", c.State.SaveFacts(ctx, f))
 		known = append(known, f)
 	}
-	return check.Worth(known), err
+	return check.Worth(known), forgot, unread
 }
 
 // before is the backup before one, or nil.
@@ -229,25 +287,34 @@ func lastGood(backups []core.Backup) *core.Backup {
 // growth is how far back the repository's growth is looked at.
 const growth = 60 * 24 * time.Hour
 
-// repository is what is known of the repository.
-func (c *Caretaker) repository(ctx context.Context, all []repository.Record, broken error) check.Repository {
-	in := check.Repository{Now: c.now(), Limits: c.Limits, Err: broken}
-	for _, r := range all {
+// sampled is how often the repository's size is remembered.
+const sampled = time.Hour
+
+// repository is what is known of the repository. unlisted says why its backups
+// are not known.
+func (c *Caretaker) repository(ctx context.Context, unlisted error) check.Repository {
+	in := check.Repository{Now: c.now(), Limits: c.Limits, Err: errors.Join(unlisted, c.lost)}
+	for _, r := range c.records {
 		in.Stored = append(in.Stored, check.Stored{Time: r.Time, Bytes: r.StoredBytes})
 	}
-	if broken == nil {
-		space, err := c.Engine.Store.Space(ctx)
-		if err != nil {
-			in.Err = err
-		} else {
-			in.Space = &space
-			c.stateFailed("remember the repository's size", c.State.AddSpace(ctx, c.Engine.Repository, space))
-			samples, serr := c.State.Space(ctx, c.Engine.Repository, in.Now.Add(-growth))
-			c.stateFailed("read the repository's sizes", serr)
-			for _, s := range samples {
-				in.Used = append(in.Used, check.Stored{Time: s.Time, Bytes: s.Used})
-			}
-		}
+	if unlisted != nil {
+		return in
+	}
+	space, err := c.Engine.Store.Space(ctx)
+	if err != nil {
+		in.Err = errors.Join(in.Err, err)
+		return in
+	}
+	in.Space = &space
+	samples, err := c.State.Space(ctx, c.Engine.Repository, in.Now.Add(-growth))
+	c.stateFailed(ctx, "read the repository's sizes", err)
+	for _, s := range samples {
+		in.Used = append(in.Used, check.Stored{Time: s.Time, Bytes: s.Used})
+	}
+	in.Used = append(in.Used, check.Stored{Time: in.Now, Bytes: space.Used})
+	// Of 200 apps that are backed up by the hour there are 5000 looks a day.
+	if n := len(samples); err == nil && (n == 0 || in.Now.Sub(samples[n-1].Time).Abs() >= sampled) {
+		c.stateFailed(ctx, "remember the repository's size", c.State.AddSpace(ctx, c.Engine.Repository, space))
 	}
 	return in
 }
@@ -255,33 +322,15 @@ func (c *Caretaker) repository(ctx context.Context, all []repository.Record, bro
 // Accept says that an app's newest backup is right as it is: what was usual
 // before it counts no more.
 func (c *Caretaker) Accept(ctx context.Context, a App) (check.Accepted, error) {
-	all, err := c.list(ctx)
-	if err != nil {
+	if _, err := c.list(ctx); err != nil {
 		return check.Accepted{}, err
 	}
-	mine := backupsOf(usual(all), a.Name)
+	mine := c.usual(a.Name)
 	if len(mine) == 0 {
 		return check.Accepted{}, &core.Error{Code: core.CodeNotFound, Op: "accept", Message: "there is no backup of app " + a.Name, Hint: "backstay backup " + a.Name + " makes one"}
 	}
 	accepted := check.Accepted{Backup: mine[len(mine)-1].ID, Time: c.now(), By: c.By}
 	return accepted, c.State.SetValue(ctx, "accepted/"+a.Name, accepted)
-}
-
-// wanted resolves what an app asks for. What the application said itself is
-// remembered, for those who must not wait for its database.
-func (c *Caretaker) wanted(ctx context.Context, a App, live bool) Wanted {
-	key := "wanted/" + a.Name
-	if a.AsksApp() && !live {
-		var own Wanted
-		if ok, err := c.State.Value(ctx, key, &own); ok && err == nil {
-			return own
-		}
-	}
-	w := Want(ctx, c.Engine, a)
-	if a.AsksApp() && w.Unusable == nil {
-		c.stateFailed("remember an app's schedule", c.State.SetValue(ctx, key, w))
-	}
-	return w
 }
 
 // location is the time zone whose days count for an app.

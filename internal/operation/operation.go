@@ -8,6 +8,7 @@ package operation
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay/internal/check"
@@ -37,10 +38,12 @@ type Caretaker struct {
 	// Unsaved has the alarms that State could not keep; nil: none is remembered.
 	Unsaved *Unsaved
 
-	records []repository.Record // of all apps, oldest first; read once
-	lost    error               // what the repository cannot show any more
-	listed  bool
-	broken  error // the first error of State
+	records    []repository.Record            // of all apps, oldest first; read once
+	byApp      map[string][]repository.Record // the same
+	lost       error                          // what the repository cannot show any more
+	listed     bool
+	broken     error               // the first error of State
+	unrecorded map[string]core.Run // by app: backups that ended, and that State could not keep
 }
 
 // App is an app with what is to be done for it.
@@ -74,9 +77,9 @@ func (c *Caretaker) app(name string) (App, bool) {
 }
 
 // stateFailed remembers that the state could not be read or written. Nothing
-// that must be done hangs on it.
-func (c *Caretaker) stateFailed(what string, err error) {
-	if err == nil {
+// that must be done hangs on it. That ctx ended is not the state's fault.
+func (c *Caretaker) stateFailed(ctx context.Context, what string, err error) {
+	if err == nil || ctx.Err() != nil {
 		return
 	}
 	if c.broken == nil {
@@ -99,20 +102,27 @@ func (c *Caretaker) list(ctx context.Context) ([]repository.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.records, c.listed = all, true
+	c.records, c.listed, c.byApp = all, true, map[string][]repository.Record{}
+	for _, r := range all {
+		c.byApp[r.App] = append(c.byApp[r.App], r)
+	}
 	return all, nil
 }
 
 // again has the next list read the repository.
-func (c *Caretaker) again() { c.records, c.listed, c.lost = nil, false, nil }
+func (c *Caretaker) again() { c.records, c.byApp, c.listed, c.lost = nil, nil, false, nil }
 
-// backupsOf returns an app's backups, oldest first.
-func backupsOf(all []repository.Record, app string) []core.Backup {
-	var out []core.Backup
-	for _, r := range all {
-		if r.App == app {
-			out = append(out, r.Backup)
-		}
+// usual returns an app's backups, oldest first, without those of states that
+// somebody wanted to leave. There are none where list failed.
+func (c *Caretaker) usual(app string) []repository.Record {
+	return slices.DeleteFunc(slices.Clone(c.byApp[app]), func(r repository.Record) bool { return r.Aside() })
+}
+
+// backups are records as they are judged.
+func backups(records []repository.Record) []core.Backup {
+	out := make([]core.Backup, 0, len(records))
+	for _, r := range records {
+		out = append(out, r.Backup)
 	}
 	return out
 }

@@ -15,12 +15,14 @@ import (
 // Plan decides what retention keeps and removes of an app, and changes nothing.
 // report says which problems there are, for an anomaly holds everything.
 func (c *Caretaker) Plan(ctx context.Context, a App, report Report) ([]retention.Decision, error) {
-	all, err := c.list(ctx)
-	if err != nil {
+	if _, err := c.list(ctx); err != nil {
 		return nil, err
 	}
-	want := c.wanted(ctx, a, true)
-	return retention.Decide(backupsOf(all, a.Name), want.Retention, retention.Options{
+	want := c.wanted(ctx, a)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return retention.Decide(backups(c.byApp[a.Name]), want.Retention, retention.Options{
 		Now: c.now(), Location: location(want), Hold: c.hold(a, want, report),
 	}), nil
 }
@@ -31,7 +33,10 @@ func (c *Caretaker) hold(a App, want Wanted, report Report) string {
 		return "the repository has lost backups: " + c.lost.Error()
 	}
 	if want.Unusable != nil {
-		return "the application's own settings could not be read: " + want.Unusable.Error()
+		return "its schedule and retention cannot be understood: " + want.Unusable.Error()
+	}
+	if newest, judged := report.newest[a.Name]; !judged || newest != c.newest(a.Name) {
+		return "the newest backup was not checked"
 	}
 	if report.Unsure[a.Name] != nil {
 		return "the newest backup could not be checked: " + report.Unsure[a.Name].Error()
@@ -44,8 +49,8 @@ func (c *Caretaker) hold(a App, want Wanted, report Report) string {
 	return ""
 }
 
-// Prune removes what retention does not keep. It returns all decisions; those
-// of backups that could not be removed say so.
+// Prune removes what retention does not keep. It returns all decisions, with an
+// error too; a backup that could not be removed is kept, and says why.
 func (c *Caretaker) Prune(ctx context.Context, a App, report Report) (_ []retention.Decision, err error) {
 	lock, err := c.Engine.LockApp(ctx, a.Name, "prune", false)
 	if err != nil {
@@ -53,22 +58,48 @@ func (c *Caretaker) Prune(ctx context.Context, a App, report Report) (_ []retent
 	}
 	defer func() { err = errors.Join(err, lock.Release()) }()
 	c.again() // under the lock nothing is added or removed
+	if _, err := c.list(ctx); err != nil {
+		return nil, err
+	}
+	if c.newest(a.Name) != report.newest[a.Name] { // another process made one meanwhile
+		report = c.look(ctx, []string{a.Name}, false)
+	}
 	decisions, err := c.Plan(ctx, a, report)
 	if err != nil {
 		return nil, err
 	}
+	defer c.again()
 	for i, d := range slices.Backward(decisions) { // the oldest first
 		if d.Keep {
 			continue
 		}
-		if err := c.Engine.Delete(ctx, repository.Record{Backup: d.Backup}); err != nil {
-			c.again()
-			return decisions, fmt.Errorf("remove backup %s: %w", decisions[i].ID, err)
+		err := c.Engine.Delete(ctx, repository.Record{Backup: d.Backup})
+		if err != nil && core.CodeOf(err) != core.CodeNotFound { // somebody else may have been faster
+			err = fmt.Errorf("remove backup %s: %w", d.ID, err)
+			left(decisions[:i+1], err)
+			return decisions, err
 		}
 		c.Log.Info("retention removed a backup", "app", a.Name, "backup", d.ID, "time", d.Time, "why", d.Reasons)
 	}
-	c.again()
 	return decisions, nil
+}
+
+// left says of backups that were to be removed that they are still there.
+func left(decisions []retention.Decision, why error) {
+	for i := range decisions {
+		if d := &decisions[i]; !d.Keep {
+			d.Keep, d.Reasons = true, []string{"still there: " + why.Error()}
+		}
+	}
+}
+
+// newest is the id of an app's newest backup, "" where there is none.
+func (c *Caretaker) newest(app string) string {
+	list := c.byApp[app]
+	if len(list) == 0 {
+		return ""
+	}
+	return list[len(list)-1].ID
 }
 
 // pruneAfter is retention after a backup. It says what it removed.
@@ -88,9 +119,7 @@ func (c *Caretaker) Maintain(ctx context.Context, trigger string) (repository.Ma
 	run := core.Run{Kind: core.RunMaintain, Trigger: trigger, Started: c.now(), Outcome: core.OutcomeRunning, By: c.By}
 	c.begin(ctx, &run)
 	done, err := c.Engine.Store.Maintain(ctx)
-	if err == nil {
-		c.forget(ctx)
-	}
+	c.forget(ctx) // also where the repository cannot be maintained for months
 	c.finish(ctx, App{}, &run, core.Backup{}, err)
 	return done, err
 }
@@ -106,7 +135,7 @@ func (c *Caretaker) forget(ctx context.Context) {
 		if err == nil {
 			_, err = c.State.KeepFacts(ctx, a.Name, ids)
 		}
-		c.stateFailed("forget facts of backups", err)
+		c.stateFailed(ctx, "forget facts of backups", err)
 	}
-	c.stateFailed("forget what is old", c.State.Trim(ctx, c.now()))
+	c.stateFailed(ctx, "forget what is old", c.State.Trim(ctx, c.now()))
 }

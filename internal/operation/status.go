@@ -55,15 +55,14 @@ func (c *Caretaker) Status(ctx context.Context, names []string) (Status, error) 
 	if err := ctx.Err(); err != nil {
 		return Status{}, err
 	}
-	all := c.records
-	s := Status{Apps: []AppStatus{}, Problems: problemsOf(report.Problems, ""), Backups: len(all), Repository: report.Space}
+	s := Status{Apps: []AppStatus{}, Problems: problemsOf(report.Problems, ""), Backups: len(c.records), Repository: report.Space}
 	for _, name := range names {
 		a, ok := c.app(name)
 		if !ok {
 			continue
 		}
 		status := AppStatus{App: a.Name, Profile: a.Profile, Doing: engine.Holder(c.Engine.StateDir, a.Name), Problems: problemsOf(report.Problems, a.Name), LastRun: report.runs[a.Name]}
-		for _, b := range backupsOf(all, a.Name) {
+		for _, b := range backups(c.byApp[a.Name]) {
 			status.Last = &b
 			status.Verified = later(status.Verified, b.Verified)
 			status.Drilled = later(status.Drilled, b.Drilled)
