@@ -32,7 +32,7 @@ type service struct {
 	err     error // once ended
 }
 
-var readyLine = regexp.MustCompile(`the service is ready.* listen=(\S+)`)
+var readyLine = regexp.MustCompile(`the service runs.* listen=(\S+)`)
 
 // serve starts the service and waits until it is ready.
 func (p *place) serve() *service {

@@ -112,7 +112,7 @@ func receiver(ts *testscript.TestScript, _ []string) {
 // and sets $address to that: address serve.log.
 func address(ts *testscript.TestScript, args []string) {
 	need(ts, args, 1, "address FILE")
-	ready := regexp.MustCompile(`the service is ready.* listen=(\S+)`)
+	ready := regexp.MustCompile(`the service runs.* listen=(\S+)`)
 	ts.Check(poll(func() error {
 		log, err := os.ReadFile(ts.MkAbs(args[0]))
 		if err != nil {
