@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ func (w *entryWriter) items(key string, n int, write func(i int, in *entryWriter
 }
 
 func (w *entryWriter) schedules(list []schedule.Spec) {
+	list = slices.DeleteFunc(slices.Clone(list), func(s schedule.Spec) bool { return s.Broken != "" })
 	w.items("schedule", len(list), func(i int, in *entryWriter) {
 		s := list[i]
 		switch {

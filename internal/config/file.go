@@ -74,7 +74,13 @@ func DefaultPath(getenv func(string) string) string {
 // Load reads the configuration in the file at path. Besides what Parse says,
 // it refuses a file that everybody may write, and one that holds a password
 // and that others than its owner may read. Errors have CodeConfig.
-func Load(path string) (*Config, error) {
+func Load(path string) (*Config, error) { return load(path, false) }
+
+// LoadExcusing is Load for whoever has other work than to keep schedules: one
+// that cannot be read is a warning and a schedule.Spec with Broken.
+func LoadExcusing(path string) (*Config, error) { return load(path, true) }
+
+func load(path string, excusing bool) (*Config, error) {
 	data, info, err := readRegular(path, strict.MaxFileBytes)
 	if err != nil {
 		return nil, &core.Error{Code: core.CodeConfig, Message: "read the configuration", Err: err, Hint: accessHint(err)}
@@ -85,7 +91,7 @@ func Load(path string) (*Config, error) {
 			Hint: "it can name commands to run; protect it with: chmod go-w " + shellQuote(path),
 		}
 	}
-	c, err := Parse(path, data)
+	c, err := parse(path, data, excusing)
 	if err != nil {
 		return nil, err
 	}

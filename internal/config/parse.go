@@ -16,8 +16,13 @@ import (
 // Parse reads a configuration. name, the file's path, stands in errors, which
 // have CodeConfig, begin with name:line:column and list up to ten problems, one
 // a line. It reads no file: passwords stay where they are.
-func Parse(name string, data []byte) (*Config, error) {
+func Parse(name string, data []byte) (*Config, error) { return parse(name, data, false) }
+
+// parse is Parse. excusing takes schedules that cannot be read for what they
+// are: a reason not to run anything by them, and none to refuse a restore.
+func parse(name string, data []byte, excusing bool) (*Config, error) {
 	r := strict.New(name)
+	r.Excusing = excusing
 	r.Examples = map[string]string{
 		"files": "[{path: /path}]", "schedule": "{time: 23:30}", "retention": "{count: 5}", "check": "{max_age: 26h}; to switch checks off: {enabled: false}",
 		"notify": "[{type: mail, …}]", "pause": "[{from: 08:00, to: 18:00}]",

@@ -153,7 +153,7 @@ func schedulesField(into *[]schedule.Spec) strict.Field {
 			var list []schedule.Spec
 			for _, item := range r.OneOrMany(n, "schedule") {
 				var s schedule.Spec
-				start := own
+				start, before := own, r.Problems()
 				switch {
 				case item.Listed:
 					start = r.StartOf(item.Value)
@@ -163,6 +163,10 @@ func schedulesField(into *[]schedule.Spec) strict.Field {
 					return
 				}
 				s, at, ok := readSchedule(r, item.Value, "schedule", start, s, true)
+				if why := r.Excuse(before, "schedule"); why != "" {
+					list = append(list, schedule.Spec{Broken: why})
+					continue
+				}
 				if !ok {
 					continue
 				}

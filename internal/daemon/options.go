@@ -97,4 +97,7 @@ type Job struct {
 	agenda.Job
 	// Timeout ends a run that takes longer; 0: no limit.
 	Timeout time.Duration
+	// Then is the key of the job that begins at once when a run of this one was
+	// killed, hung or could not be started: it could not look after itself.
+	Then string
 }

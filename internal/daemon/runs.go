@@ -102,4 +102,7 @@ func (s *service) finished(e ending) {
 		delete(s.problems, "cannot-start")
 	}
 	s.keeper.settle(e)
+	if c.job.Then != "" && outcome == core.OutcomeFailed && (e.err != nil || e.signal != 0 || e.asked != "") {
+		s.agenda.Ask(c.job.Then, now)
+	}
 }

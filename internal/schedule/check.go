@@ -42,6 +42,9 @@ func (s Spec) Resolve(t Told) Spec {
 // hint, or nil. A schedule that is the application's is checked as far as it is
 // known.
 func (s Spec) Check() error {
+	if s.Broken != "" {
+		return &core.Error{Code: core.CodeConfig, Op: "read the schedule", Message: s.Broken, Hint: "correct it in backstay.yaml; until then nothing is backed up by it"}
+	}
 	for _, check := range []func() error{s.checkWhen, s.checkZone, s.checkJitter, s.checkPauses} {
 		if err := check(); err != nil {
 			return s.fail(err)

@@ -39,6 +39,9 @@ type Spec struct {
 	NoCatch  bool          // a run that was missed while nothing ran is not caught up
 	Pauses   []Pause       // windows in which nothing begins
 	Only     []core.Component
+	// Broken says why what is written cannot be read; "" it can. Nothing is due by
+	// such a schedule.
+	Broken string
 }
 
 // Weekly is iTop's schedule. No days are all days.

@@ -34,7 +34,7 @@ func (s commands) serveCommand() *cobra.Command {
 		if path, err = filepath.Abs(path); err != nil {
 			return err
 		}
-		cfg, err := config.Load(path)
+		cfg, err := config.LoadExcusing(path)
 		if err != nil {
 			return err
 		}
@@ -46,7 +46,6 @@ func (s commands) serveCommand() *cobra.Command {
 		return daemon.Run(ctx, daemon.Options{
 			Load: v.load, Environment: append(os.Environ(), session.EnvService+"=1"), StateDir: cfg.StateDir, Listen: listen,
 			Clock: s.Env.Clock, Log: log, Version: s.Env.Version, Problems: v.problems,
-			Ready: func(address string) { log.Info("the service is ready", "config", path, "listen", address) },
 		})
 	})
 	cmd.PreRunE = session.RefuseEmptyFlags
@@ -74,7 +73,11 @@ const refreshSchedules = 5 * time.Minute
 
 // load makes the plan. What is wrong with one app keeps no other from its work.
 func (v *service) load(ctx context.Context) (daemon.Plan, error) {
-	cfg, err := config.Load(v.path)
+	load := config.Load
+	if v.cfg.Load() == nil { // there is no former one to go on with: what is right is done
+		load = config.LoadExcusing
+	}
+	cfg, err := load(v.path)
 	if err != nil {
 		return daemon.Plan{}, err
 	}
@@ -146,22 +149,26 @@ func (v *service) planApp(ctx context.Context, e *engine.Engine, a *config.App, 
 	if want.Unusable != nil {
 		plan.Jobs = append(plan.Jobs, job(core.RunBackup, a.Name, schedule.Spec{}, want.Unusable))
 	}
-	for _, spec := range want.Schedules {
-		if spec.Check() == nil { // otherwise it is the one that is unusable
-			plan.Jobs = append(plan.Jobs, job(core.RunBackup, a.Name, spec, nil))
-		}
-	}
-	if a.Check.Off || a.CheckSchedule.Off {
-		return
-	}
 	// Apps that are checked at the same times are checked in one process, which
 	// opens the repository once.
-	spec := a.CheckSchedule
-	spec.Name = checkName(spec)
-	if _, known := checks[spec.Name]; !known {
-		plan.Jobs = append(plan.Jobs, job(core.RunCheck, "", spec, nil))
+	looks := a.CheckSchedule
+	looks.Name = checkName(looks)
+	then := ""
+	if !a.Check.Off && !looks.Off {
+		checked := job(core.RunCheck, "", looks, nil)
+		if _, known := checks[looks.Name]; !known {
+			plan.Jobs = append(plan.Jobs, checked)
+		}
+		checks[looks.Name] = append(checks[looks.Name], a.Name)
+		then = checked.Key
 	}
-	checks[spec.Name] = append(checks[spec.Name], a.Name)
+	for _, spec := range want.Schedules {
+		if spec.Check() == nil { // otherwise it is the one that is unusable
+			backup := job(core.RunBackup, a.Name, spec, nil)
+			backup.Then = then
+			plan.Jobs = append(plan.Jobs, backup)
+		}
+	}
 }
 
 // job is a job of the plan. err says why its schedule cannot be kept.

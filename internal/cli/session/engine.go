@@ -65,7 +65,7 @@ func (s *Session) LoadConfig() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := config.Load(path)
+	cfg, err := config.LoadExcusing(path) // a schedule with a typo must not keep anyone from a restore
 	if err != nil {
 		return nil, err
 	}

@@ -60,6 +60,8 @@ type Reader struct {
 	Examples map[string]string
 	// Warnings is what may be so and is unwise.
 	Warnings []core.Warning
+	// Excusing has Excuse turn problems into warnings.
+	Excusing bool
 	// InlineSecret is where the first secret stands that is written in the file
 	// itself, nil when there is none.
 	InlineSecret *Position
@@ -74,6 +76,26 @@ func (r *Reader) Problems() int { return len(r.problems) }
 // Problem notes that something is wrong, and what to do about it; hint may be "".
 func (r *Reader) Problem(at Position, hint, format string, args ...any) {
 	r.problems = append(r.problems, problem{at, fmt.Sprintf(format, args...), hint})
+}
+
+// Excuse takes back the problems since there were so many, when the reader is
+// Excusing: they become warnings. It returns them in words, "" for none. What it
+// is about must then be left alone by whoever would act on it.
+func (r *Reader) Excuse(since int, code string) string {
+	if !r.Excusing || len(r.problems) <= since {
+		return ""
+	}
+	var said []string
+	for _, p := range r.problems[since:] {
+		message := p.message
+		if p.hint != "" {
+			message += " (" + p.hint + ")"
+		}
+		r.Warn(p.at, code, message)
+		said = append(said, fmt.Sprintf("line %d: %s", p.at.Line, message))
+	}
+	r.problems = r.problems[:since]
+	return strings.Join(said, "; ")
 }
 
 // Warn notes that something may be so and is unwise.

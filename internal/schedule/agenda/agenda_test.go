@@ -131,6 +131,25 @@ func TestFree(t *testing.T) {
 	expect(t, a, "2027-01-01 03:00:31", "next schedule 01 03:00 +0")
 }
 
+// TestAsk: a job that is asked for begins when it may, once, and is due as before.
+func TestAsk(t *testing.T) {
+	jobs := []agenda.Job{{Key: "a", App: "x", Schedule: daily(t, 2)}, {Key: "b", App: "x", Schedule: daily(t, 3)}, {Key: "off", Off: true, Schedule: daily(t, 3)}}
+	a := agenda.New(agenda.Limits{Running: 9}, jobs, nil, at("2027-01-01 01:59:00"))
+	expect(t, a, "2027-01-01 02:00:00", "a schedule 01 02:00 +0")
+	for range 2 {
+		a.Ask("b", at("2027-01-01 02:01:00"))
+		a.Ask("off", at("2027-01-01 02:01:00"))
+		a.Ask("nobody", at("2027-01-01 02:01:00"))
+	}
+	expect(t, a, "2027-01-01 02:02:00", "") // the app is busy
+	a.Done("a", at("2027-01-01 02:03:00"))
+	expect(t, a, "2027-01-01 02:03:00", "b asked 01 02:01 +0")
+	a.Ask("b", at("2027-01-01 02:04:00"))
+	a.Done("b", at("2027-01-01 02:05:00"))
+	expect(t, a, "2027-01-01 02:06:00", "")
+	expect(t, a, "2027-01-01 03:00:00", "b schedule 01 03:00 +0")
+}
+
 // TestPause: what is due in a pause begins at its end, once, and was not missed.
 func TestPause(t *testing.T) {
 	s := compile(t, schedule.Spec{Every: 2 * time.Hour, TimeZone: "UTC", NoCatch: true, Pauses: []schedule.Pause{{From: schedule.ClockTime{Hour: 8}, To: schedule.ClockTime{Hour: 17, Minute: 30}}}})

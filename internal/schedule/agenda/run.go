@@ -20,6 +20,7 @@ const (
 const (
 	TriggerSchedule = "schedule"
 	TriggerCatchUp  = "catch-up"
+	TriggerAsked    = "asked" // by Ask
 )
 
 // What a job that is due can wait for.
@@ -348,6 +349,20 @@ func (a *Agenda) Done(key string, now time.Time) bool {
 		a.jobs = slices.DeleteFunc(a.jobs, func(other *entry) bool { return other == e })
 	}
 	return true
+}
+
+// Ask has a job begin as soon as it may, without its being due: what it is due
+// for stays due. It does nothing when the job runs, waits, or never begins. Tick
+// afterwards.
+func (a *Agenda) Ask(key string, now time.Time) {
+	e, ok := a.byKey[key]
+	if !ok || e.idle || e.run != nil || e.wait != nil {
+		return
+	}
+	now = now.Round(0)
+	e.wait = &Waiting{Due: now, First: now, Trigger: TriggerAsked}
+	e.asOf = time.Time{}
+	a.waiting++
 }
 
 // NextWake returns when to Tick next: when something is due or a pause ends, and
