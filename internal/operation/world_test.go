@@ -87,7 +87,7 @@ func (p *pinger) Ping(ctx context.Context, run core.Run) error {
 
 // world is a machine with apps of files.
 type world struct {
-	*testing.T
+	testing.TB
 	clock  *hour
 	memory *memory.Store
 	store  *faulty.Store
@@ -102,11 +102,11 @@ type world struct {
 func (w *world) root(app string) string { return filepath.Join(w.engine.StateDir, "..", app) }
 
 // newWorld makes one with the apps named. Each has one file.
-func newWorld(t *testing.T, apps ...string) *world {
+func newWorld(t testing.TB, apps ...string) *world {
 	t.Helper()
 	dir := t.TempDir()
 	w := &world{
-		T: t, clock: &hour{now: time.Date(2030, 1, 7, 10, 0, 0, 0, time.UTC)}, memory: memory.New(), desk: &desk{}, ping: &pinger{},
+		TB: t, clock: &hour{now: time.Date(2030, 1, 7, 10, 0, 0, 0, time.UTC)}, memory: memory.New(), desk: &desk{}, ping: &pinger{},
 		limits: check.Limits{MaintenanceAge: -1},
 	}
 	w.store = faulty.New(w.memory)
