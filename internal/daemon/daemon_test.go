@@ -74,7 +74,7 @@ func beChild(args []string) int {
 	case "hangs":
 		signal.Ignore(unix.SIGTERM)
 		mark("running")
-		select {}
+		forever()
 	case "waits":
 		term := make(chan os.Signal, 1)
 		signal.Notify(term, unix.SIGTERM)
@@ -410,4 +410,12 @@ func (h *harness) turned(n int) bool {
 	h.clock.mu.Lock()
 	defer h.clock.mu.Unlock()
 	return h.clock.looks >= n
+}
+
+// forever ends by a signal only. An empty select would be a deadlock to the
+// runtime where nothing else is going on.
+func forever() {
+	for {
+		time.Sleep(time.Hour)
+	}
 }
