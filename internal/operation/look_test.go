@@ -2,7 +2,10 @@ package operation_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
@@ -83,4 +86,43 @@ func many(t testing.TB, apps, backups, tables int) *world {
 		}
 	}
 	return w
+}
+
+// TestHangingApps: where the applications' server hangs, a check takes minutes
+// and not hours, says so of each that it asked, and goes by what the others said
+// last.
+func TestHangingApps(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var names []string
+		for i := range 20 {
+			names = append(names, fmt.Sprintf("app%02d", i))
+		}
+		w := newWorld(t, names...)
+		says := func(text string) {
+			for i := range w.apps {
+				w.apps[i].Profile, w.apps[i].Schedules = selfMade{}.Name(), []schedule.Spec{{FromApp: true}}
+				if err := os.WriteFile(filepath.Join(w.root(w.apps[i].Name), "schedule"), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		says("24 0")
+		w.check()
+		says("hang")
+		began := time.Now()
+		report := w.check()
+		if took := time.Since(began); took < time.Minute || took > 3*time.Minute {
+			t.Errorf("it took %s", took)
+		}
+		w.same("apps that did not answer", []string{"app00 backup", "app01 backup", "app02 backup", "app03 backup", "app04 backup", "app05 backup"}, alarming(report.Problems))
+		began = time.Now()
+		if _, err := w.try("app00"); err != nil || time.Since(began) > time.Second {
+			t.Errorf("a backup waited %s for them: %v", time.Since(began), err)
+		}
+		if err := w.state.Close(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+	})
 }

@@ -324,12 +324,16 @@ type selfMade struct{ generic.Profile }
 func (selfMade) Name() string                { return "selfmade" }
 func (selfMade) ScheduleNeedsDatabase() bool { return false }
 
-func (selfMade) AppSchedule(_ context.Context, _ profile.Querier, app profile.App) (profile.AppSchedule, error) {
+func (selfMade) AppSchedule(ctx context.Context, _ profile.Querier, app profile.App) (profile.AppSchedule, error) {
 	file := filepath.Join(app.Root, "schedule")
 	own := profile.AppSchedule{Enabled: true, File: file, Source: "schedule"}
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return own, err
+	}
+	if string(text) == "hang" {
+		<-ctx.Done()
+		return own, ctx.Err()
 	}
 	var hours int
 	if _, err := fmt.Sscan(string(text), &hours, &own.Count); err != nil {
