@@ -238,7 +238,7 @@ func (j *judge) proof() {
 		return
 	}
 	j.proven("verify-age", "verified", "backstay verify "+j.in.App+" reads the newest back; check.verify_age is the limit", j.limits.VerifyAge, verified, first)
-	j.proven("drill-age", "restored on trial", "backstay drill "+j.in.App+" tries; check.drill_age is the limit", j.limits.DrillAge, drilled, first)
+	j.proven("drill-age", "restored on trial", "restore it beside the live app: backstay restore "+j.in.App+" latest --as NAME …; check.drill_age is the limit, and off where none is asked for", j.limits.DrillAge, drilled, first)
 }
 
 // proven judges when backups were last proven good, in the way that words say.

@@ -86,7 +86,7 @@ func (s *service) finished(e ending) {
 		s.ran = maps.Clone(s.ran)
 		s.ran[c.job.App] = &core.Run{App: c.job.App, Kind: c.job.Kind, Started: c.began, Finished: &now, Outcome: outcome}
 	}
-	attrs := []any{"outcome", outcome, "exit", e.exit, "took", took.Round(time.Millisecond)}
+	attrs := []any{"outcome", outcome, "exit", e.exit, "took", took.Round(time.Millisecond).String()}
 	switch {
 	case e.err != nil:
 		c.log.Error("the run could not be started", "err", e.err)

@@ -37,9 +37,6 @@ func (c *Caretaker) tell(ctx context.Context, report Report) (Report, error) {
 	for _, f := range changes.Failed {
 		c.Log.Warn("a destination could not be told of an alarm; it is tried again at the next check", "destination", f.Post, "alarm", f.Alarm.ID, "err", f.Err)
 	}
-	if err != nil {
-		c.Log.Error("alarms could not be told everywhere", "err", err, "hint", core.HintOf(err))
-	}
 	return report, err
 }
 

@@ -48,7 +48,10 @@ func (c *Caretaker) Backup(ctx context.Context, a App, opt engine.BackupOptions,
 	if err == nil {
 		c.keepLast(ctx, b)
 	}
-	report, _ := c.tell(ctx, c.look(ctx, []string{a.Name}, false)) // what it cannot tell is in the log, and is tried again
+	report, terr := c.tell(ctx, c.look(ctx, []string{a.Name}, false))
+	if terr != nil && ctx.Err() == nil { // it is tried again at the next check
+		c.Log.Error("alarms could not be told everywhere", "err", terr, "hint", core.HintOf(terr))
+	}
 	if ctx.Err() != nil {
 		return result, err // what was found after the end says nothing; the next check looks again
 	}

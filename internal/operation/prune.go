@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/backstay/backstay/internal/check"
 	"github.com/backstay/backstay/internal/core"
@@ -79,6 +81,9 @@ func (c *Caretaker) Prune(ctx context.Context, a App, report Report) (_ []retent
 			left(decisions[:i+1], err)
 			return decisions, err
 		}
+		c.stateFailed(ctx, "note a removal in the audit log", c.State.Audit(ctx, core.Audited{
+			Time: c.now(), Who: c.By, Via: "retention", Action: "remove", Object: d.ID, Outcome: "ok", Detail: a.Name + ", of " + d.Time.UTC().Format(time.RFC3339) + ": " + strings.Join(d.Reasons, "; "),
+		}))
 		c.Log.Info("retention removed a backup", "app", a.Name, "backup", d.ID, "time", d.Time, "why", d.Reasons)
 	}
 	return decisions, nil

@@ -41,9 +41,7 @@ func Want(ctx context.Context, e *engine.Engine, a App) Wanted {
 		if err != nil {
 			w.Unusable = err
 			w.Schedules = slices.DeleteFunc(w.Schedules, func(s schedule.Spec) bool { return s.FromApp })
-			// Without the application's numbers nothing may be removed by them.
-			w.Retention = []retention.Policy{{Hold: true}}
-			return w
+			return w // a policy that is still FromApp keeps everything
 		}
 		w.Source = own.Source
 		w.resolve(own)

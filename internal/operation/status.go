@@ -63,7 +63,9 @@ func (c *Caretaker) Status(ctx context.Context, names []string) (Status, error) 
 		}
 		status := AppStatus{App: a.Name, Profile: a.Profile, Doing: engine.Holder(c.Engine.StateDir, a.Name), Problems: problemsOf(report.Problems, a.Name), LastRun: report.runs[a.Name]}
 		for _, b := range backups(c.byApp[a.Name]) {
-			status.Last = &b
+			if !b.Aside() { // those are of what somebody wanted to leave
+				status.Last = &b
+			}
 			status.Verified = later(status.Verified, b.Verified)
 			status.Drilled = later(status.Drilled, b.Drilled)
 		}
@@ -84,6 +86,10 @@ func (c *Caretaker) scheduleStatus(app string, w Wanted) []ScheduleStatus {
 			s.When = compiled.Describe()
 			compiled = compiled.Keyed(JobKey(core.RunBackup, app, spec.Name)) // as the service has it
 			if next := compiled.Next(c.now()); !spec.Off && !next.IsZero() {
+				if until := compiled.PausedUntil(next); !until.IsZero() {
+					next = until
+				}
+				next = next.UTC()
 				s.Next = &next
 			}
 		}

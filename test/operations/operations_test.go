@@ -71,11 +71,12 @@ type place struct {
 	dir   string
 	ahead time.Duration // the clock
 	told  *receiver
+	uses  string // the configuration of commands
 }
 
 func newPlace(t *testing.T) *place {
 	t.Helper()
-	p := &place{t: t, dir: t.TempDir(), told: newReceiver(t)}
+	p := &place{t: t, dir: t.TempDir(), told: newReceiver(t), uses: "backstay.yaml"}
 	for _, d := range []string{"tmp", "home"} {
 		p.ok(os.Mkdir(filepath.Join(p.dir, d), 0o700))
 	}
@@ -173,7 +174,7 @@ func (p *place) command(ctx context.Context, args ...string) *exec.Cmd {
 	p.ok(err)
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + p.path("home"), "TMPDIR=" + p.path("tmp"), "TZ=UTC", "BACKSTAY_CONFIG=" + p.path("backstay.yaml"), clockVariable + "=" + p.path("clock"),
+		"PATH=" + os.Getenv("PATH"), "HOME=" + p.path("home"), "TMPDIR=" + p.path("tmp"), "TZ=UTC", "BACKSTAY_CONFIG=" + p.path(p.uses), clockVariable + "=" + p.path("clock"),
 	}
 	return cmd
 }

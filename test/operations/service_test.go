@@ -267,3 +267,44 @@ func TestKilledService(t *testing.T) {
 	}
 	p.runs(0, "verify", "--all")
 }
+
+// A configuration that cannot be read changes nothing: what is due is done by
+// the one before it. It is an alarm, which ends with it.
+func TestBrokenConfiguration(t *testing.T) {
+	p := newPlace(t)
+	p.config("schedule: {every: 1h}", p.files("wiki", 1000))
+	p.runs(0, "init")
+	good, err := os.ReadFile(p.path("backstay.yaml"))
+	p.ok(err)
+	s := p.serve()
+	s.due(time.Hour, "ok")
+
+	p.write("backstay.yaml", string(good)+"nonsense: {\n")
+	s.look()
+	eventually(t, "the alarm", func() error { return p.toldLast("service opened") })
+	p.runs(1, "check") // a person's meets the mistake
+	p.uses = "former.yaml"
+	p.write(p.uses, string(good))
+	s.due(time.Hour, "ok")
+	p.told.want(t, "main", "service: opened")
+
+	p.write("backstay.yaml", string(good))
+	s.look()
+	eventually(t, "the end of the alarm", func() error { return p.toldLast("service closed") })
+	s.idle()
+	p.told.want(t, "main", "service: opened closed")
+	p.wantBackups(2)
+	s.stop()
+}
+
+// toldLast compares what was told last, as "topic part".
+func (p *place) toldLast(want string) error {
+	heard := p.told.heard("main")
+	if len(heard) == 0 {
+		return fmt.Errorf("nothing was told")
+	}
+	if last := heard[len(heard)-1]; last.Alarm.Topic+" "+last.Part != want {
+		return fmt.Errorf("it is %s %s", last.Alarm.Topic, last.Part)
+	}
+	return nil
+}

@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/backstay/backstay/internal/cli/session"
 	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/config"
+	"github.com/backstay/backstay/internal/config/strict"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/operation"
@@ -198,12 +198,16 @@ func (s commands) printAlarms(alarms []core.Alarm) {
 
 func (s commands) auditCommand() *cobra.Command {
 	var limit int
-	var since time.Duration
+	var since string
 	cmd := s.Command("audit", "Show who did what, newest last, and whether the log is as it was written", cobra.NoArgs, func(ctx context.Context, _ []string) error {
 		return s.withState(ctx, func(db *state.DB, _ *config.Config) error {
 			filter := state.AuditFilter{Limit: limit}
-			if since > 0 {
-				filter.Since = s.Env.Clock.Now().Add(-since)
+			if since != "" {
+				ago, wrong, hint := strict.ParseDuration(since)
+				if wrong != "" {
+					return &core.Error{Code: core.CodeUsage, Op: "audit", Message: "--since " + wrong, Hint: hint}
+				}
+				filter.Since = s.Env.Clock.Now().Add(-ago)
 			}
 			entries, err := db.AuditLog(ctx, filter)
 			if err != nil {
@@ -238,6 +242,6 @@ func (s commands) auditCommand() *cobra.Command {
 		})
 	})
 	cmd.Flags().IntVar(&limit, "limit", 50, "how many, the newest ones")
-	cmd.Flags().DurationVar(&since, "since", 0, "only those of so long ago and later, such as 24h")
+	cmd.Flags().StringVar(&since, "since", "", "only those of so long ago and later: 24h, 7d, 2w")
 	return cmd
 }

@@ -19,7 +19,7 @@ const EnvService = "BACKSTAY_SERVICE"
 // audited are the commands that change something, or show what is in backups.
 var audited = map[string]bool{
 	"backup": true, "restore": true, "undo": true, "guard": true, "delete": true, "pin": true, "unpin": true, "prune": true, "maintain": true,
-	"import": true, "export": true, "cat": true, "accept": true, "test": true,
+	"import": true, "export": true, "cat": true, "accept": true, "notify test": true,
 }
 
 // State opens the state database, once. One that cannot be opened can be used
@@ -50,7 +50,7 @@ func (s *Session) Close() error {
 // beginAudit notes that a command begins that must be in the audit log. Not
 // being able to note it keeps nobody from a restore: that is said loudly.
 func (s *Session) beginAudit(ctx context.Context, stateDir string) {
-	if !audited[s.ran] || s.auditBegun || s.ByService() {
+	if !audited[s.action] || s.auditBegun || s.ByService() {
 		return
 	}
 	s.auditBegun = true
@@ -76,10 +76,10 @@ func (s *Session) endAudit(ctx context.Context, err error) {
 
 func (s *Session) auditNote(ctx context.Context, stateDir, outcome, detail string) {
 	err := s.State(ctx, stateDir).Audit(ctx, core.Audited{
-		Time: s.Env.Clock.Now(), Who: s.Who(), Via: "command", Action: s.ran, Object: strings.Join(s.object, " "), Outcome: outcome, Detail: detail,
+		Time: s.Env.Clock.Now(), Who: s.Who(), Via: "command", Action: s.action, Object: strings.Join(s.object, " "), Outcome: outcome, Detail: detail,
 	})
 	if err != nil {
-		s.Printer.Logger().Error("this is not in the audit log", "action", s.ran, "outcome", outcome, "err", err)
+		s.Printer.Logger().Error("this is not in the audit log", "action", s.action, "outcome", outcome, "err", err)
 	}
 }
 

@@ -46,6 +46,7 @@ type Session struct {
 	ran                     string   // the command that began; errors from then on are not about usage
 	keyFlag                 string   // of the command that began
 	passwordEnv             []string // the variables that hold passwords of the configuration
+	action                  string   // of the audit log: the command, with the one that it is below
 	object                  []string // what the command is about, for the audit log
 	auditBegun              bool
 	state                   *state.DB // once it was opened
@@ -97,7 +98,12 @@ func (s *Session) Command(use, short string, args cobra.PositionalArgs, run func
 			if s.Begin(cmd.Name()); cmd.Flags().Lookup(OtherKeyFlag) != nil {
 				s.keyFlag = OtherKeyFlag
 			}
-			s.object = args
+			s.action, s.object = strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" "), args
+			for _, only := range []string{"dry-run", "simulate"} { // what only looks is nothing to audit
+				if f := cmd.Flags().Lookup(only); f != nil && f.Value.String() == "true" {
+					s.action = ""
+				}
+			}
 			err := run(cmd.Context(), args)
 			s.endAudit(cmd.Context(), err)
 			return err
