@@ -64,6 +64,7 @@ type service struct {
 	stateDir string
 	log      *slog.Logger
 	cfg      atomic.Pointer[config.Config] // the last that was good
+	kept     atomic.Pointer[string]        // the path of a copy of what is in effect
 	unsaved  operation.Unsaved             // alarms of the service that are not in the state database
 }
 
@@ -108,6 +109,7 @@ func (v *service) load(ctx context.Context) (daemon.Plan, error) {
 	for i := range plan.Jobs {
 		plan.Jobs[i].Timeout = cfg.Service.Timeout
 	}
+	v.keepConfig()
 	v.cfg.Store(cfg)
 	plan.Digest = digest(plan, checks)
 	return plan, nil
@@ -190,7 +192,7 @@ func checkName(spec schedule.Spec) string {
 
 // command is the command line of a job's process.
 func (v *service) command(job daemon.Job, start agenda.Start, checks map[string][]string) []string {
-	args := []string{"--config", v.path, "--json", "--no-progress"}
+	args := []string{"--config", *v.kept.Load(), "--json", "--no-progress"}
 	if v.Verbose {
 		args = append(args, "--verbose")
 	}
