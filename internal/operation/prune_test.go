@@ -238,6 +238,10 @@ func TestPruneHalf(t *testing.T) {
 		t.Errorf("removed %+v, want the oldest alone", r.Pruned)
 	}
 	w.same("backups", append(ids[1:], r.Backup.ID), w.ids("shop"))
+	entries, err := w.state.AuditLog(t.Context(), state.AuditFilter{})
+	if err != nil || len(entries) != 1 || entries[0].Object != ids[0] || entries[0].Who != "tester" {
+		t.Errorf("the audit log has %+v %v", entries, err)
+	}
 
 	w.store.Set(faulty.On(faulty.Delete).Of(ids[2]).Gone())
 	ct := w.caretaker()

@@ -12,7 +12,7 @@ import (
 
 // asksTimeout bounds how long all applications together are asked at one look:
 // where the server of many hangs, a check is still to be made.
-const asksTimeout = 2 * time.Minute
+const asksTimeout = 90 * time.Second
 
 // told is what an application said last, and for which configuration.
 type told struct {
