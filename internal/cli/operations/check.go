@@ -22,7 +22,7 @@ func (s commands) checkCommand() *cobra.Command {
 			return &core.Error{Code: core.CodeUsage, Op: "check", Message: "--accept is about one app", Hint: "backstay check APP --accept"}
 		}
 		if accept {
-			s.Begin("accept") // a decision, which the audit log has by its own name
+			s.Acts("accept") // a decision
 		}
 		return s.withCaretaker(ctx, args, func(c *operation.Caretaker, apps []operation.App) error {
 			if err := s.ApplyParams(ctx, c, apps, params); err != nil {

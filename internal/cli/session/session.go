@@ -77,6 +77,10 @@ func (s *Session) Prepare(json bool) {
 // Begin says that a command begins: errors from now on are not about usage.
 func (s *Session) Begin(command string) { s.ran, s.keyFlag = command, KeyFlag }
 
+// Acts says what a command does, where the audit log has that by a name of its
+// own.
+func (s *Session) Acts(action string) { s.action = action }
+
 // Ran names the command that began, "" when none did.
 func (s *Session) Ran() string { return s.ran }
 
