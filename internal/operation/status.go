@@ -15,6 +15,7 @@ type Status struct {
 	Apps       []AppStatus    `json:"apps"`
 	Repository *core.Space    `json:"repository"` // nil: it could not be asked
 	Backups    int            `json:"backups"`
+	Unlisted   bool           `json:"unlisted"` // the repository could not be read: last backups are those that are remembered here
 	Problems   []core.Problem `json:"problems"` // of the repository and of backstay itself
 }
 
@@ -55,7 +56,7 @@ func (c *Caretaker) Status(ctx context.Context, names []string) (Status, error) 
 	if err := ctx.Err(); err != nil {
 		return Status{}, err
 	}
-	s := Status{Apps: []AppStatus{}, Problems: problemsOf(report.Problems, ""), Backups: len(c.records), Repository: report.Space}
+	s := Status{Apps: []AppStatus{}, Problems: problemsOf(report.Problems, ""), Backups: len(c.records), Unlisted: !c.listed, Repository: report.Space}
 	for _, name := range names {
 		a, ok := c.app(name)
 		if !ok {
@@ -68,6 +69,12 @@ func (c *Caretaker) Status(ctx context.Context, names []string) (Status, error) 
 			}
 			status.Verified = later(status.Verified, b.Verified)
 			status.Drilled = later(status.Drilled, b.Drilled)
+		}
+		if !c.listed { // what was the last then is better than nothing
+			var last core.Backup
+			if known, err := c.State.Value(ctx, "last-backup/"+a.Name, &last); known && err == nil {
+				status.Last = &last
+			}
 		}
 		status.Schedules = c.scheduleStatus(a.Name, report.wants[a.Name])
 		s.Apps = append(s.Apps, status)

@@ -58,7 +58,7 @@ func (s commands) backupCommand() *cobra.Command {
 			return err
 		}
 		opt := engine.BackupOptions{Only: components, Wait: !noWait, Trigger: why.Trigger, Note: note, Pin: pin, ReadAll: noReuse, IgnoreUnfinished: ignoreUnfinished}
-		return s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
+		return s.WithEngineAnyway(ctx, func(e *engine.Engine, cfg *config.Config) error {
 			chosen, err := session.Apps(cfg, args)
 			if err != nil {
 				return err

@@ -34,9 +34,10 @@ func Commands(s *session.Session) []*cobra.Command {
 	}
 }
 
-// withCaretaker calls do with what looks after the apps named, or all.
+// withCaretaker calls do with what looks after the apps named, or all. The
+// repository may be one that cannot be used: that is then what there is to say.
 func (s commands) withCaretaker(ctx context.Context, args []string, do func(c *operation.Caretaker, apps []operation.App) error) error {
-	return s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
+	return s.WithEngineAnyway(ctx, func(e *engine.Engine, cfg *config.Config) error {
 		chosen, err := session.Apps(cfg, args)
 		if err != nil {
 			return err

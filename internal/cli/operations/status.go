@@ -60,7 +60,11 @@ func (s commands) printStatus(status operation.Status, service string) {
 		}
 		s.indented(a.Problems)
 	}
-	s.Printer.Printf("\nrepository     %s, %s\n", ui.Counted(int64(status.Backups), "backup"), s.space(status.Repository))
+	if status.Unlisted {
+		s.Printer.Printf("\nrepository     cannot be read; the last backups above are those that are remembered here\n")
+	} else {
+		s.Printer.Printf("\nrepository     %s, %s\n", ui.Counted(int64(status.Backups), "backup"), s.space(status.Repository))
+	}
 	switch {
 	case service != "":
 		s.Printer.Printf("service        runs, %s\n", service)

@@ -82,6 +82,24 @@ func (s *Session) UseConfig(cfg *config.Config) { s.passwordEnv = cfg.PasswordEn
 // WithEngine opens the repository that the configuration, or the flags of a
 // bare machine, name, calls do, and closes it. cfg is empty on a bare machine.
 func (s *Session) WithEngine(ctx context.Context, do func(e *engine.Engine, cfg *config.Config) error) (err error) {
+	return s.withEngine(ctx, s.OpenStore, do)
+}
+
+// WithEngineAnyway is WithEngine for what tells people what is wrong: with a
+// repository that cannot be opened, do has one that says so.
+func (s *Session) WithEngineAnyway(ctx context.Context, do func(e *engine.Engine, cfg *config.Config) error) error {
+	return s.withEngine(ctx, func(ctx context.Context, cfg *config.Config) (repository.Store, error) {
+		store, err := s.OpenStore(ctx, cfg)
+		if err != nil && ctx.Err() == nil {
+			return repository.Unusable(err), nil
+		}
+		return store, err
+	}, do)
+}
+
+type storeOpener func(context.Context, *config.Config) (repository.Store, error)
+
+func (s *Session) withEngine(ctx context.Context, open storeOpener, do func(e *engine.Engine, cfg *config.Config) error) (err error) {
 	if err := s.checkRepositoryFlags(); err != nil {
 		return err
 	}
@@ -100,12 +118,16 @@ func (s *Session) WithEngine(ctx context.Context, do func(e *engine.Engine, cfg 
 		return err
 	}
 	s.beginAudit(ctx, cfg.StateDir)
-	return s.WithStore(ctx, cfg, func(e *engine.Engine) error { return do(e, cfg) })
+	return s.withStore(ctx, cfg, open, func(e *engine.Engine) error { return do(e, cfg) })
 }
 
 // WithStore opens the repository of a configuration, calls do, and closes it.
-func (s *Session) WithStore(ctx context.Context, cfg *config.Config, do func(e *engine.Engine) error) (err error) {
-	store, err := s.OpenStore(ctx, cfg)
+func (s *Session) WithStore(ctx context.Context, cfg *config.Config, do func(e *engine.Engine) error) error {
+	return s.withStore(ctx, cfg, s.OpenStore, do)
+}
+
+func (s *Session) withStore(ctx context.Context, cfg *config.Config, open storeOpener, do func(e *engine.Engine) error) (err error) {
+	store, err := open(ctx, cfg)
 	if err != nil {
 		return err
 	}
