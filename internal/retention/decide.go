@@ -190,7 +190,7 @@ func (g *group) rules(p Policy) func(core.Backup) (kept, gone []string) {
 	case p.Count <= 0 && p.Days <= 0 && len(periods) == 0:
 		return always("the policy has no rule, which keeps everything")
 	}
-	since := g.opt.Now.In(g.opt.Location).AddDate(0, 0, -max(p.Days, 0))
+	days := g.days(p.Days)
 	return func(b core.Backup) (kept, gone []string) {
 		newer := g.newer(b)
 		place := newer < len(g.counted) && g.counted[newer].ID == b.ID
@@ -206,12 +206,9 @@ func (g *group) rules(p Policy) func(core.Backup) (kept, gone []string) {
 		default:
 			kept = append(kept, fmt.Sprintf("%s, but not older than the newest %d", standing(b), p.Count))
 		}
-		switch {
-		case p.Days <= 0:
-		case b.Time.Before(since):
-			gone = append(gone, "older than "+some(p.Days, "day"))
-		default:
-			kept = append(kept, "younger than "+some(p.Days, "day"))
+		if p.Days > 0 {
+			yes, no := days.judgeAll(b, place)
+			kept, gone = append(kept, yes...), append(gone, no...)
 		}
 		for i, per := range periods {
 			if !place && (i > 0 || p.Count > 0 || p.Days > 0) {
@@ -226,13 +223,6 @@ func (g *group) rules(p Policy) func(core.Backup) (kept, gone []string) {
 
 func always(reason string) func(core.Backup) (kept, gone []string) {
 	return func(core.Backup) ([]string, []string) { return []string{reason}, nil }
-}
-
-func some(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // period is a rule that keeps the newest of each of the last keep hours, days,
@@ -251,7 +241,7 @@ func (g *group) periods(p Policy) []*period {
 		// With the offset: of the hour that comes twice when clocks are set back,
 		// each is an hour.
 		{name: "hour", keep: p.Hourly, bucket: func(t time.Time) string { return t.Format("2006-01-02 15:00 -07:00") }},
-		{name: "day", keep: p.Daily, bucket: func(t time.Time) string { return t.Format(time.DateOnly) }},
+		{name: "day", keep: p.Daily, bucket: dayOf},
 		{name: "week", keep: p.Weekly, bucket: func(t time.Time) string {
 			year, week := t.ISOWeek()
 			return fmt.Sprintf("%d-W%02d", year, week)
@@ -262,18 +252,52 @@ func (g *group) periods(p Policy) []*period {
 		if per.keep <= 0 {
 			continue
 		}
-		local := per.bucket
-		per.bucket = func(t time.Time) string { return local(t.In(g.opt.Location)) }
-		seen := map[string]bool{} // of a zone that is set back over midnight, a day can come twice
-		for _, b := range g.counted {
-			if in := per.bucket(b.Time); !seen[in] && len(seen) < per.keep {
-				seen[in] = true
-				per.newest = append(per.newest, b)
-			}
-		}
+		g.fill(per)
 		out = append(out, per)
 	}
 	return out
+}
+
+func dayOf(t time.Time) string { return t.Format(time.DateOnly) }
+
+// days are the last keep days that have a backup. They are not counted from now:
+// a clock that is months ahead for one run, or an outage, makes no backup old.
+func (g *group) days(keep int) *period {
+	per := &period{name: "day", keep: max(keep, 0), bucket: dayOf}
+	g.fill(per)
+	return per
+}
+
+// fill finds the newest backup of each of the last periods that have one.
+func (g *group) fill(per *period) {
+	local := per.bucket
+	per.bucket = func(t time.Time) string { return local(t.In(g.opt.Location)) }
+	seen := map[string]bool{} // of a zone that is set back over midnight, a day can come twice
+	for _, b := range g.counted {
+		if in := per.bucket(b.Time); !seen[in] && len(seen) < per.keep {
+			seen[in] = true
+			per.newest = append(per.newest, b)
+		}
+	}
+}
+
+// judgeAll says whether b is kept by a rule that keeps all backups of each of
+// its periods. One that takes no place is where another of its time would be.
+func (per *period) judgeAll(b core.Backup, place bool) (kept, gone []string) {
+	in := per.bucket(b.Time)
+	i := slices.IndexFunc(per.newest, func(n core.Backup) bool { return per.bucket(n.Time) == in })
+	newer, _ := slices.BinarySearchFunc(per.newest, b, newestFirst)
+	last := per.those("that has backups", "that have backups")
+	switch {
+	case i < 0 && (place || newer >= per.keep):
+		return nil, []string{"older than the " + last}
+	case !place:
+		return []string{standing(b) + ", but not older than the " + last}, nil
+	case per.keep == 1:
+		return []string{"of the " + last}, nil
+	default:
+		return []string{fmt.Sprintf("%s %d of the last %d that have backups", per.name, i+1, per.keep)}, nil
+	}
 }
 
 // judge says whether the rule keeps b. One that takes no place is kept while
@@ -299,9 +323,11 @@ func (per *period) judge(b core.Backup, place bool) (kept, gone []string) {
 }
 
 // last describes the periods that the rule keeps.
-func (per *period) last() string {
+func (per *period) last() string { return "the " + per.those("that has one", "that have one") }
+
+func (per *period) those(one, more string) string {
 	if per.keep == 1 {
-		return fmt.Sprintf("the last %s that has one", per.name)
+		return fmt.Sprintf("last %s %s", per.name, one)
 	}
-	return fmt.Sprintf("the last %d %ss that have one", per.keep, per.name)
+	return fmt.Sprintf("last %d %ss %s", per.keep, per.name, more)
 }

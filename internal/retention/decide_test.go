@@ -84,14 +84,28 @@ func TestDecide(t *testing.T) {
 2026-11-23 02:00 keep: the newest whole backup of database, files; number 1 of the newest 2
 `},
 		{"count or days", daily(4), only(retention.Policy{Count: 1, Days: 2}), `
-2026-11-20 02:00 remove: older than the newest 1; older than 2 days
-2026-11-21 02:00 remove: older than the newest 1; older than 2 days
-2026-11-22 02:00 keep: younger than 2 days
-2026-11-23 02:00 keep: the newest whole backup of database, files; number 1 of the newest 1; younger than 2 days
+2026-11-20 02:00 remove: older than the newest 1; older than the last 2 days that have backups
+2026-11-21 02:00 remove: older than the newest 1; older than the last 2 days that have backups
+2026-11-22 02:00 keep: day 2 of the last 2 that have backups
+2026-11-23 02:00 keep: the newest whole backup of database, files; number 1 of the newest 1; day 1 of the last 2 that have backups
 `},
-		{"all too old", []core.Backup{backup("2026-01-01 00:00"), backup("2026-01-02 00:00")}, only(retention.Policy{Days: 30}), `
-2026-01-01 00:00 remove: older than 30 days
-2026-01-02 00:00 keep: the newest whole backup of database, files
+		{"days that have backups", []core.Backup{
+			backup("2026-01-01 00:00"), backup("2026-01-01 09:00"), backup("2026-03-05 00:00"), backup("2026-03-05 09:00"), backup("2026-07-01 00:00"),
+		}, only(retention.Policy{Days: 2}), `
+2026-01-01 00:00 remove: older than the last 2 days that have backups
+2026-01-01 09:00 remove: older than the last 2 days that have backups
+2026-03-05 00:00 keep: day 2 of the last 2 that have backups
+2026-03-05 09:00 keep: day 2 of the last 2 that have backups
+2026-07-01 00:00 keep: the newest whole backup of database, files; day 1 of the last 2 that have backups
+`},
+		{"days with one that takes no place", []core.Backup{
+			backup("2026-11-01 00:00", failed), backup("2026-11-02 00:00"), backup("2026-11-03 00:00", failed), backup("2026-11-03 09:00"), backup("2026-11-04 00:00"),
+		}, only(retention.Policy{Days: 2}), `
+2026-11-01 00:00 remove: made of a state that was to be left; older than the last 2 days that have backups
+2026-11-02 00:00 remove: older than the last 2 days that have backups
+2026-11-03 00:00 keep: made of a state that was to be left, but not older than the last 2 days that have backups
+2026-11-03 09:00 keep: day 2 of the last 2 that have backups
+2026-11-04 00:00 keep: the newest whole backup of database, files; day 1 of the last 2 that have backups
 `},
 		{"periods", []core.Backup{
 			backup("2024-12-31 10:00"), backup("2025-12-31 10:00"), backup("2026-10-31 10:00"), backup("2026-11-21 10:00"), backup("2026-11-22 01:00"), backup("2026-11-22 10:00"), backup("2026-11-23 10:00"),
@@ -142,8 +156,8 @@ func TestDecide(t *testing.T) {
 2026-11-03 00:00 keep: the newest whole backup of database, files; newest of the day 2026-11-03, 1 of 2; newest of the month 2026-11, 1 of 12
 `},
 		{"nothing whole", []core.Backup{backup("2026-01-01 00:00", damaged), backup("2026-01-02 00:00", failed)}, only(retention.Policy{Days: 1}), `
-2026-01-01 00:00 keep: damaged, and no whole one is newer
-2026-01-02 00:00 keep: made of a state that was to be left, and no whole one is newer
+2026-01-01 00:00 keep: damaged, and no whole one is newer; damaged, but not older than the last day that has backups
+2026-01-02 00:00 keep: made of a state that was to be left, and no whole one is newer; made of a state that was to be left, but not older than the last day that has backups
 `},
 		{"sets of components", []core.Backup{
 			backup("2026-11-01 00:00"), backup("2026-11-02 00:00", of(core.ComponentDatabase)), backup("2026-11-03 00:00", of(core.ComponentDatabase)),
@@ -214,9 +228,34 @@ func TestCalendarOfTheLocation(t *testing.T) {
 	if diff := cmp.Diff([]string{"2026-10-25 00:40", "2026-10-25 01:10", "2026-10-25 02:10"}, kept(twice, retention.Policy{Hourly: 3}, end)); diff != "" {
 		t.Error("hours", diff)
 	}
-	// A day ago is the same time of day, here 25 hours ago.
-	if diff := cmp.Diff([]string{"2026-10-24 22:10", "2026-10-25 22:00"}, kept([]core.Backup{backup("2026-10-24 21:50"), backup("2026-10-24 22:10"), backup("2026-10-25 22:00")}, retention.Policy{Days: 1}, "2026-10-25 23:00")); diff != "" {
-		t.Error("a day ago", diff)
+	// The day before ends at 22:00 UTC, the next at 23:00.
+	days := []core.Backup{backup("2026-10-23 22:10"), backup("2026-10-24 21:50"), backup("2026-10-24 22:10"), backup("2026-10-25 22:00"), backup("2026-10-25 23:10")}
+	if diff := cmp.Diff([]string{"2026-10-24 22:10", "2026-10-25 22:00", "2026-10-25 23:10"}, kept(days, retention.Policy{Days: 2}, end)); diff != "" {
+		t.Error("the last two days", diff)
+	}
+}
+
+// TestDaysWithAWrongClock: a run whose clock is months ahead removes no more
+// than any other, and one whose clock is right again nothing more.
+func TestDaysWithAWrongClock(t *testing.T) {
+	removed := func(backups []core.Backup, at time.Time) (ids []string) {
+		for _, d := range retention.Decide(backups, []retention.Policy{{Days: 14}}, retention.Options{Now: at}) {
+			if !d.Keep {
+				ids = append(ids, d.ID)
+			}
+		}
+		return ids
+	}
+	backups := daily(14)
+	if ids := removed(backups, now.AddDate(0, 0, 60)); len(ids) > 0 {
+		t.Errorf("with a clock that is ahead: %v", ids)
+	}
+	ahead := backup(now.AddDate(0, 0, 60).Format("2006-01-02 15:04"))
+	if diff := cmp.Diff([]string{"2026-11-10 02:00"}, removed(append(backups, ahead), now.AddDate(0, 0, 60))); diff != "" {
+		t.Errorf("with a backup made then: %s", diff)
+	}
+	if ids := removed(append(backups, ahead), now); len(ids) > 0 {
+		t.Errorf("when the clock is right again: %v", ids)
 	}
 }
 

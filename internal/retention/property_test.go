@@ -179,7 +179,11 @@ func TestRulesByAnotherWay(t *testing.T) {
 				none(func(b core.Backup) bool { return b.Verified != nil }) || none(func(b core.Backup) bool { return b.Drilled != nil })
 			want = want || len(after) < p.Count
 			local := func(b core.Backup) time.Time { return b.Time.In(w.opt.Location) }
-			want = want || p.Days > 0 && !b.Time.Before(w.opt.Now.In(w.opt.Location).AddDate(0, 0, -p.Days))
+			days := map[string]bool{local(b).Format("20060102"): true} // of b and of those after it
+			for _, o := range after {
+				days[local(o).Format("20060102")] = true
+			}
+			want = want || len(days) <= p.Days
 			bucket := func(n int, of func(core.Backup) [3]int) {
 				buckets := map[[3]int]bool{}
 				for _, o := range after {

@@ -21,7 +21,7 @@ type Policy struct {
 	// policy of the app is for.
 	Components []core.Component
 	Count      int // the newest so many
-	Days       int // those younger than so many days
+	Days       int // all of the last so many days that have one
 	// The newest of each of the last so many hours, days, ISO weeks, months and
 	// years that have one.
 	Hourly, Daily, Weekly, Monthly, Yearly int
@@ -40,11 +40,12 @@ type Decision struct {
 }
 
 // FromSettings returns p with what the application's own settings keep beside
-// what p's rules do: the newest count, and those younger than days; 0 is not
-// set. both says that days keep nothing where there is a count. That is how
+// what p's rules do: the newest count, and all of the last days that have a
+// backup; 0 is not set. both says that days keep nothing where there is a count. That is how
 // ITFlow reads config_backup_retention_count and config_backup_retention_days
 // (backupRunRetention): a count removes all that it does not keep, however
-// young, and days say something only where the count is 0. iTop has a count,
+// young, and days say something only where the count is 0. ITFlow counts these
+// from now; here only days that have a backup count, which keeps no less. iTop has a count,
 // retention_count, and no days.
 func FromSettings(p Policy, count, days int, both bool) Policy {
 	if both && count > 0 {
