@@ -262,6 +262,26 @@ func (s *Schedule) PausedUntil(now time.Time) time.Time {
 	return s.time(until)
 }
 
+// Begins returns when the next run may begin, as far as the schedule says: at the
+// end of the pause that now is, when something has become due in it; else when
+// it is due next, or at the end of the pause in which that lies. The zero time:
+// never. What was due before the pause and still waits it does not know.
+func (s *Schedule) Begins(now time.Time) time.Time {
+	if until := s.PausedUntil(now); !until.IsZero() {
+		if due := s.Last(now); !due.IsZero() && s.PausedUntil(due).Equal(until) {
+			return until
+		}
+	}
+	next := s.Next(now)
+	if next.IsZero() {
+		return next
+	}
+	if until := s.PausedUntil(next); !until.IsZero() {
+		return until
+	}
+	return next
+}
+
 // pauseEnd returns the latest end of the pauses in which instant lies.
 func (s *Schedule) pauseEnd(instant int64) int64 {
 	latest := int64(math.MinInt64)

@@ -164,6 +164,43 @@ func TestPausedUntil(t *testing.T) {
 	}
 }
 
+// TestBegins: what is due in a pause begins at its end, also when that is now;
+// what was due before it has begun.
+func TestBegins(t *testing.T) {
+	for _, c := range []struct{ clock, pauses, at, want string }{
+		{"02:00", "", "2027-01-04T01:00:00+01:00", "2027-01-04T02:00:00+01:00"},
+		{"02:00", "", "2027-01-04T02:00:00+01:00", "2027-01-05T02:00:00+01:00"},
+		{"09:00", "08:00-18:00", "2027-01-04T07:00:00+01:00", "2027-01-04T18:00:00+01:00"}, // before the pause
+		{"09:00", "08:00-18:00", "2027-01-04T08:30:00+01:00", "2027-01-04T18:00:00+01:00"}, // in it, and not due yet
+		{"09:00", "08:00-18:00", "2027-01-04T09:00:00+01:00", "2027-01-04T18:00:00+01:00"}, // due, and waits
+		{"09:00", "08:00-18:00", "2027-01-04T17:59:59+01:00", "2027-01-04T18:00:00+01:00"},
+		{"09:00", "08:00-18:00", "2027-01-04T18:00:00+01:00", "2027-01-05T18:00:00+01:00"}, // begun
+		{"07:00", "08:00-18:00", "2027-01-04T12:00:00+01:00", "2027-01-05T07:00:00+01:00"}, // was due before it
+		{"09:00", "mon 08:00-18:00", "2027-01-04T12:00:00+01:00", "2027-01-04T18:00:00+01:00"},
+		{"09:00", "mon 08:00-18:00", "2027-01-04T19:00:00+01:00", "2027-01-05T09:00:00+01:00"},
+		{"23:30", "22:00-24:00;00:00-06:00", "2027-01-05T01:00:00+01:00", "2027-01-05T06:00:00+01:00"}, // two that are one
+		{"02:30", "22:00-05:00", "2027-03-28T04:00:00+02:00", "2027-03-28T05:00:00+02:00"},             // skipped, due at 03:30
+	} {
+		s := weekly(t, "", c.clock, "Europe/Paris")
+		for p := range strings.SplitSeq(c.pauses, ";") {
+			if p != "" {
+				s.Pauses = append(s.Pauses, pause(t, p))
+			}
+		}
+		if got := compile(t, s).Begins(at(t, c.at)).Format(time.RFC3339); got != c.want {
+			t.Errorf("%s, not %s, at %s: %s, want %s", c.clock, c.pauses, c.at, got, c.want)
+		}
+	}
+	jitter := weekly(t, "", "09:00", "UTC")
+	jitter.Jitter, jitter.Pauses = 3*time.Hour, []schedule.Pause{pause(t, "08:00-10:00")}
+	s := compile(t, jitter).Keyed("a")
+	for now := at(t, "2027-01-01T00:00:00Z"); now.Before(at(t, "2027-01-20T00:00:00Z")); now = now.Add(13 * time.Minute) {
+		if got := s.Begins(now); !got.After(now) || !s.PausedUntil(got).IsZero() {
+			t.Fatalf("at %s it begins at %s", now, got)
+		}
+	}
+}
+
 // TestJitter: due times are put off, by the same whenever and wherever they are
 // asked for, within bounds, in order, and differently by key.
 func TestJitter(t *testing.T) {
