@@ -86,9 +86,30 @@ func (c *Caretaker) desk() *notify.Desk {
 			}
 			return posts
 		},
-		Known: func(name string) bool { _, ok := c.app(name); return ok || name == "" },
+		Known: c.known,
 		Lock:  c.alone,
 	}
+}
+
+// known says whether an app is one of this configuration, or of another one that
+// keeps its state here: only the one that an app was taken out of ends its alarms.
+func (c *Caretaker) known(name string) bool {
+	if _, ok := c.app(name); ok || name == "" {
+		return true
+	}
+	var of string
+	_, err := c.State.Value(context.Background(), "configured-in/"+name, &of)
+	return err != nil || of != c.Config
+}
+
+// claim remembers which configuration an app is of.
+func (c *Caretaker) claim(ctx context.Context, app string) {
+	var of string
+	_, err := c.State.Value(ctx, "configured-in/"+app, &of)
+	if err == nil && of != c.Config {
+		err = c.State.SetValue(ctx, "configured-in/"+app, c.Config)
+	}
+	c.stateFailed(ctx, "remember which configuration an app is of", err)
 }
 
 // ledger is where alarms are kept.

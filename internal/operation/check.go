@@ -74,6 +74,7 @@ func (c *Caretaker) look(ctx context.Context, names []string, live bool) Report 
 		report.LastGood[a.Name] = lastGood(backups(c.usual(a.Name)))
 		switch {
 		case looked:
+			c.claim(ctx, a.Name)
 			c.lookAt(ctx, a, c.wish(ctx, asking, a, live), err == nil, &report)
 		case err == nil && run != nil && run.Outcome == core.OutcomeFailed:
 			// What the repository brought on other apps is in the one alarm of it.
@@ -104,9 +105,15 @@ func (c *Caretaker) lookAt(ctx context.Context, a App, want Wanted, listed bool,
 		return // nothing is known of its backups: that is the repository's problem
 	}
 	in, err := c.input(ctx, a, want, report)
+	if want.Unkept != nil {
+		report.Problems = append(report.Problems, unkept(a.Name, want.Unkept))
+	}
 	facts, serr, unread := c.facts(ctx, a.Name)
 	in.Facts = facts
 	report.Problems = append(report.Problems, check.Judge(in)...)
+	if !a.Limits.Off {
+		report.Problems = append(report.Problems, c.running(ctx, a)...)
+	}
 	if unread != nil && !a.Limits.Off {
 		if newest := in.Backups[len(in.Backups)-1]; newest.Damaged == nil { // else it is said already
 			report.Problems = append(report.Problems, unreadable(newest, unread))
@@ -121,6 +128,19 @@ func (c *Caretaker) lookAt(ctx context.Context, a App, want Wanted, listed bool,
 	if err == nil {
 		report.scope.Add(a.Name, core.TopicBackup, core.TopicProof)
 	}
+}
+
+// unkept says that nothing of an app is removed. Nobody is called for it: the
+// backups are made, and a repository that fills is told of by itself.
+func unkept(app string, err error) core.Problem {
+	p := core.Problem{
+		App: app, Topic: core.TopicBackup, Name: "retention", Level: core.LevelNotice,
+		Message: "it is not known how many backups the application keeps, so that none is removed: " + err.Error(), Hint: core.HintOf(err),
+	}
+	if p.Hint == "" {
+		p.Hint = "write a retention for app " + app + " in backstay.yaml in place of from_app"
+	}
+	return p
 }
 
 // unreadable says that an app's newest backup could not be looked into.
@@ -235,9 +255,13 @@ func (c *Caretaker) firstSeen(ctx context.Context, app string, now time.Time) (t
 	return seen, nil
 }
 
-// lookedInto is how many of an app's backups are looked into anew at once; what
-// was found of others is remembered.
-const lookedInto = 12
+// lookedInto is how many of an app's backups are looked into anew, files and all,
+// and counted how many of which at least the rows are known: when the state
+// database was lost an anomaly must show again before retention goes on.
+const (
+	lookedInto = 12
+	counted    = 100
+)
 
 // facts returns what is known of the content of an app's backups, oldest first:
 // also of those that are gone, or what was usual would be forgotten as fast as
@@ -247,16 +271,25 @@ func (c *Caretaker) facts(ctx context.Context, app string) (_ []core.Facts, forg
 	mine := c.usual(app)
 	known, forgot := c.State.Facts(ctx, app)
 	c.stateFailed(ctx, "read what is known of backups", forgot)
-	for i := max(0, len(mine)-lookedInto); i < len(mine); i++ {
+	for i := max(0, len(mine)-counted); i < len(mine); i++ {
 		r := mine[i]
 		if slices.ContainsFunc(known, func(f core.Facts) bool { return f.Backup == r.ID }) {
 			continue
 		}
-		f, err := facts.ReadSince(ctx, c.Engine, r, before(mine, i))
+		var f core.Facts
+		var err error
+		if len(mine)-i <= lookedInto {
+			f, err = facts.ReadSince(ctx, c.Engine, r, before(mine, i))
+		} else {
+			f, err = facts.Counts(ctx, c.Engine, r)
+		}
 		if err != nil {
 			c.Log.Debug("a backup could not be looked into", "app", app, "backup", r.ID, "err", err)
-			if i == len(mine)-1 {
+			switch {
+			case i == len(mine)-1:
 				unread = err
+			case core.CodeOf(err) != core.CodeDamage && forgot == nil: // what was usual is not known: nothing may be removed
+				forgot = err
 			}
 			continue
 		}

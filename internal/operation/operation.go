@@ -32,6 +32,7 @@ type Caretaker struct {
 	Limits check.Limits // of the repository
 	Log    *slog.Logger
 	By     string // who runs it, for the records
+	Config string // the file of the configuration: two may share a state folder
 	// ServiceRuns says that the service is there, which tells itself of what is
 	// wrong with backstay.
 	ServiceRuns bool

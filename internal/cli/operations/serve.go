@@ -44,7 +44,7 @@ func (s commands) serveCommand() *cobra.Command {
 		}
 		v := &service{commands: s, path: path, stateDir: cfg.StateDir, log: log}
 		return daemon.Run(ctx, daemon.Options{
-			Load: v.load, Environment: append(os.Environ(), session.EnvService+"=1"), StateDir: cfg.StateDir, Listen: listen,
+			Load: v.load, Environment: append(os.Environ(), session.EnvService+"="+path), StateDir: cfg.StateDir, Listen: listen,
 			Clock: s.Env.Clock, Log: log, Version: s.Env.Version, Problems: v.problems,
 		})
 	})

@@ -20,6 +20,11 @@ func Read(ctx context.Context, e *engine.Engine, rec repository.Record) (core.Fa
 	return ReadSince(ctx, e, rec, nil)
 }
 
+// Counts is Read without a look into the files: Sample is nil.
+func Counts(ctx context.Context, e *engine.Engine, rec repository.Record) (core.Facts, error) {
+	return read(ctx, e, rec, nil, false)
+}
+
 // ReadSince returns the facts of a backup. Files that are not as they were in
 // earlier, when it is not nil, are looked into before others; an earlier backup
 // that is gone or damaged is passed over.
@@ -30,6 +35,10 @@ func Read(ctx context.Context, e *engine.Engine, rec repository.Record) (core.Fa
 // repository's record says, and neither tables nor a sample. Any other error is
 // the repository's or the context's, and there are no facts.
 func ReadSince(ctx context.Context, e *engine.Engine, rec repository.Record, earlier *repository.Record) (core.Facts, error) {
+	return read(ctx, e, rec, earlier, true)
+}
+
+func read(ctx context.Context, e *engine.Engine, rec repository.Record, earlier *repository.Record, sampled bool) (core.Facts, error) {
 	out := core.Facts{Backup: rec.ID, App: rec.App, Time: rec.Time, Trigger: rec.Trigger, Bytes: rec.LogicalBytes, Stored: rec.StoredBytes, Components: rec.Components}
 	if rec.Origin != nil {
 		out.Trigger = core.TriggerImport
@@ -47,7 +56,7 @@ func ReadSince(ctx context.Context, e *engine.Engine, rec repository.Record, ear
 			out.Tables[t.Name] = core.RowCount{Rows: t.Rows, Bytes: t.Bytes}
 		}
 	}
-	if slices.Contains(o.Manifest.Components, core.ComponentFiles) {
+	if sampled && slices.Contains(o.Manifest.Components, core.ComponentFiles) {
 		s := &sampler{store: e.Store}
 		if out.Sample, err = s.sample(ctx, o, earlierFiles(ctx, e, earlier)); err != nil {
 			return core.Facts{}, err
