@@ -50,6 +50,10 @@ type Destination interface {
 	Deliver(ctx context.Context, ref string, m Message) (newRef string, err error)
 }
 
+// Borrowed is the name of a post that is in no configuration, but comes with a
+// command line: what it was told of stays open with it until it is there again.
+const Borrowed = "param_file"
+
 // Post is a destination of an app, in the order of the configuration.
 type Post struct {
 	Name string // unique in the configuration

@@ -176,6 +176,7 @@ func (r *round) keep(ctx context.Context, e *entry, due bool) {
 			case d.Told == "":
 				e.settle(name, "")
 				due = true
+			case name == Borrowed: // it comes with a later command line
 			case !slices.ContainsFunc(posts, func(p Post) bool { return p.Name == name }):
 				e.settle(name, "it is not in the configuration any more")
 				due = true

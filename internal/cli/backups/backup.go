@@ -115,8 +115,16 @@ func (s commands) backupAll(ctx context.Context, e *engine.Engine, cfg *config.C
 	var written []*exporting.Exported
 	var failures []error
 	caretaker := s.Caretaker(ctx, e, cfg)
+	var apps []operation.App
 	for _, app := range chosen {
-		r, err := caretaker.Backup(ctx, s.Operated(app), opt, why)
+		apps = append(apps, s.Operated(app))
+	}
+	if err := s.ApplyParams(ctx, caretaker, apps, params); err != nil {
+		return err
+	}
+	for _, app := range chosen {
+		at := slices.IndexFunc(caretaker.Apps, func(a operation.App) bool { return a.Name == app.Name })
+		r, err := caretaker.Backup(ctx, caretaker.Apps[at], opt, why)
 		if err == nil && params.BackupFile() != "" {
 			var archive *exporting.Exported
 			if archive, err = s.writeArchive(ctx, e, cfg, app, r.Backup, params.BackupFile()); err == nil {

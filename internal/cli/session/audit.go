@@ -13,7 +13,8 @@ import (
 	"github.com/backstay/backstay/internal/state"
 )
 
-// EnvService tells a command that the service runs it.
+// EnvService tells a command that the service runs it, and the file of the
+// service's configuration.
 const EnvService = "BACKSTAY_SERVICE"
 
 // audited are the commands that change something, or show what is in backups.
@@ -25,7 +26,7 @@ var audited = map[string]bool{
 // State opens the state database, once. One that cannot be opened can be used
 // too: it keeps nothing, and says why each time.
 func (s *Session) State(ctx context.Context, stateDir string) *state.DB {
-	if s.state != nil {
+	if s.state != nil && s.state.Path() != "" { // one that could not be opened is tried again: the service lives for months
 		return s.state
 	}
 	db, err := state.Open(ctx, stateDir, s.Env.Clock)
@@ -50,7 +51,8 @@ func (s *Session) Close() error {
 // beginAudit notes that a command begins that must be in the audit log. Not
 // being able to note it keeps nobody from a restore: that is said loudly.
 func (s *Session) beginAudit(ctx context.Context, stateDir string) {
-	if !audited[s.action] || s.auditBegun || s.ByService() {
+	routine := s.ByService() && (s.action == "backup" || s.action == "maintain") // runs are their record
+	if !audited[s.action] || s.auditBegun || routine {
 		return
 	}
 	s.auditBegun = true

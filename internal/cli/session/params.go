@@ -154,7 +154,7 @@ func (s *Session) scriptTicket(ctx context.Context, a operation.App, login strin
 		return config.Destination{}, err
 	}
 	return config.Destination{
-		Name: "param_file", Type: config.NotifyITop, URL: url, User: login, Secret: config.SecretSource{Password: params.Secret("check_ticket_pwd")},
+		Name: notify.Borrowed, Type: config.NotifyITop, URL: url, User: login, Secret: config.SecretSource{Password: params.Secret("check_ticket_pwd")},
 		ITop: config.ITopTicket{
 			SOAP: true, Title: get("check_ticket_title"), Customer: get("check_ticket_customer"), Service: get("check_ticket_service"),
 			ServiceSubcategory: get("check_ticket_service_subcategory"), Workgroup: get("check_ticket_workgroup"), ImpactedServer: get("check_ticket_impacted_server"),
