@@ -476,3 +476,24 @@ func TestTryOut(t *testing.T) {
 	d.Test(t.Context(), posts, true)
 	want(t, "left open", up.heard(), "opened /test", "updated /test T1")
 }
+
+// TestBorrowed: a ticket of a command line is closed by the next command line
+// that brings its destination, however many came without it.
+func TestBorrowed(t *testing.T) {
+	borrowed, own := &place{}, &place{}
+	both := []notify.Post{{Name: "own", Destination: own}, {Name: notify.Borrowed, Destination: borrowed}}
+	d := newDesk(t, both...)
+	d.mustLook(problem("missing"))
+	d.posts = both[:1]
+	d.mustLook(problem("missing"))
+	d.mustLook()
+	d.mustLook()
+	want(t, "own", own.heard(), "opened helpdesk/backup", "closed helpdesk/backup T1")
+	d.posts = both
+	d.mustLook()
+	d.mustLook()
+	want(t, "borrowed", borrowed.heard(), "opened helpdesk/backup", "closed helpdesk/backup T1")
+	if live, _ := d.ledger.OpenAlarms(t.Context()); len(live) > 0 {
+		t.Errorf("the ledger offers it still: %+v", live)
+	}
+}

@@ -90,7 +90,7 @@ func (c *Caretaker) finish(ctx context.Context, a App, run *core.Run, b core.Bac
 	stopped := ctx.Err() != nil
 	ctx = context.WithoutCancel(ctx)
 	now := c.now()
-	run.Finished, run.Backup, run.Warnings = &now, b.ID, len(b.Warnings)
+	run.Finished, run.Backup, run.Warnings = &now, b.ID, run.Warnings+len(b.Warnings)
 	switch {
 	case stopped && core.CodeOf(err) == core.CodeCancelled: // else nobody wanted it so
 		run.Outcome = core.OutcomeCancelled

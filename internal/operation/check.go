@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay/internal/check"
@@ -49,6 +51,12 @@ func (c *Caretaker) Check(ctx context.Context, names []string, trigger string) (
 		return report, err
 	}
 	report, err := c.tell(ctx, report)
+	for _, p := range report.Problems {
+		if p.Level == core.LevelAlarm {
+			run.Warnings++
+			run.Message = fmt.Sprintf("%d found wrong, the last of them %s", run.Warnings, strings.TrimSpace(p.App+" "+p.Name))
+		}
+	}
 	c.finish(ctx, App{}, &run, core.Backup{}, err)
 	return report, err
 }

@@ -52,7 +52,7 @@ func ScriptFile(ctx context.Context, s *session.Session, app *config.App, backup
 	if err != nil {
 		return "", err
 	}
-	if endingOf(path).text == "" {
+	if !strings.HasSuffix(path, ".tar.gz") { // iTop adds it to whatever it is given
 		path += ".tar.gz"
 	}
 	return path, nil
