@@ -34,8 +34,11 @@ func (c *Caretaker) hold(a App, want Wanted, report Report) string {
 	if c.lost != nil {
 		return "the repository has lost backups: " + c.lost.Error()
 	}
-	if want.Unusable != nil {
-		return "its schedule and retention cannot be understood: " + want.Unusable.Error()
+	if want.Unkept != nil {
+		return "what the application keeps cannot be understood: " + want.Unkept.Error()
+	}
+	if want.Unusable != nil { // nothing comes, so nothing goes
+		return "its schedule cannot be understood: " + want.Unusable.Error()
 	}
 	if newest, judged := report.newest[a.Name]; !judged || newest != c.newest(a.Name) {
 		return "the newest backup was not checked"

@@ -174,6 +174,67 @@ func TestFromApp(t *testing.T) {
 	w.same("backups, of 2", 2, len(w.ids("shop")))
 }
 
+// TestOneSettingIsWrong: a typo in what the application keeps holds what is kept
+// and nothing else, and one in its schedule only what follows its schedule.
+func TestOneSettingIsWrong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "shop")
+	w.app("shop").Profile = selfMade{}.Name()
+	w.app("shop").Retention = []retention.Policy{{FromApp: true}}
+	w.app("shop").Schedules = []schedule.Spec{{FromApp: true}}
+	says := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(w.root("shop"), "schedule"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	notices := func(r operation.Report) (matters []string) {
+		for _, p := range r.Problems {
+			if p.Level == core.LevelNotice {
+				matters = append(matters, strings.TrimSpace(p.App+" "+string(p.Topic)+" "+p.Name))
+			}
+		}
+		return matters
+	}
+	for range 2 {
+		w.backup("shop")
+	}
+	says("24 five")
+	r := w.backup("shop")
+	w.same("removed", 0, len(r.Pruned))
+	report := w.check()
+	w.same("nobody is called", []string{}, w.open())
+	w.same("notices", []string{"shop backup retention"}, notices(report))
+	want := operation.Want(t.Context(), w.engine, *w.app("shop"))
+	if want.Unusable != nil || want.Unkept == nil || len(want.Schedules) != 1 || want.Schedules[0].Every != 24*time.Hour {
+		t.Errorf("the schedule: %+v", want)
+	}
+	ct := w.caretaker()
+	decisions, err := ct.Prune(t.Context(), *w.app("shop"), ct.Look(t.Context(), []string{"shop"}))
+	if err != nil || len(decisions) != 3 {
+		t.Fatal(decisions, err)
+	}
+	for _, d := range decisions {
+		if !d.Keep || !strings.Contains(strings.Join(d.Reasons, "; "), "five") {
+			t.Errorf("%+v", d)
+		}
+	}
+	says("off five")
+	status, err := w.caretaker().Status(t.Context(), []string{"shop"})
+	if err != nil || len(status.Apps[0].Schedules) != 1 || !status.Apps[0].Schedules[0].Off || status.Apps[0].Schedules[0].When != "" {
+		t.Errorf("switched off: %+v, %v", status.Apps, err)
+	}
+
+	says("often 2")
+	want = operation.Want(t.Context(), w.engine, *w.app("shop"))
+	if want.Unusable == nil || want.Unkept != nil || want.Retention[0].Count != 2 {
+		t.Errorf("a good retention beside a schedule that is wrong: %+v", want)
+	}
+	w.app("shop").Schedules = []schedule.Spec{{Every: time.Hour}}
+	w.same("removed by a schedule of its own", 2, len(w.backup("shop").Pruned))
+	w.same("alarms of a schedule of its own", []string{}, alarming(w.check().Problems))
+}
+
 // TestRememberedSchedule: what an application said is not asked for anew after
 // each backup, and counts no more when the configuration is another.
 func TestRememberedSchedule(t *testing.T) {

@@ -22,6 +22,9 @@ type Wanted struct {
 	Retention []retention.Policy
 	// Unusable says why a schedule cannot be understood: nothing runs by it.
 	Unusable error `json:"-"`
+	// Unkept says why it is not known what the application keeps: its policies
+	// are FromApp still, and nothing is removed.
+	Unkept error `json:"-"`
 	// Source is where the application's settings were read; "" when it was not asked.
 	Source string
 	// File is the application's file that says so; "" when none does.
@@ -31,20 +34,14 @@ type Wanted struct {
 }
 
 // Want resolves an app's schedules and retention. It asks the application, and
-// its database where the settings are there. Unusable is in the result and not
-// an error: the app's other work goes on.
+// its database where the settings are there. Unusable and Unkept are in the
+// result and not an error: the app's other work goes on.
 func Want(ctx context.Context, e *engine.Engine, a App) Wanted {
 	w := Wanted{Schedules: slices.Clone(a.Schedules), Retention: slices.Clone(a.Retention)}
 	if a.AsksApp() {
 		own, err := askApp(ctx, e, a)
 		w.At, w.File = e.Clock.Now(), own.File
-		if err != nil {
-			w.Unusable = err
-			w.Schedules = slices.DeleteFunc(w.Schedules, func(s schedule.Spec) bool { return s.FromApp })
-			return w // a policy that is still FromApp keeps everything
-		}
-		w.Source = own.Source
-		w.resolve(own)
+		w.resolve(own, err)
 	}
 	for _, s := range w.Schedules {
 		if err := s.Check(); err != nil {
@@ -54,10 +51,20 @@ func Want(ctx context.Context, e *engine.Engine, a App) Wanted {
 	return w
 }
 
-// resolve puts the application's settings in place of what points at them.
-func (w *Wanted) resolve(own profile.AppSchedule) {
+// resolve puts the application's settings in place of what points at them. err
+// says why its schedule is not known.
+func (w *Wanted) resolve(own profile.AppSchedule, err error) {
+	w.keep(own, err)
+	if err != nil {
+		if slices.ContainsFunc(w.Schedules, fromApp) {
+			w.Unusable = err
+		}
+		w.Schedules = slices.DeleteFunc(w.Schedules, fromApp)
+		return
+	}
+	w.Source = own.Source
 	told := schedule.Told{Off: !own.Enabled, Every: own.Every, TimeZone: own.TimeZone, Only: own.Only}
-	if own.Every == 0 {
+	if own.Every == 0 && own.Enabled { // what is off says no time
 		told.Weekly = &schedule.Weekly{Days: own.Days, At: schedule.ClockTime{Hour: own.Hour, Minute: own.Minute}}
 	}
 	for i, s := range w.Schedules {
@@ -65,12 +72,29 @@ func (w *Wanted) resolve(own profile.AppSchedule) {
 			w.Schedules[i] = s.Resolve(told)
 		}
 	}
+}
+
+// keep puts the application's numbers into the policies that point at them,
+// where they are known: with err they are only where there are any.
+func (w *Wanted) keep(own profile.AppSchedule, err error) {
+	if !slices.ContainsFunc(w.Retention, func(p retention.Policy) bool { return p.FromApp }) {
+		return
+	}
+	if own.RetentionErr != nil {
+		err = own.RetentionErr
+	}
+	if own.RetentionErr != nil || err != nil && own.Count == 0 && own.KeepDays == 0 {
+		w.Unkept = err
+		return // a policy that is still FromApp keeps everything
+	}
 	for i, p := range w.Retention {
 		if p.FromApp {
 			w.Retention[i] = retention.FromSettings(p, own.Count, own.KeepDays, own.Both)
 		}
 	}
 }
+
+func fromApp(s schedule.Spec) bool { return s.FromApp }
 
 // askTimeout bounds how long an application is asked for its settings.
 const askTimeout = 20 * time.Second
@@ -113,7 +137,7 @@ func askApp(ctx context.Context, e *engine.Engine, a App) (_ profile.AppSchedule
 
 // AsksApp says whether the application's own settings are needed.
 func (a App) AsksApp() bool {
-	return slices.ContainsFunc(a.Schedules, func(s schedule.Spec) bool { return s.FromApp }) ||
+	return slices.ContainsFunc(a.Schedules, fromApp) ||
 		slices.ContainsFunc(a.Retention, func(p retention.Policy) bool { return p.FromApp })
 }
 

@@ -38,7 +38,7 @@ func wantedKey(app string) string { return "wanted/" + app }
 // for those who must not wait for its database.
 func (c *Caretaker) wanted(ctx context.Context, a App) Wanted {
 	w := Want(ctx, c.Engine, a)
-	if asked := a.toldFor(); a.AsksApp() && w.Unusable == nil && asked != "" {
+	if asked := a.toldFor(); a.AsksApp() && w.Unusable == nil && w.Unkept == nil && asked != "" {
 		c.stateFailed(ctx, "remember an app's schedule", c.State.SetValue(ctx, wantedKey(a.Name), told{asked, w}))
 	}
 	return w
@@ -72,6 +72,6 @@ func (c *Caretaker) remembered(ctx context.Context, a App) Wanted {
 		return w
 	}
 	return Wanted{
-		Schedules: slices.DeleteFunc(slices.Clone(a.Schedules), func(s schedule.Spec) bool { return s.FromApp }), Retention: []retention.Policy{{Hold: true}},
+		Schedules: slices.DeleteFunc(slices.Clone(a.Schedules), fromApp), Retention: []retention.Policy{{Hold: true}},
 	}
 }

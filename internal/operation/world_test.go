@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -318,7 +319,7 @@ func (s onSpace) Space(ctx context.Context) (core.Space, error) {
 }
 
 // selfMade is a profile whose application says when it wants to be backed up:
-// in the file schedule of its root.
+// in the file schedule of its root, as hours and a count.
 type selfMade struct{ generic.Profile }
 
 func (selfMade) Name() string                { return "selfmade" }
@@ -335,10 +336,18 @@ func (selfMade) AppSchedule(ctx context.Context, _ profile.Querier, app profile.
 		<-ctx.Done()
 		return own, ctx.Err()
 	}
-	var hours int
-	if _, err := fmt.Sscan(string(text), &hours, &own.Count); err != nil {
-		return own, fmt.Errorf("read %s: %w", file, err)
+	hours, count, _ := strings.Cut(string(text), " ")
+	if own.Count, err = strconv.Atoi(count); err != nil {
+		own.Count, own.RetentionErr = 0, fmt.Errorf("read %s: %w", file, err)
 	}
-	own.Every = time.Duration(hours) * time.Hour
+	if hours == "off" {
+		own.Enabled = false
+		return own, nil
+	}
+	n, err := strconv.Atoi(hours)
+	if err != nil {
+		return profile.AppSchedule{File: file, Count: own.Count, RetentionErr: own.RetentionErr}, fmt.Errorf("read %s: %w", file, err)
+	}
+	own.Every = time.Duration(n) * time.Hour
 	return own, nil
 }

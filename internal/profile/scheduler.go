@@ -13,7 +13,8 @@ type Scheduler interface {
 	// AppSchedule reads the application's own settings as they are now. q is nil
 	// when the settings are not in the database, which NeedsDatabase says. An
 	// error names the setting that cannot be understood and what can be written
-	// there: whoever gets one MUST NOT run anything on that schedule.
+	// there: whoever gets one MUST NOT run anything on that schedule. What is known
+	// of the retention comes with an error too.
 	AppSchedule(ctx context.Context, q Querier, app App) (AppSchedule, error)
 	// ScheduleNeedsDatabase says whether AppSchedule asks the database.
 	ScheduleNeedsDatabase() bool
@@ -32,8 +33,11 @@ type AppSchedule struct {
 	// only what both keep, as Both says.
 	Count, KeepDays int
 	Both            bool
-	File            string // absolute path of the file that says so, with an error too; "": the database does
-	Source          string // where it was read, for people: "conf/production/config-itop.php, itop-backup"
+	// RetentionErr says why it is not known what the application keeps: the
+	// schedule is good all the same, and nothing may be removed by it.
+	RetentionErr error
+	File         string // absolute path of the file that says so, with an error too; "": the database does
+	Source       string // where it was read, for people: "conf/production/config-itop.php, itop-backup"
 }
 
 // Incidents is a profile whose application opens tickets about its own backups.

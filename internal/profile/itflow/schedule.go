@@ -48,18 +48,17 @@ func (Profile) AppSchedule(ctx context.Context, q profile.Querier, app profile.A
 	}
 	out := profile.AppSchedule{Source: "tables settings and cron_jobs, backup"}
 	cron, kind := profile.Text(settings, 0) != "0", profile.Text(settings, 1)
+	out.Count, out.KeepDays, out.RetentionErr = r.retention(profile.Text(settings, 3), profile.Text(settings, 4))
+	nothing := profile.AppSchedule{Count: out.Count, KeepDays: out.KeepDays, RetentionErr: out.RetentionErr}
 	if out.TimeZone, err = r.timeZone(profile.Text(settings, 2)); err != nil {
-		return profile.AppSchedule{}, err
-	}
-	if err := r.retention(&out, profile.Text(settings, 3), profile.Text(settings, 4)); err != nil {
-		return profile.AppSchedule{}, err
+		return nothing, err
 	}
 	if kind == "database" {
 		out.Only = []core.Component{core.ComponentDatabase} // anything else is a full backup to cron/backup.php
 	}
 	job, err := r.row(ctx, "cron_jobs", "SELECT "+strings.Join(jobColumns(), ", ")+" FROM cron_jobs WHERE cron_job_name = 'backup'", len(jobColumns()))
 	if err != nil {
-		return profile.AppSchedule{}, err
+		return nothing, err
 	}
 	// Without a row the dispatcher makes one that is off.
 	out.Enabled = cron && job != nil && profile.Text(job, 0) != "0"
@@ -67,7 +66,7 @@ func (Profile) AppSchedule(ctx context.Context, q profile.Querier, app profile.A
 		return out, nil
 	}
 	if err := r.when(&out, job); err != nil {
-		return profile.AppSchedule{}, err
+		return nothing, err
 	}
 	return out, nil
 }
@@ -147,22 +146,25 @@ func (r scheduleReader) timeZone(zone string) (string, error) {
 // retention follows backupRunRetention: with a count it keeps that many of the
 // newest backups whatever their age, and the days decide nothing; without one,
 // those of the last days.
-func (r scheduleReader) retention(out *profile.AppSchedule, count, days string) error {
-	const do = "correct it in ITFlow (Administration > Maintenance > Backup)"
+func (r scheduleReader) retention(count, days string) (keep, keepDays int, err error) {
+	wrong := func(setting, value, what string) error {
+		return &core.Error{
+			Code: core.CodeApplication, Op: "read ITFlow's retention", Message: fmt.Sprintf("%s is %q, which is no number of %s", setting, value, what),
+			Hint: "correct it in ITFlow (Administration > Maintenance > Backup), or write a retention for app " + r.app + " in backstay.yaml in place of from_app; until then no backup is removed by it",
+		}
+	}
 	c, err := strconv.Atoi(count)
 	if err != nil || c > 1_000_000 {
-		return r.wrong("settings.config_backup_retention_count", fmt.Sprintf("is %q, which is no number of backups", count), do)
+		return 0, 0, wrong("settings.config_backup_retention_count", count, "backups")
+	}
+	if c > 0 {
+		return c, 0, nil
 	}
 	d, err := strconv.Atoi(days)
 	if err != nil || d > 1_000_000 {
-		return r.wrong("settings.config_backup_retention_days", fmt.Sprintf("is %q, which is no number of days", days), do)
+		return 0, 0, wrong("settings.config_backup_retention_days", days, "days")
 	}
-	if c > 0 {
-		out.Count = c
-	} else if d > 0 {
-		out.KeepDays = d
-	}
-	return nil
+	return 0, max(d, 0), nil
 }
 
 // dailyAt is what the server writes for a TIME; it knows hours up to 838.

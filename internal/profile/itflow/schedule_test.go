@@ -89,6 +89,7 @@ func checkRefused(t *testing.T, got profile.AppSchedule, err error, parts []stri
 	if err == nil || core.HintOf(err) == "" {
 		t.Fatalf("got %+v, %v", got, err)
 	}
+	got.Count, got.KeepDays, got.RetentionErr = 0, 0, nil
 	if diff := cmp.Diff(profile.AppSchedule{}, got); diff != "" {
 		t.Error("a schedule beside the error:", diff)
 	}
@@ -96,6 +97,42 @@ func checkRefused(t *testing.T, got profile.AppSchedule, err error, parts []stri
 		if !strings.Contains(err.Error()+" "+core.HintOf(err), part) {
 			t.Errorf("%q is not in: %v (hint: %s)", part, err, core.HintOf(err))
 		}
+	}
+}
+
+// TestRetentionUnknown: numbers that cannot be understood keep no backup from
+// being made, and are told with what is wrong with the schedule too.
+func TestRetentionUnknown(t *testing.T) {
+	for name, c := range map[string]struct {
+		changes []string
+		enabled bool
+		err     bool
+		refused string // a part of the retention's error; "": it is known
+		count   int
+	}{
+		"count":                    {changes: []string{"UPDATE settings SET config_backup_retention_count = 2000000"}, enabled: true, refused: "config_backup_retention_count"},
+		"days":                     {changes: []string{"UPDATE settings SET config_backup_retention_count = 0, config_backup_retention_days = 2000000"}, enabled: true, refused: "config_backup_retention_days"},
+		"days that decide nothing": {changes: []string{"UPDATE settings SET config_backup_retention_days = 2000000"}, enabled: true, count: 5},
+		"switched off":             {changes: []string{"UPDATE settings SET config_enable_cron = 0, config_backup_retention_count = 2000000"}, refused: "config_backup_retention_count"},
+		"schedule":                 {changes: []string{"UPDATE cron_jobs SET cron_job_schedule = 'Dayly' WHERE cron_job_name = 'backup'"}, err: true, count: 5},
+		"both":                     {changes: []string{"UPDATE settings SET config_backup_retention_count = 2000000, config_timezone = 'Mars'"}, err: true, refused: "config_backup_retention_count"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			database := mysqltest.Database(t)
+			mysqltest.ExecIn(t, database, append(scheduleTables(), c.changes...)...)
+			got, err := Profile{}.AppSchedule(t.Context(), server{mysqltest.Connect(t, mysqltest.Config(t, database))}, profile.App{Name: "docs"})
+			if (err != nil) != c.err || got.Enabled != c.enabled || got.Count != c.count || (got.RetentionErr != nil) != (c.refused != "") {
+				t.Fatalf("got %+v, %v", got, err)
+			}
+			if c.refused == "" {
+				return
+			}
+			for _, part := range []string{c.refused, "Maintenance > Backup", "no backup is removed", "docs"} {
+				if said := got.RetentionErr.Error() + core.HintOf(got.RetentionErr); !strings.Contains(said, part) {
+					t.Errorf("%q is not in: %s", part, said)
+				}
+			}
+		})
 	}
 }
 

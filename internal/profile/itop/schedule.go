@@ -20,6 +20,9 @@ var _ profile.Scheduler = Profile{}
 // module is the one whose settings say when iTop backs itself up.
 const module = "itop-backup"
 
+// retentionCount is the setting of how many backups are kept.
+const retentionCount = "retention_count"
+
 // What iTop takes when a setting is not there: BackupExec and
 // AbstractWeeklyScheduledProcess, for the time zone Config. The setup writes
 // Monday to Friday into the file; without that line it is every day.
@@ -59,27 +62,26 @@ func (p Profile) AppSchedule(ctx context.Context, _ profile.Querier, app profile
 		}
 	}
 	out := profile.AppSchedule{Enabled: true, File: path, Source: configPath(environment) + ", " + module}
+	out.Count, out.RetentionErr = s.retention(ctx)
+	nothing := profile.AppSchedule{File: path, Count: out.Count, RetentionErr: out.RetentionErr}
 	enabled, given, err := s.value(ctx, "enabled", "true or false")
 	if err != nil {
-		return profile.AppSchedule{File: path}, err
+		return nothing, err
 	}
 	if given {
 		out.Enabled = enabled.Bool() // as PHP takes it: the text 'false' is true
-	}
-	if out.Count, err = s.retention(ctx); err != nil {
-		return profile.AppSchedule{File: path}, err
 	}
 	if !out.Enabled {
 		return out, nil // iTop reads no further either: a typo in what is off does no harm
 	}
 	if out.Days, err = s.weekDays(ctx); err != nil {
-		return profile.AppSchedule{File: path}, err
+		return nothing, err
 	}
 	if out.Hour, out.Minute, err = s.time(ctx); err != nil {
-		return profile.AppSchedule{File: path}, err
+		return nothing, err
 	}
 	if out.TimeZone, err = s.timeZone(ctx); err != nil {
-		return profile.AppSchedule{File: path}, err
+		return nothing, err
 	}
 	return out, nil
 }
@@ -108,21 +110,28 @@ func (s scheduled) refused(setting string, v phpconf.Value, is, forms string, ca
 	if v.Line() > 0 {
 		where = fmt.Sprintf(" (line %d)", v.Line())
 	}
+	what, until := "schedule", "nothing is backed up on this schedule"
+	if setting == settingOf(retentionCount) {
+		what, until = "retention", "no backup is removed by it"
+	}
 	return &core.Error{
-		Code: core.CodeApplication, Op: "read the schedule in " + s.path, Message: setting + where + " " + is, Err: cause,
-		Hint: "write " + forms + " there, or a schedule for app " + s.app.Name + " in backstay.yaml in place of from_app; until then nothing is backed up on this schedule",
+		Code: core.CodeApplication, Op: "read the " + what + " in " + s.path, Message: setting + where + " " + is, Err: cause,
+		Hint: "write " + forms + " there, or a " + what + " for app " + s.app.Name + " in backstay.yaml in place of from_app; until then " + until,
 	}
 }
 
 func (s scheduled) retention(ctx context.Context) (int, error) {
-	const name, forms = "retention_count", "a whole number of backups, 0 to keep all,"
-	v, given, err := s.value(ctx, name, forms)
-	if err != nil || !given {
-		return defaultRetention, err
+	const forms = "a whole number of backups, 0 to keep all,"
+	v, given, err := s.value(ctx, retentionCount, forms)
+	if err != nil {
+		return 0, err
+	}
+	if !given {
+		return defaultRetention, nil
 	}
 	n, ok := v.Int()
 	if !ok || n < 0 || n > 1_000_000 {
-		return 0, s.refused(settingOf(name), v, fmt.Sprintf("is %q, which is no number of backups", v.Text()), forms, nil)
+		return 0, s.refused(settingOf(retentionCount), v, fmt.Sprintf("is %q, which is no number of backups", v.Text()), forms, nil)
 	}
 	return int(n), nil
 }

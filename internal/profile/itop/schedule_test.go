@@ -1,6 +1,7 @@
 package itop
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -40,15 +41,18 @@ func TestAppSchedule(t *testing.T) {
 			scheduleConfig("", "'week_days' => '  WEDnESdAY ,\tsunday,Sunday'"),
 			with(func(s *profile.AppSchedule) { s.Days = []time.Weekday{time.Sunday, time.Wednesday} }),
 		},
-		"time with blanks":  {scheduleConfig("", "'time' => '  02:05  '"), with(func(s *profile.AppSchedule) { s.Hour, s.Minute = 2, 5 })},
-		"seconds":           {scheduleConfig("", "'time' => '22:33:44.123'"), with(func(s *profile.AppSchedule) { s.Hour, s.Minute = 22, 33 })},
-		"off":               {scheduleConfig("", "'enabled' => false"), profile.AppSchedule{Count: 5, Source: source}},
-		"off, with typos":   {scheduleConfig("", "'enabled' => 0, 'week_days' => 'mercredi', 'time' => '12am'"), profile.AppSchedule{Count: 5, Source: source}},
-		"on, as PHP has it": {scheduleConfig("", "'enabled' => 'false'"), paris},
-		"all are kept":      {scheduleConfig("", "'retention_count' => 0"), with(func(s *profile.AppSchedule) { s.Count = 0 })},
-		"a number as text":  {scheduleConfig("", "'retention_count' => ' 14 '"), with(func(s *profile.AppSchedule) { s.Count = 14 })},
-		"another zone":      {scheduleConfig("'timezone' => 'America/Sao_Paulo'", ""), with(func(s *profile.AppSchedule) { s.TimeZone = "America/Sao_Paulo" })},
-		"PHP's zone":        {scheduleConfig("'timezone' => ''", ""), with(func(s *profile.AppSchedule) { s.TimeZone = "" })},
+		"time with blanks":                  {scheduleConfig("", "'time' => '  02:05  '"), with(func(s *profile.AppSchedule) { s.Hour, s.Minute = 2, 5 })},
+		"seconds":                           {scheduleConfig("", "'time' => '22:33:44.123'"), with(func(s *profile.AppSchedule) { s.Hour, s.Minute = 22, 33 })},
+		"off":                               {scheduleConfig("", "'enabled' => false"), profile.AppSchedule{Count: 5, Source: source}},
+		"off, with typos":                   {scheduleConfig("", "'enabled' => 0, 'week_days' => 'mercredi', 'time' => '12am'"), profile.AppSchedule{Count: 5, Source: source}},
+		"on, as PHP has it":                 {scheduleConfig("", "'enabled' => 'false'"), paris},
+		"off, with a typo in the retention": {scheduleConfig("", "'enabled' => false, 'retention_count' => 'five'"), profile.AppSchedule{Source: source}},
+		"retention":                         {scheduleConfig("", "'retention_count' => 'five'"), with(func(s *profile.AppSchedule) { s.Count = 0 })},
+		"less than none":                    {scheduleConfig("", "'retention_count' => -1"), with(func(s *profile.AppSchedule) { s.Count = 0 })},
+		"all are kept":                      {scheduleConfig("", "'retention_count' => 0"), with(func(s *profile.AppSchedule) { s.Count = 0 })},
+		"a number as text":                  {scheduleConfig("", "'retention_count' => ' 14 '"), with(func(s *profile.AppSchedule) { s.Count = 14 })},
+		"another zone":                      {scheduleConfig("'timezone' => 'America/Sao_Paulo'", ""), with(func(s *profile.AppSchedule) { s.TimeZone = "America/Sao_Paulo" })},
+		"PHP's zone":                        {scheduleConfig("'timezone' => ''", ""), with(func(s *profile.AppSchedule) { s.TimeZone = "" })},
 		"computed": {
 			"<?php $h = '04'; $MySettings = array(); $MyModuleSettings = array('itop-backup' => array('time' => $h.':15'));",
 			with(func(s *profile.AppSchedule) { s.Hour, s.Minute = 4, 15 }),
@@ -61,6 +65,7 @@ func TestAppSchedule(t *testing.T) {
 				t.Fatalf("%v (hint: %s)", err, core.HintOf(err))
 			}
 			c.want.File = filepath.Join(root, settingsFile)
+			checkRetention(t, &got, strings.Contains(c.config, "'five'") || strings.Contains(c.config, "-1"))
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -99,8 +104,8 @@ func TestAppScheduleRefuses(t *testing.T) {
 		"29:30":           {scheduleConfig("", "'time' => '29:30'"), []string{"['time']", "29:30"}},
 		"24:00":           {scheduleConfig("", "'time' => '24:00'"), []string{"['time']"}},
 		"text around":     {scheduleConfig("", "'time' => 'at 22:30'"), []string{"['time']"}},
-		"retention":       {scheduleConfig("", "'retention_count' => 'five'"), []string{"['retention_count']", "five"}},
-		"less than none":  {scheduleConfig("", "'retention_count' => -1"), []string{"['retention_count']"}},
+		"retention too":   {scheduleConfig("", "'retention_count' => 'five', 'time' => '12am'"), []string{"['time']", "nothing is backed up"}},
+		"enabled":         {scheduleConfig("", "'enabled' => array()"), []string{"['enabled']", "is an array"}},
 		"zone":            {scheduleConfig("'timezone' => 'Europe/Pari'", ""), []string{"['timezone']", "Europe/Pari", "'Europe/Paris'"}},
 		"zone of Go":      {scheduleConfig("'timezone' => 'Local'", ""), []string{"['timezone']"}},
 		"a path":          {scheduleConfig("'timezone' => '../../etc/passwd'", ""), []string{"['timezone']"}},
@@ -114,7 +119,13 @@ func TestAppScheduleRefuses(t *testing.T) {
 			if err == nil || core.HintOf(err) == "" {
 				t.Fatalf("got %+v, %v", got, err)
 			}
-			if diff := cmp.Diff(profile.AppSchedule{File: filepath.Join(root, settingsFile)}, got); diff != "" {
+			want := profile.AppSchedule{File: filepath.Join(root, settingsFile)}
+			wrong := strings.Contains(c.config, "'five'")
+			if !wrong && strings.Contains(c.config, module) {
+				want.Count = defaultRetention // is known all the same
+			}
+			checkRetention(t, &got, wrong)
+			if diff := cmp.Diff(want, got); diff != "" {
 				t.Error("a schedule beside the error:", diff)
 			}
 			for _, part := range append(c.parts, settingsFile) {
@@ -124,4 +135,17 @@ func TestAppScheduleRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// checkRetention looks at why the retention is not known, and takes it away.
+func checkRetention(t *testing.T, got *profile.AppSchedule, wrong bool) {
+	t.Helper()
+	err := got.RetentionErr
+	if (err != nil) != wrong {
+		t.Fatalf("the retention: %v", err)
+	}
+	if said := fmt.Sprint(err, core.HintOf(err)); wrong && (!strings.Contains(said, "['retention_count']") || !strings.Contains(said, "no backup is removed") || strings.Contains(said, "schedule")) {
+		t.Error(said)
+	}
+	got.RetentionErr = nil
 }
