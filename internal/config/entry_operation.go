@@ -41,7 +41,7 @@ func (w *entryWriter) schedules(list []schedule.Spec) {
 			in.line("cron: " + strconv.Quote(s.Cron))
 		case s.Every != 0:
 			in.line("every: " + durationText(s.Every))
-		default:
+		case s.FromApp:
 			in.line("from_app: true")
 		}
 		if s.Off {

@@ -279,6 +279,7 @@ func TestStandaloneReadsBackSchedules(t *testing.T) {
 				{Name: "true", Cron: "*/5 * * * 1-5", Only: []core.Component{core.ComponentDatabase}},
 				{Name: "often", Every: 26*time.Hour + 30*time.Minute},
 				{Name: "own", FromApp: true},
+				{Name: "off", Off: true},
 			},
 			Retention: []retention.Policy{
 				{Count: 1, Days: 2, Hourly: 3, Daily: 4, Weekly: 5, Monthly: 6, Yearly: 7},

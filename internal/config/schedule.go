@@ -42,7 +42,7 @@ func scheduleFields(s *schedule.Spec, backups bool) []strict.Field {
 		daysField("week_days", func(days []time.Weekday) { weekly().Days = days }).Describe("the days for time: monday, tuesday or mon-fri; every day when not given"),
 		parsedField("time", schedule.ParseClockTime, func(at schedule.ClockTime) { weekly().At = at }).Describe("time of day: 23:30"),
 		parsedField("cron", schedule.ParseCron, func(expr string) { s.Cron = expr }).Describe(`five fields, as in "30 23 * * 1-5", or @daily and the like`),
-		strict.DurationField("every", &s.Every).Describe("so often: 6h, 30m, 1d"),
+		everyField("every", &s.Every).Describe("so often: 6h, 30m, 1d"),
 	)
 	if backups {
 		fields = append(fields, strict.BoolField("from_app", &s.FromApp).Describe("as the application's own settings say"))
@@ -105,7 +105,7 @@ func readSchedule(r *strict.Reader, n ast.Node, what string, own strict.Position
 	case when == 0 && !timed && !hasTime:
 		r.Problem(by, "add time:, such as time: 23:30", "%q has %q and no %q", what, "week_days", "time")
 		return s, at, false
-	case when < 0 && s.Weekly == nil && s.Cron == "" && s.Every == 0 && !s.FromApp:
+	case when < 0 && s.Weekly == nil && s.Cron == "" && s.Every == 0 && !s.FromApp && !s.Off:
 		hint := "add time:, cron: or every:"
 		if backups {
 			hint = "add time:, cron:, every: or from_app: true; no schedule at all is schedule: []"
@@ -214,6 +214,23 @@ func oneScheduleField(key string, into *schedule.Spec) strict.Field {
 	}
 }
 
+// everyField is how often something is due.
+func everyField(key string, into *time.Duration) strict.Field {
+	f := strict.ScalarField(key, func(text string) (wrong, hint string) {
+		d, wrong, _ := strict.ParseDuration(text)
+		if wrong != "" || d < time.Minute {
+			return "cannot be " + strconv.Quote(strict.Shown(text)), "write a minute or more, with w, d, h or m: 6h, 30m, 1d"
+		}
+		*into = d
+		return "", ""
+	})
+	f.Schema = strict.DurationField(key, into).Schema
+	f.Schema["type"] = "string"
+	delete(f.Schema, "minimum")
+	delete(f.Schema, "maximum")
+	return f
+}
+
 // parsedField is a text that parse reads; its errors are core.Errors.
 func parsedField[T any](key string, parse func(string) (T, error), set func(T)) strict.Field {
 	return strict.Field{
@@ -266,6 +283,8 @@ func daysField(key string, set func([]time.Weekday)) strict.Field {
 	return f
 }
 
+const pauseHint = `such as {from: "08:00", to: "18:00"}`
+
 func pausesField(key string, into *[]schedule.Pause) strict.Field {
 	fields := func(p *schedule.Pause, from, to *string) []strict.Field {
 		return []strict.Field{
@@ -278,11 +297,20 @@ func pausesField(key string, into *[]schedule.Pause) strict.Field {
 		Key: key, Nested: func() map[string]any {
 			one := strict.ObjectSchema(fields(&schedule.Pause{}, nil, nil))
 			one["required"] = []string{"from", "to"}
-			return map[string]any{"type": "array", "items": one}
+			return map[string]any{"type": "array", "items": map[string]any{"anyOf": []any{map[string]any{"type": "string"}, one}}}
 		},
 		Read: func(r *strict.Reader, _ strict.Position, n ast.Node) {
 			var list []schedule.Pause
 			for _, item := range r.Items(n, key) {
+				if text, ok := r.Resolve(item).(*ast.StringNode); ok {
+					p, err := schedule.ParsePause(text.Value)
+					if err != nil {
+						r.Problem(strict.PositionOf(item.GetToken()), core.HintOf(err), "%q: %v", key, err)
+						continue
+					}
+					list = append(list, p)
+					continue
+				}
 				var p schedule.Pause
 				var from, to string
 				start := r.StartOf(item)
@@ -292,7 +320,7 @@ func pausesField(key string, into *[]schedule.Pause) strict.Field {
 					continue
 				}
 				if from == "" || to == "" {
-					r.Problem(start, "such as {from: 08:00, to: 18:00}", "a pause needs %q and %q", "from", "to")
+					r.Problem(start, pauseHint, "a pause needs %q and %q", "from", "to")
 					continue
 				}
 				if _, err := schedule.ParseClockTime(from); err != nil {

@@ -44,8 +44,10 @@ apps:
         pause:
           - {days: [saturday, sunday], from: 22:00, to: 24:00}
           - {from: 18:00, to: 06:00}
+          - mon-tue 06:00-07:00
       - {every: 6h}
   - {name: own, profile: itflow, root: /b, schedule: {from_app: true}}
+  - {name: off, profile: itop, root: /c, schedule: {enabled: false}}
 `)
 	want := [][]schedule.Spec{
 		nil,
@@ -57,11 +59,13 @@ apps:
 				Pauses: []schedule.Pause{
 					{Days: []time.Weekday{time.Saturday, time.Sunday}, From: schedule.ClockTime{Hour: 22}, To: schedule.ClockTime{Hour: 24}},
 					{From: schedule.ClockTime{Hour: 18}, To: schedule.ClockTime{Hour: 6}},
+					{Days: []time.Weekday{time.Monday, time.Tuesday}, From: schedule.ClockTime{Hour: 6}, To: schedule.ClockTime{Hour: 7}},
 				},
 			},
 			{Every: 6 * time.Hour},
 		},
 		{{FromApp: true}},
+		{{Off: true}},
 	}
 	for i, a := range c.Apps {
 		if diff := cmp.Diff(want[i], a.Schedules); diff != "" {
@@ -153,7 +157,8 @@ func TestScheduleErrors(t *testing.T) {
 		{"schedule: 23:30", `f:7:15: "schedule" must hold keys and values, not text`, "write it as schedule: {time: 23:30}"},
 		{"schedule:", `f:7:14: "schedule" has no value`, "write schedule: [] for none, or remove the key"},
 		{"schedule: {}", `f:7:5: "schedule" does not say when`, "add time:, cron:, every: or from_app: true; no schedule at all is schedule: []"},
-		{"schedule: {enabled: false}", `f:7:5: "schedule" does not say when`, "add time:, cron:, every: or from_app: true; no schedule at all is schedule: []"},
+		{"schedule: {enabled: true}", `f:7:5: "schedule" does not say when`, "add time:, cron:, every: or from_app: true; no schedule at all is schedule: []"},
+		{"schedule: {enabled: false, week_days: monday}", `f:7:32: "schedule" has "week_days" and no "time"`, "add time:, such as time: 23:30"},
 		{"schedule: {time: 25:00}", `f:7:22: "time": "25:00" is not a time of day`, times},
 		{"schedule: {time: 2330}", `f:7:22: "time" must be text, not a number`, "put it in quotes if it is meant as text"},
 		{`schedule: {tiem: "23:30"}`, `f:7:16: "schedule" has no key "tiem"`, `did you mean "time"?`},
@@ -165,12 +170,19 @@ func TestScheduleErrors(t *testing.T) {
 		{`schedule: {from_app: true, cron: "0 * * * *"}`, `f:7:16: "schedule" says twice when: by "cron" and by "from_app"`, "keep one of the two"},
 		{`schedule: {cron: "61 * * * *"}`, `f:7:22: "cron": cron expression "61 * * * *": "61" is not a minute (0 to 59)`, `write minute, hour, day of the month, month and day of the week: "30 23 * * 1-5", or @hourly, @daily, @weekly, @monthly, @yearly`},
 		{"schedule: {cron: */5 * * * *}", "f:7:26: this is not YAML: ',' or '}' must be specified", "put a value that begins with * into quotes"},
-		{"schedule: {every: 0}", `f:7:16: "schedule": it does not say when`, "give one of time (with week_days), cron, every and from_app: true"},
-		{"schedule: {every: 30}", `f:7:23: "every" cannot be "30"`, "write a number with w, d, h or m: 7d, 36h, 1w2d; or 0"},
+		{"schedule: {every: 0}", `f:7:23: "every" cannot be "0"`, "write a minute or more, with w, d, h or m: 6h, 30m, 1d"},
+		{"schedule: {every: 30}", `f:7:23: "every" cannot be "30"`, "write a minute or more, with w, d, h or m: 6h, 30m, 1d"},
+		{"schedule: {every: 6}", `f:7:23: "every" cannot be "6"`, "write a minute or more, with w, d, h or m: 6h, 30m, 1d"},
+		{"schedule: {every: 30s}", `f:7:23: "every" cannot be "30s"`, "write a minute or more, with w, d, h or m: 6h, 30m, 1d"},
+		{"schedule: {every: 0h}", `f:7:23: "every" cannot be "0h"`, "write a minute or more, with w, d, h or m: 6h, 30m, 1d"},
+		{"schedule: {every: 99999w}", `f:7:23: "every" cannot be "99999w"`, "write a minute or more, with w, d, h or m: 6h, 30m, 1d"},
 		{"schedule: {time: 23:30, timezone: Paris}", `f:7:39: "timezone" is not a time zone: "Paris"`, "such as Europe/Paris, America/New_York or UTC"},
 		{"schedule: {time: 23:30, timezone: Local}", `f:7:39: "timezone" is not a time zone: "Local"`, "such as Europe/Paris, America/New_York or UTC"},
 		{"schedule: {time: 23:30, pause: [{from: 22:00, to: 26:00}]}", `f:7:51: "to": "26:00" is not a time of day`, times},
-		{"schedule: {time: 23:30, pause: [{from: 22:00}]}", `f:7:37: a pause needs "from" and "to"`, "such as {from: 08:00, to: 18:00}"},
+		{"schedule: {time: 23:30, pause: [{from: 22:00}]}", `f:7:37: a pause needs "from" and "to"`, `such as {from: "08:00", to: "18:00"}`},
+		{"schedule: {time: 23:30, pause: [{from: 08:00, to: 08:00}]}", `f:7:51: "to": the pause 08:00-08:00 is empty`, `give its first minute and the one after its last: {from: "08:00", to: "18:00"}`},
+		{"schedule: {time: 23:30, pause: [\"mon-fri 08:00-08:00\"]}", `f:7:37: "pause": the pause 08:00-08:00 is empty`, `give its first minute and the one after its last: {from: "08:00", to: "18:00"}`},
+		{"schedule: {time: 23:30, pause: [always]}", `f:7:37: "pause": "always" is not a pause`, `write a pause as "08:00-18:00" or "mon-fri 08:00-18:00"`},
 		{"schedule: {time: 23:30, pause: [{from: 00:00, to: 24:00}]}", `f:7:29: "schedule": its pauses leave no minute of the week`, "leave time between them, or set enabled: false"},
 		{"schedule: {time: 23:30, pause: {from: 22:00, to: 24:00}}", `f:7:36: "pause" must be a list, not keys and values`, "write it as pause: [{from: 08:00, to: 18:00}]"},
 		{"schedule: {time: 23:30, only: [databse]}", `f:7:36: an entry of "only" cannot be "databse"`, "components are config, database, files and code"},

@@ -64,6 +64,8 @@ func (s Spec) checkWhen() error {
 		}
 	}
 	switch {
+	case len(given) == 0 && s.Off:
+		return nil
 	case len(given) == 0:
 		return invalid("it does not say when", "give one of time (with week_days), cron, every and from_app: true")
 	case len(given) > 1:
@@ -74,7 +76,7 @@ func (s Spec) checkWhen() error {
 		_, _, err := parseCron(s.Cron)
 		return err
 	case s.Every != 0 && s.Every < minEvery:
-		return invalid(fmt.Sprintf("every %s is too often", formatDuration(s.Every)), "give a minute or more: every: 1h")
+		return invalid(fmt.Sprintf("every %s is too often", formatDuration(s.Every)), "give a minute or more: every: 6h")
 	case s.Every%time.Second != 0:
 		return invalid(fmt.Sprintf("every %s is not a number of whole seconds", s.Every), "write it in hours, minutes and seconds: every: 1h30m")
 	}
@@ -173,7 +175,7 @@ func (p Pause) check() error {
 		return err
 	}
 	if p.From == p.To {
-		return invalid(fmt.Sprintf("the pause %s-%s is empty", p.From, p.To), `give its first minute and the one after its last: "08:00-18:00"`)
+		return invalid(fmt.Sprintf("the pause %s-%s is empty", p.From, p.To), `give its first minute and the one after its last: {from: "08:00", to: "18:00"}`)
 	}
 	if (p.To == ClockTime{24, 0}) {
 		return nil

@@ -51,7 +51,7 @@ func Compile(s Spec, appZone string) (*Schedule, error) {
 		if c.pattern, c.expression, err = parseCron(s.Cron); err != nil {
 			return nil, s.fail(err)
 		}
-	default:
+	case s.Every != 0:
 		c.every = int64(s.Every / time.Second)
 		c.anchor = instantOf(zone, 0)
 	}
@@ -80,9 +80,13 @@ func (s *Schedule) Fingerprint() string {
 	return strings.TrimSpace(fmt.Sprintf("%s %s jitter=%ds", s.rule(), s.zone, s.jitter))
 }
 
-// Describe returns the schedule for people: "Mon-Fri 23:30 Europe/Paris".
+// Describe returns the schedule for people: "Mon-Fri 23:30 Europe/Paris"; ""
+// for one that is off and does not say when.
 func (s *Schedule) Describe() string {
 	var b strings.Builder
+	if s.never() {
+		return ""
+	}
 	b.WriteString(s.rule())
 	if s.every == 0 || s.every%3600 != 0 {
 		b.WriteByte(' ')
@@ -106,9 +110,14 @@ func (s *Schedule) Describe() string {
 	return b.String()
 }
 
+// never says that there are no due times: it is off and does not say when.
+func (s *Schedule) never() bool { return s.every == 0 && s.pattern.hours == 0 }
+
 // rule says when, without the zone.
 func (s *Schedule) rule() string {
 	switch {
+	case s.never():
+		return "never"
 	case s.spec.Weekly != nil:
 		return formatDays(dayMask(s.spec.Weekly.Days)) + " " + s.spec.Weekly.At.String()
 	case s.every > 0:

@@ -127,6 +127,9 @@ func mix(z uint64) uint64 {
 // old offset; after they were moved back, the hour is shown a second time, and
 // only patterns that are due by the hour go on in it.
 func (s *Schedule) next(instant int64) (int64, bool) {
+	if s.never() {
+		return 0, false
+	}
 	instant = max(instant, minInstant)
 	if s.every > 0 {
 		return s.found(s.anchor + (floorDiv(instant-s.anchor, s.every)+1)*s.every)
@@ -167,6 +170,9 @@ func (s *Schedule) nextInChange(p period, instant, changed int64) (int64, bool) 
 
 // last returns the last due time at or before instant, without jitter.
 func (s *Schedule) last(instant int64) (int64, bool) {
+	if s.never() {
+		return 0, false
+	}
 	instant = min(instant, maxInstant)
 	if s.every > 0 {
 		return s.found(s.anchor + floorDiv(instant-s.anchor, s.every)*s.every)

@@ -173,7 +173,7 @@ func ParsePause(text string) (Pause, error) {
 		return Pause{}, err
 	}
 	if p.From == p.To {
-		return Pause{}, invalid(fmt.Sprintf("the pause %q is empty", text), hint)
+		return Pause{}, p.check() // it is empty
 	}
 	return p, nil
 }

@@ -26,7 +26,7 @@ import (
 )
 
 // Spec is a schedule as it is written. Exactly one of Weekly, Cron, Every and
-// FromApp says when.
+// FromApp says when; where it is Off, none may. Such a schedule is never due.
 type Spec struct {
 	Name     string // tells an app's schedules apart; "" for the only one
 	Off      bool   // enabled: false

@@ -57,7 +57,7 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	for _, s := range []schedule.Spec{
-		{Weekly: &clock}, {Cron: "@hourly"}, {Every: time.Minute}, {FromApp: true}, {Off: true, FromApp: true, Jitter: 24 * time.Hour},
+		{Weekly: &clock}, {Cron: "@hourly"}, {Every: time.Minute}, {FromApp: true}, {Off: true, FromApp: true, Jitter: 24 * time.Hour}, {Off: true},
 		{Weekly: &clock, Pauses: []schedule.Pause{pause(t, "00:00-12:00"), pause(t, "mon-sat 12:00-24:00")}},
 	} {
 		if err := s.Check(); err != nil {
@@ -88,6 +88,21 @@ func TestResolve(t *testing.T) {
 	}
 	if err := s.Resolve(schedule.Told{}).Check(); err == nil {
 		t.Error("an application that says nothing is due")
+	}
+}
+
+// TestOffWithoutTime: what is off and does not say when is never due.
+func TestOffWithoutTime(t *testing.T) {
+	s := compile(t, schedule.Spec{Off: true, Jitter: time.Minute, TimeZone: "UTC", Pauses: []schedule.Pause{pause(t, "08:00-18:00")}})
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	if next, last := s.Next(now), s.Last(now); !next.IsZero() || !last.IsZero() || s.Interval(now) != 0 || s.Describe() != "" {
+		t.Errorf("next %s, last %s, interval %s, %q", next, last, s.Interval(now), s.Describe())
+	}
+	if latest, n := s.Due(now.AddDate(-20, 0, 0), now); n != 0 || !latest.IsZero() {
+		t.Errorf("due %d, %s", n, latest)
+	}
+	if begins := s.Begins(now); !begins.IsZero() {
+		t.Errorf("begins %s", begins)
 	}
 }
 

@@ -134,6 +134,8 @@ func (s commands) printSchedule(sch operation.ScheduleStatus) {
 	switch {
 	case sch.Off && sch.Source != "": // an application says no more of what is off
 		text = "switched off in " + sch.Source + ": nothing is backed up by it"
+	case sch.Off && sch.When == "":
+		text = "switched off (enabled: false): nothing is backed up by it"
 	case sch.Off:
 		text = "switched off (enabled: false): nothing is backed up by it; it would be " + text
 	case sch.Next != nil:
