@@ -43,9 +43,9 @@ type AppStatus struct {
 // ScheduleStatus is what a schedule asks for next.
 type ScheduleStatus struct {
 	Name   string           `json:"name,omitempty"`
-	When   string           `json:"when"`
+	When   string           `json:"when"` // "": it is off, and does not say
 	Off    bool             `json:"off"`
-	Next   *time.Time       `json:"next"`
+	Next   *time.Time       `json:"next"` // when it may begin next, pauses taken into account
 	Only   []core.Component `json:"only,omitempty"`
 	Source string           `json:"source,omitempty"` // where the application says so
 }
@@ -92,10 +92,7 @@ func (c *Caretaker) scheduleStatus(app string, w Wanted) []ScheduleStatus {
 		} else {
 			s.When = compiled.Describe()
 			compiled = compiled.Keyed(JobKey(core.RunBackup, app, spec.Name)) // as the service has it
-			if next := compiled.Next(c.now()); !spec.Off && !next.IsZero() {
-				if until := compiled.PausedUntil(next); !until.IsZero() {
-					next = until
-				}
+			if next := compiled.Begins(c.now()); !spec.Off && !next.IsZero() {
 				next = next.UTC()
 				s.Next = &next
 			}
