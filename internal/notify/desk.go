@@ -79,7 +79,7 @@ func (c Changes) Problems() []core.Problem {
 		}
 		problems = append(problems, core.Problem{
 			Topic: core.TopicService, Name: "undeliverable", Object: a.App,
-			Message: Line(fmt.Sprintf("nobody could be told of the alarm of %s (%s)%s", about, TopicInWords(a.Topic), why), messageMax),
+			Message: Line(fmt.Sprintf("nobody could be told of the alarm of %s (%s)%s", about, InWords(a), why), messageMax),
 			Hint:    "see to the destinations, then: backstay notify test", Level: core.LevelAlarm,
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"html"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -88,11 +89,14 @@ func presentable(a core.Alarm, max int) core.Alarm {
 	return a
 }
 
-// TopicInWords says what an alarm of a topic is about.
-func TopicInWords(t core.Topic) string {
-	switch t {
+// InWords says what an alarm is about.
+func InWords(a core.Alarm) string {
+	switch a.Topic {
 	case core.TopicBackup:
-		return "backups fail"
+		if slices.ContainsFunc(a.Problems, func(p core.Problem) bool { return p.Name == "failed" }) {
+			return "backups fail"
+		}
+		return "backups need attention"
 	case core.TopicContent:
 		return "the backup is implausible"
 	case core.TopicProof:
@@ -102,7 +106,7 @@ func TopicInWords(t core.Topic) string {
 	case core.TopicService:
 		return "backstay needs attention"
 	default:
-		return clean(string(t), nameMax)
+		return clean(string(a.Topic), nameMax)
 	}
 }
 
@@ -128,7 +132,7 @@ func (w *writer) subject() string {
 	if about == "" {
 		about = w.host
 	}
-	what := TopicInWords(w.alarm.Topic)
+	what := InWords(w.alarm)
 	switch {
 	case w.alarm.Topic == topicTest:
 		what = "test message, nothing is wrong (" + string(w.part) + ")"
@@ -142,7 +146,7 @@ func (w *writer) subject() string {
 		if w.part == core.AlarmUpdated {
 			count += ", changed"
 		}
-		what = fmt.Sprintf("%s since %s (%s)", what, w.at(w.alarm.Opened), count)
+		what = fmt.Sprintf("%s, found %s (%s)", what, w.at(w.alarm.Opened), count)
 	}
 	return clean("backstay: "+about+": "+what, subjectMax)
 }
@@ -178,13 +182,13 @@ func (w *writer) paragraphs() []paragraph {
 		return append(all, w.origin())
 	case w.part == core.AlarmClosed:
 		problems.head = "What was wrong"
-		all = append(all, paragraph{head: fmt.Sprintf("It is over: %s, %s, from %s to %s.", TopicInWords(w.alarm.Topic), subject, w.zoned(w.alarm.Opened), w.zoned(w.ended()))})
+		all = append(all, paragraph{head: fmt.Sprintf("It is over: %s, %s, from %s to %s.", InWords(w.alarm), subject, w.zoned(w.alarm.Opened), w.zoned(w.ended()))})
 	default:
 		changed := ""
 		if w.part == core.AlarmUpdated {
 			changed = ", changed " + w.zoned(w.alarm.Updated)
 		}
-		all = append(all, paragraph{head: fmt.Sprintf("%s: %s, since %s%s.", subject, TopicInWords(w.alarm.Topic), w.zoned(w.alarm.Opened), changed)})
+		all = append(all, paragraph{head: fmt.Sprintf("%s: %s, found %s%s.", subject, InWords(w.alarm), w.zoned(w.alarm.Opened), changed)})
 	}
 	for _, p := range w.alarm.Problems {
 		text := p.Message

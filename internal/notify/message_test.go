@@ -34,10 +34,10 @@ func TestCompose(t *testing.T) {
 		core.Problem{App: "helpdesk", Name: "missing", Object: "database", Message: "it is <not> there", Level: core.LevelAlarm},
 	)
 	m := notify.Compose(core.AlarmOpened, a, setting())
-	if want := "backstay: helpdesk: backups fail since 2026-11-20 23:30 (2 problems)"; m.Subject != want {
+	if want := "backstay: helpdesk: backups fail, found 2026-11-20 23:30 (2 problems)"; m.Subject != want {
 		t.Errorf("subject %q, want %q", m.Subject, want)
 	}
-	wantText := `app helpdesk on machine srv1: backups fail, since 2026-11-20 23:30 CET.
+	wantText := `app helpdesk on machine srv1: backups fail, found 2026-11-20 23:30 CET.
 
 What is wrong:
 - the database refused the account
@@ -51,7 +51,7 @@ backstay on srv1, alarm 12, ` + m.Marker + "\n"
 	if diff := cmp.Diff(wantText, m.Text); diff != "" {
 		t.Errorf("text (-want +got):\n%s", diff)
 	}
-	wantHTML := `<p>app helpdesk on machine srv1: backups fail, since 2026-11-20 23:30 CET.</p>
+	wantHTML := `<p>app helpdesk on machine srv1: backups fail, found 2026-11-20 23:30 CET.</p>
 <p><b>What is wrong:</b></p><ul><li>the database refused the account<br>→ <code>backstay doctor helpdesk</code></li><li>database: it is &lt;not&gt; there</li></ul>
 <p><b>What is still safe:</b></p><ul><li>backup b1 of 2026-11-19 23:30, verified 2026-11-20 04:00</li></ul>
 <p>backstay on srv1, alarm 12, ` + m.Marker + "</p>\n"
@@ -71,13 +71,18 @@ backstay on srv1, alarm 12, ` + m.Marker + "\n"
 		t.Errorf("%s\n%s", m.Subject, m.Text)
 	}
 
+	// What is late or missing does not fail.
+	if m = notify.Compose(core.AlarmOpened, alarm(core.Problem{App: "helpdesk", Name: "stale", Message: "the newest backup is old"}), setting()); m.Subject != "backstay: helpdesk: backups need attention, found 2026-11-20 23:30 (1 problem)" {
+		t.Error(m.Subject)
+	}
+
 	nothing := setting()
 	nothing.Safe = ""
 	if m := notify.Compose(core.AlarmOpened, alarm(problem("missing")), nothing); !strings.Contains(m.Text, "no good backup is known") {
 		t.Errorf("that nothing is safe is not said:\n%s", m.Text)
 	}
 	repository := core.Alarm{Topic: core.TopicRepository, Opened: a.Opened, Problems: []core.Problem{{Name: "full", Message: "it is full"}}}
-	if m := notify.Compose(core.AlarmOpened, repository, nothing); m.Subject != "backstay: srv1: the repository needs attention since 2026-11-20 23:30 (1 problem)" || strings.Contains(m.Text, "still safe") {
+	if m := notify.Compose(core.AlarmOpened, repository, nothing); m.Subject != "backstay: srv1: the repository needs attention, found 2026-11-20 23:30 (1 problem)" || strings.Contains(m.Text, "still safe") {
 		t.Errorf("%s\n%s", m.Subject, m.Text)
 	}
 }

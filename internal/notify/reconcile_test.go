@@ -321,7 +321,7 @@ func TestNobodyTold(t *testing.T) {
 	p := &place{err: errors.New("post to http://root:s3cret@chat.example.org/?token=t0ken: refused")}
 	d := newDesk(t, notify.Post{Name: "p", Destination: p})
 	c, err := d.look(problem("missing"))
-	if err == nil || !strings.Contains(err.Error(), "nobody could be told of the alarm of helpdesk (backups fail); p: ") || core.HintOf(err) == "" {
+	if err == nil || !strings.Contains(err.Error(), "nobody could be told of the alarm of helpdesk (backups need attention); p: ") || core.HintOf(err) == "" {
 		t.Errorf("%v", err)
 	}
 	if strings.Contains(fmt.Sprint(err, c, d.ledger.alarms), "s3cret") || strings.Contains(fmt.Sprint(err, c, d.ledger.alarms), "t0ken") {

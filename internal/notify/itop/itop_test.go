@@ -304,7 +304,7 @@ func TestFields(t *testing.T) {
 	got := f.tickets[0].fields
 	delete(got, "description")
 	want := map[string]any{
-		"org_id": map[string]any{"name": "Demo"}, "title": "Backup's state: helpdesk: backups fail since 2026-11-20 23:30 (1 problem)", "impact": "1", "urgency": "2", "origin": "monitoring",
+		"org_id": map[string]any{"name": "Demo"}, "title": "Backup's state: helpdesk: backups need attention, found 2026-11-20 23:30 (1 problem)", "impact": "1", "urgency": "2", "origin": "monitoring",
 		"caller_id":  `SELECT Person WHERE friendlyname = 'O\'Brien' OR name = 'O\'Brien'`,
 		"service_id": map[string]any{"name": "Computers and peripherals"}, "servicesubcategory_id": map[string]any{"name": "Repair", "service_name": "Computers and peripherals"},
 		"team_id": "SELECT Team WHERE id = 3", "functionalcis_list": []any{map[string]any{"functionalci_id": map[string]any{"finalclass": "Server", "name": "Server1"}}},

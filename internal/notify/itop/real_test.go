@@ -139,7 +139,7 @@ func TestRealITop(t *testing.T) {
 				}
 				t.Logf("%s %s: %s", protocol, ref, text)
 				if f["ref"] != ref || f["org_name"] != "Demo" || f["service_name"] != "Computers and peripherals" || f["team_name"] != "Helpdesk" || f["impact"] != "1" ||
-					!strings.Contains(string(text), "Server1") || !strings.HasPrefix(fmt.Sprint(f["title"]), "Backup: helpdesk: backups fail since") {
+					!strings.Contains(string(text), "Server1") || !strings.HasPrefix(fmt.Sprint(f["title"]), "Backup: helpdesk: backups need attention, found") {
 					t.Errorf("%s: the ticket is %s", protocol, text)
 				}
 			}
