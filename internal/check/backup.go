@@ -21,7 +21,9 @@ func (j *judge) backup() {
 	}
 	list := captured(in.Backups)
 	last := newestOf(complete(list))
-	j.failed(last)
+	for _, run := range j.failures() {
+		j.failed(run, last)
+	}
 	j.fresh(newestOf(list))
 	for _, other := range in.Others {
 		j.freshPart(list, other)
@@ -43,56 +45,108 @@ func newestOf(list []core.Backup) *core.Backup {
 	return &list[len(list)-1]
 }
 
+// future tells of backups that are dated in the future, and leaves them out of
+// what is judged.
+func (j *judge) future() {
+	j.in, j.later = present(j.in)
+	var list []core.Problem
+	for _, b := range j.later {
+		list = append(list, core.Problem{
+			App: j.in.App, Topic: core.TopicBackup, Name: "future", Object: brief(b.ID), Level: core.LevelAlarm,
+			Message: fmt.Sprintf("backup %s is dated %s, which is in the future: the clock was or is wrong, and it counts for nothing until then", brief(b.ID), j.when(b.Time)),
+			Hint:    "correct the clock (timedatectl); backstay delete " + brief(b.ID) + " removes the backup when it is not wanted",
+		})
+	}
+	j.problems = append(j.problems, atMost(list, "backups are dated in the future")...)
+}
+
 // late adds a problem of backups that are not made. Where the repository is why,
 // it is the repository's: one cause, one alarm.
-func (j *judge) late(name, object, message, hint string) {
-	if !j.repositoryFailed() {
+func (j *judge) late(repositorys bool, name, object, message, hint string) {
+	if !repositorys {
 		j.add(core.TopicBackup, core.LevelAlarm, name, object, message, hint)
 		return
 	}
 	j.problems = append(j.problems, core.Problem{Topic: core.TopicRepository, Name: name, Object: strings.TrimSpace("app " + j.in.App + " " + object), Message: message, Hint: hint, Level: core.LevelAlarm})
 }
 
-// lastFailed says whether the last run failed and no backup came after it, as
-// one that another machine made would.
-func (j *judge) lastFailed() bool {
-	run := j.in.LastRun
-	if run == nil || run.Outcome != core.OutcomeFailed {
-		return false
-	}
-	return !slices.ContainsFunc(captured(j.in.Backups), func(b core.Backup) bool { return b.Time.After(run.Started) })
+// failures are the last runs that failed and that are not over, the first begun
+// first. A failed run is over when a backup came after it, be it of another
+// schedule or machine, that holds all that it was for. What was started by hand
+// may have been for anything, and is over when later backups together hold all.
+func (j *judge) failures() []LastRun {
+	list := captured(j.in.Backups)
+	open := slices.DeleteFunc(slices.Clone(j.in.LastRuns), func(run LastRun) bool {
+		if run.Outcome != core.OutcomeFailed {
+			return true
+		}
+		after := slices.DeleteFunc(slices.Clone(list), func(b core.Backup) bool { return !b.Time.After(run.Started) })
+		want := run.Only
+		if len(want) == 0 {
+			want = held(wholeBefore(list, run.Started))
+		}
+		if len(after) > 0 && run.Trigger == "manual" {
+			return holdsAll(held(after), want)
+		}
+		return len(holding(after, want)) > 0
+	})
+	slices.SortStableFunc(open, func(a, b LastRun) int { return a.Started.Compare(b.Started) })
+	return open
 }
 
-func (j *judge) repositoryFailed() bool {
-	if !j.lastFailed() {
-		return false
+// wholeFor is how long before a run backups say what the whole app is: what was
+// left out of the configuration long ago is not waited for.
+const wholeFor = 35 * 24 * time.Hour
+
+func wholeBefore(list []core.Backup, at time.Time) []core.Backup {
+	n, _ := slices.BinarySearchFunc(list, at, func(b core.Backup, t time.Time) int { return b.Time.Compare(t) })
+	first := max(0, n-lookedBack)
+	for first > 0 && at.Sub(list[first-1].Time) <= wholeFor {
+		first--
 	}
-	code := j.in.LastRun.Code
-	return j.in.LastRunRepository || code == core.CodeNoRepository || code == core.CodeWrongKey
+	return list[first:n]
 }
 
-func (j *judge) failed(newest *core.Backup) {
-	if !j.lastFailed() {
-		return
-	}
-	run := j.in.LastRun
-	why := run.Message
+// holding are the backups of list that have all components of want.
+func holding(list []core.Backup, want []core.Component) []core.Backup {
+	return slices.DeleteFunc(slices.Clone(list), func(b core.Backup) bool {
+		return slices.ContainsFunc(want, func(c core.Component) bool { _, ok := b.Components[c]; return !ok })
+	})
+}
+
+func holdsAll(have, want []core.Component) bool {
+	return !slices.ContainsFunc(want, func(c core.Component) bool { return !slices.Contains(have, c) })
+}
+
+// repositoryIsWhy says whether a failed run failed because of the repository.
+// Its code does not always say so: a full disk below it, for example.
+func repositoryIsWhy(run LastRun) bool {
+	return run.Fault == "repository" || run.Code == core.CodeNoRepository || run.Code == core.CodeWrongKey
+}
+
+func (j *judge) repositoryFailed() bool { return slices.ContainsFunc(j.failures(), repositoryIsWhy) }
+
+func (j *judge) failed(run LastRun, newest *core.Backup) {
+	why, hint, object, of := run.Message, run.Hint, "", ""
 	if why == "" {
 		why = "the run ended without saying why"
 	}
-	hint := run.Hint
 	if hint == "" {
 		hint = "backstay backup " + j.in.App + " tries again and says more; backstay runs " + j.in.App + " lists what ran"
 	}
+	if len(run.Only) > 0 {
+		object, of = run.Schedule, "of "+core.Some(words(run.Only), 5)+" "
+		newest = newestOf(holding(captured(j.in.Backups), run.Only))
+	}
 	if run.Code == core.CodeLocked {
-		j.add(core.TopicBackup, core.LevelNotice, "locked", "", fmt.Sprintf("the backup of %s did not begin, because another operation worked on the app: %s", j.when(run.Started), why), hint)
+		j.add(core.TopicBackup, core.LevelNotice, "locked", object, fmt.Sprintf("the backup of %s did not begin, because another operation worked on the app: %s", j.when(run.Started), why), hint)
 		return
 	}
 	safe := "there is no backup"
 	if newest != nil {
 		safe = fmt.Sprintf("the newest that is there is %s of %s", brief(newest.ID), j.when(newest.Time))
 	}
-	j.late("failed", "", fmt.Sprintf("the backup of %s failed: %s; %s", j.when(run.Started), why, safe), hint)
+	j.late(repositoryIsWhy(run), "failed", object, fmt.Sprintf("the backup %sof %s failed: %s; %s", of, j.when(run.Started), why, safe), hint)
 }
 
 // fresh judges the age of the newest backup, be it of a part of the app: that a
@@ -118,7 +172,7 @@ func (j *judge) fresh(newest *core.Backup) {
 	if j.limits.MaxAge <= 0 && !in.Expected.IsZero() && !in.Expected.After(newest.Time) {
 		return // a schedule that was only just made asks for the next one
 	}
-	j.late("stale", "", fmt.Sprintf("the newest backup is %s of %s; %s", brief(newest.ID), j.when(newest.Time), asks), hint)
+	j.late(j.repositoryFailed(), "stale", "", fmt.Sprintf("the newest backup is %s of %s; %s", brief(newest.ID), j.when(newest.Time), asks), hint)
 }
 
 // freshPart judges the age of the newest backup that holds what a further
@@ -133,9 +187,7 @@ func (j *judge) freshPart(list []core.Backup, asked Expected) {
 	if len(want) == 0 {
 		want, what = held(list), "the whole app"
 	}
-	newest := newestOf(slices.DeleteFunc(slices.Clone(list), func(b core.Backup) bool {
-		return slices.ContainsFunc(want, func(c core.Component) bool { _, ok := b.Components[c]; return !ok })
-	}))
+	newest := newestOf(holding(list, want))
 	since := in.Added
 	if newest != nil {
 		since = newest.Time
@@ -148,7 +200,7 @@ func (j *judge) freshPart(list []core.Backup, asked Expected) {
 	if newest == nil {
 		message = fmt.Sprintf("there is no backup of %s; schedule %s asks for one every %s", what, asked.Name, span(asked.Interval))
 	}
-	j.late("stale-part", asked.Name, message, "backstay backup "+in.App+" makes one now; backstay runs "+in.App+" lists what ran")
+	j.late(j.repositoryFailed(), "stale-part", asked.Name, message, "backstay backup "+in.App+" makes one now; backstay runs "+in.App+" lists what ran")
 }
 
 // held are the components that any of the backups has.
@@ -172,15 +224,15 @@ func (j *judge) missing(limit time.Duration, hint string) {
 	case j.limits.MaxAge < 0:
 	case j.limits.MaxAge > 0:
 		if in.Added.IsZero() || in.Now.Sub(in.Added) > limit {
-			j.late("missing", "", fmt.Sprintf("there is no backup; there must be one that is not older than %s", span(limit)), hint)
+			j.late(j.repositoryFailed(), "missing", "", fmt.Sprintf("there is no backup; there must be one that is not older than %s", span(limit)), hint)
 		}
 	case in.Scheduled && !in.Expected.IsZero():
 		due := in.Expected.After(in.Added) && in.Now.Sub(in.Expected) > grace(in.Interval)
 		// The last due time moves on: what was added long ago was due before.
 		if due || !in.Added.IsZero() && in.Interval > 0 && in.Now.Sub(in.Added) > in.Interval+grace(in.Interval) {
-			j.late("missing", "", fmt.Sprintf("there is no backup; the last was due at %s", j.when(in.Expected)), hint)
+			j.late(j.repositoryFailed(), "missing", "", fmt.Sprintf("there is no backup; the last was due at %s", j.when(in.Expected)), hint)
 		}
-	case !in.Scheduled && !in.Off && in.Unusable == "":
+	case !in.Scheduled && !in.Off && in.Unusable == "" && len(j.later) == 0:
 		j.add(core.TopicBackup, core.LevelNotice, "missing", "", "there is no backup, and no schedule that would make one", "backstay backup "+in.App+" makes one; schedule: says when others are to be made")
 	}
 }
@@ -217,8 +269,10 @@ func (j *judge) proof() {
 	for _, f := range j.in.Facts {
 		known(f.Time)
 	}
-	for _, b := range slices.Backward(j.in.Backups) {
+	for _, b := range j.in.Backups {
 		known(b.Time)
+	}
+	for _, b := range slices.Backward(slices.Concat(j.in.Backups, j.later)) {
 		if b.Damaged != nil {
 			list = append(list, core.Problem{
 				App: j.in.App, Topic: core.TopicProof, Name: "damaged", Object: brief(b.ID), Level: core.LevelAlarm,
@@ -234,7 +288,7 @@ func (j *judge) proof() {
 		}
 	}
 	j.problems = append(j.problems, atMost(list, "damaged backups")...)
-	if len(j.in.Backups) == 0 {
+	if len(j.in.Backups)+len(j.later) == 0 {
 		return
 	}
 	j.proven("verify-age", "verified", "backstay verify "+j.in.App+" reads the newest back; check.verify_age is the limit", j.limits.VerifyAge, verified, first)

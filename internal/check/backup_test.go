@@ -24,8 +24,15 @@ func one(hours float64) core.Backup {
 // when the app was first seen; what is judged is hour 100.
 func TestBackup(t *testing.T) {
 	t.Parallel()
-	failed := func(code core.Code) *core.Run {
-		return &core.Run{Kind: core.RunBackup, Started: at(99), Finished: atp(99.5), Outcome: core.OutcomeFailed, Code: code, Message: "the server is gone", Hint: "start it"}
+	failed := func(code core.Code) []LastRun {
+		return []LastRun{{Run: core.Run{Kind: core.RunBackup, Schedule: "nightly", Started: at(99), Finished: atp(99.5), Outcome: core.OutcomeFailed, Code: code, Message: "the server is gone", Hint: "start it"}}}
+	}
+	// split fails the database's run at hour 99; files says when their last backup was.
+	split := func(in *Input, files float64, more ...core.Backup) {
+		in.LastRuns = failed(core.CodeDatabase)
+		in.LastRuns[0].Schedule, in.LastRuns[0].Only = "db", []core.Component{core.ComponentDatabase}
+		in.LastRuns = append(in.LastRuns, LastRun{Run: core.Run{Schedule: "fl", Started: at(files), Outcome: core.OutcomeOK}, Only: []core.Component{core.ComponentFiles}})
+		in.Backups = append([]core.Backup{one(90), filesOnly(91), one(96), filesOnly(files)}, more...)
 	}
 	for name, c := range map[string]struct {
 		given func(*Input)
@@ -68,18 +75,57 @@ func TestBackup(t *testing.T) {
 		"switched off":                  {func(in *Input) { in.Scheduled, in.Off = false, true }, []string{"(off)"}},
 		"switched off, and max_age":     {func(in *Input) { in.Scheduled, in.Off, in.Limits.MaxAge = false, true, time.Hour }, []string{"(off)", "missing"}},
 		"a schedule nobody understands": {func(in *Input) { in.Scheduled, in.Unusable = false, `week_days: there is no "mondy"` }, []string{"schedule"}},
-		"failed":                        {func(in *Input) { in.Backups, in.LastRun = []core.Backup{one(80)}, failed(core.CodeDatabase) }, []string{"failed"}},
-		"failed for long":               {func(in *Input) { in.Backups, in.LastRun = []core.Backup{one(20)}, failed(core.CodeDatabase) }, []string{"failed", "stale"}},
-		"failed, and done elsewhere":    {func(in *Input) { in.Backups, in.LastRun = []core.Backup{one(99.9)}, failed(core.CodeDatabase) }, nil},
-		"was locked out":                {func(in *Input) { in.Backups, in.LastRun = []core.Backup{one(80)}, failed(core.CodeLocked) }, []string{"(locked)"}},
+		"failed":                        {func(in *Input) { in.Backups, in.LastRuns = []core.Backup{one(80)}, failed(core.CodeDatabase) }, []string{"failed"}},
+		"failed for long":               {func(in *Input) { in.Backups, in.LastRuns = []core.Backup{one(20)}, failed(core.CodeDatabase) }, []string{"failed", "stale"}},
+		"failed, and done elsewhere":    {func(in *Input) { in.Backups, in.LastRuns = []core.Backup{one(99.9)}, failed(core.CodeDatabase) }, nil},
+		"failed for the database, and files came after it": {func(in *Input) { split(in, 99.8) }, []string{"failed db"}},
+		"failed for the database, and it came after it":    {func(in *Input) { split(in, 99.8, one(99.9)) }, nil},
+		"failed for the database, and all came after it":   {func(in *Input) { split(in, 99.8, full(99.9)) }, nil},
+		"failed for the whole, and a part came after it": {func(in *Input) {
+			in.Backups, in.LastRuns = []core.Backup{full(80), one(90), one(99.9)}, failed(core.CodeDatabase)
+		}, []string{"failed"}},
+		"failed for the whole, as it is now": {func(in *Input) {
+			in.Backups, in.LastRuns = []core.Backup{full(-9000)}, failed(core.CodeDatabase)
+			for h := range 11 {
+				in.Backups = append(in.Backups, one(80+float64(h)))
+			}
+			in.Backups = append(in.Backups, one(99.9))
+		}, nil},
+		"failed by hand, and all came in parts": {func(in *Input) {
+			in.Backups, in.LastRuns = []core.Backup{one(80), filesOnly(81), one(99.8), filesOnly(99.9)}, failed(core.CodeDatabase)
+			in.LastRuns[0].Trigger, in.LastRuns[0].Schedule = "manual", ""
+		}, nil},
+		"failed by hand, and a part came": {func(in *Input) {
+			in.Backups, in.LastRuns = []core.Backup{one(80), filesOnly(81), filesOnly(99.9)}, failed(core.CodeDatabase)
+			in.LastRuns[0].Trigger, in.LastRuns[0].Schedule = "manual", ""
+		}, []string{"failed"}},
+		"of the future, and stale": {func(in *Input) { in.Backups = []core.Backup{one(20), future()} }, []string{"future fffff", "stale"}},
+		"of the future, and failed": {func(in *Input) {
+			in.Backups, in.LastRuns = []core.Backup{one(80), future()}, failed(core.CodeDatabase)
+		}, []string{"future fffff", "failed"}},
+		"of the future, and missing":      {func(in *Input) { in.Backups = []core.Backup{future()} }, []string{"future fffff", "missing"}},
+		"of a clock that is little ahead": {func(in *Input) { in.Backups = []core.Backup{one(100.1)} }, nil},
+		"first seen in the future":        {func(in *Input) { in.Added = at(9000) }, []string{"missing"}},
+		"damaged, of the future": {func(in *Input) {
+			b := future()
+			b.Damaged = atp(99)
+			in.Backups = []core.Backup{one(80), b}
+		}, []string{"future fffff", "damaged fffff"}},
+		"incomplete, of the future": {func(in *Input) {
+			b := future()
+			b.Warnings = []core.Warning{{Code: "unreadable", Object: "/srv/a"}}
+			in.Backups = []core.Backup{one(80), b}
+		}, []string{"future fffff"}},
+		"was locked out": {func(in *Input) { in.Backups, in.LastRuns = []core.Backup{one(80)}, failed(core.CodeLocked) }, []string{"(locked)"}},
 		"cancelled": {func(in *Input) {
-			in.Backups, in.LastRun = []core.Backup{one(80)}, &core.Run{Started: at(99), Outcome: core.OutcomeCancelled}
+			in.Backups, in.LastRuns = []core.Backup{one(80)}, []LastRun{{Run: core.Run{Started: at(99), Outcome: core.OutcomeCancelled}}}
 		}, nil},
 		"no check at all": {func(in *Input) { in.Limits.Off = true }, nil},
-		"the repository failed": {func(in *Input) { in.Backups, in.LastRun = []core.Backup{one(20)}, failed(core.CodeNoRepository) },
+		"the repository failed": {func(in *Input) { in.Backups, in.LastRuns = []core.Backup{one(20)}, failed(core.CodeNoRepository) },
 			[]string{"failed app helpdesk", "stale app helpdesk"}},
 		"the repository's disk failed": {func(in *Input) {
-			in.Backups, in.LastRun, in.LastRunRepository = []core.Backup{one(20)}, failed(core.CodeDisk), true
+			in.Backups, in.LastRuns = []core.Backup{one(20)}, failed(core.CodeDisk)
+			in.LastRuns[0].Fault = "repository"
 		}, []string{"failed app helpdesk", "stale app helpdesk"}},
 		"something is missing in it": {func(in *Input) {
 			b := one(80)
@@ -131,7 +177,7 @@ func TestBackup(t *testing.T) {
 func TestFailedWords(t *testing.T) {
 	t.Parallel()
 	in := Input{App: "helpdesk", Now: at(100), Location: time.FixedZone("CET", 3600), Backups: []core.Backup{one(80)}}
-	in.LastRun = &core.Run{Started: at(99), Outcome: core.OutcomeFailed, Code: core.CodeDatabase, Message: "dump table a: the server is gone", Hint: "start it"}
+	in.LastRuns = []LastRun{{Run: core.Run{Started: at(99), Outcome: core.OutcomeFailed, Code: core.CodeDatabase, Message: "dump table a: the server is gone", Hint: "start it"}}}
 	want := []core.Problem{{
 		App: "helpdesk", Topic: core.TopicBackup, Name: "failed", Level: core.LevelAlarm, Hint: "start it",
 		Message: "the backup of 2026-01-06 03:30 CET failed: dump table a: the server is gone; the newest that is there is 76e68ec6 of 2026-01-05 08:30 CET",
@@ -233,4 +279,18 @@ func full(hour float64) core.Backup {
 
 func weekly(hours, last float64) Expected {
 	return Expected{Name: "weekly", Interval: time.Duration(hours * float64(time.Hour)), Last: at(last)}
+}
+
+// filesOnly is a backup of just files.
+func filesOnly(hour float64) core.Backup {
+	b := full(hour)
+	delete(b.Components, core.ComponentDatabase)
+	return b
+}
+
+// future is a backup of a clock that was two months ahead.
+func future() core.Backup {
+	b := full(100 + 60*24)
+	b.ID = "fffff"
+	return b
 }

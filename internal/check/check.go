@@ -52,7 +52,9 @@ type Input struct {
 	Backups  []core.Backup // of the app, oldest first
 	Facts    []core.Facts  // of some of the newest of them, oldest first; the last may be missing
 	Accepted *Accepted
-	LastRun  *core.Run // the newest finished run of a backup that is not a missed one; nil: none is known
+	// LastRuns are of each schedule, and of those that were started by hand, the
+	// newest finished run of a backup that is not a missed one.
+	LastRuns []LastRun
 	// Scheduled says that a schedule asks for backups. Interval is the longest
 	// time between two that it asks for, Expected when the last was due.
 	Scheduled bool
@@ -60,16 +62,20 @@ type Input struct {
 	Interval  time.Duration
 	Expected  time.Time
 	// Others are further schedules of the app, for other components or at other
-	// times: each asks for backups that hold what it is for.
+	// times: each asks for backups that hold what it is for. Where schedules are
+	// for different components all are among them.
 	Others   []Expected
 	Unusable string    // why the schedule cannot be understood; "" it can
 	Added    time.Time // when the app was first seen, or zero: a new app's first backup may still be to come
-	// LastRunRepository says that the last run failed because of the repository,
-	// though its code does not say so: a full disk below it, for example.
-	LastRunRepository bool
 	// Verified and Drilled are when a backup of the app, perhaps one that is gone,
 	// was last verified and drilled, or zero; the times in Backups count too.
 	Verified, Drilled time.Time
+}
+
+// LastRun is how a schedule's last run ended, and what it was for.
+type LastRun struct {
+	core.Run
+	Only []core.Component // none: the whole app
 }
 
 // Expected is what one more schedule asks for.
@@ -106,6 +112,7 @@ func Judge(in Input) []core.Problem {
 	if j.location == nil {
 		j.location = time.UTC
 	}
+	j.future()
 	j.backup()
 	j.content()
 	j.proof()

@@ -179,6 +179,37 @@ func TestWords(t *testing.T) {
 	}
 }
 
+// TestFuture: a backup of a clock that is ahead is no content to judge others
+// by, and hides nothing.
+func TestFuture(t *testing.T) {
+	t.Parallel()
+	a := newApp()
+	a.rows(repeat(20, 10000)...)
+	a.rows(4000)
+	now, due := a.in.Now, a.in.Expected
+	a.day += 60
+	id := a.rows(10000)
+	a.in.Now, a.in.Expected = now, due
+	a.want(t, "a whole one of the future", "future "+id, "shrank database", "rows-dropped table tickets")
+	a.in.Backups = a.in.Backups[:len(a.in.Backups)-1]
+	a.want(t, "one that is gone", "shrank database", "rows-dropped table tickets")
+	if got, want := Judge(a.in)[1].Message, "table tickets has 4,000 rows"; !strings.HasPrefix(got, want) {
+		t.Errorf("it says %q", got)
+	}
+	future := a.in.Facts[len(a.in.Facts)-1]
+	future.Time = future.Time.AddDate(5, 0, 0)
+	if kept := Worth(append(a.in.Facts, future)); len(kept) != len(a.in.Facts)+1 {
+		t.Errorf("%d facts are kept of %d", len(kept), len(a.in.Facts)+1)
+	}
+	var days []core.Facts
+	for day := range 300 {
+		days = append(days, core.Facts{Backup: fmt.Sprint(day), Time: start.AddDate(0, 0, day)})
+	}
+	if kept := Worth(append(days, future)); len(kept) != 301 {
+		t.Errorf("beside one that is years ahead %d of 300 days are kept", len(kept)-1)
+	}
+}
+
 // TestAccept: what somebody said is right is the usual from there on, and only
 // where it was not.
 func TestAccept(t *testing.T) {
@@ -204,8 +235,10 @@ func TestAccept(t *testing.T) {
 	both(2400, 2000)
 	a.want(t, "half of what was accepted lost", "rows-dropped table tickets")
 	// The backup that was named is gone: its time counts.
-	a.in.Accepted = &Accepted{Backup: "gone", Time: start.AddDate(0, 0, a.day)}
+	a.in.Accepted = &Accepted{Backup: "gone", Time: a.in.Now}
 	a.want(t, "accepted again")
+	a.in.Accepted.Time = a.in.Now.AddDate(0, 2, 0)
+	a.want(t, "accepted by a clock that is ahead", "rows-dropped table tickets")
 }
 
 // TestTables is about tables that are there or not.
@@ -332,12 +365,11 @@ func TestLike(t *testing.T) {
 		b.Trigger, f.Trigger = core.TriggerImport, core.TriggerImport
 	}
 	a.backup(holds{tables: map[string]int64{"tickets": 100}, files: -1, how: imported})
-	a.in.Now = start.AddDate(0, 0, 9)
+	a.in.Scheduled = false
 	a.want(t, "an imported one")
 	a.backup(holds{tables: map[string]int64{"tickets": 100}, files: 0, how: func(b *core.Backup, f *core.Facts) {
 		b.Trigger, f.Trigger = core.TriggerBeforeRestore, core.TriggerBeforeRestore
 	}})
-	a.in.Now = start.AddDate(0, 0, 9)
 	a.want(t, "one of what a restore replaced")
 
 	archives := newApp()

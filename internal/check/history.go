@@ -59,6 +59,28 @@ func history(in Input) []moment {
 	return all
 }
 
+// ahead is by how much another machine's clock may be ahead.
+const ahead = 10 * time.Minute
+
+// present is what is known without what is dated in the future, and the backups
+// that are: a clock was wrong, and they would hide for as long as it was ahead
+// that no backup is made and what the others hold.
+func present(in Input) (Input, []core.Backup) {
+	limit := in.Now.Add(ahead)
+	later := slices.DeleteFunc(slices.Clone(in.Backups), func(b core.Backup) bool { return !b.Time.After(limit) })
+	in.Backups = slices.DeleteFunc(slices.Clone(in.Backups), func(b core.Backup) bool { return b.Time.After(limit) })
+	in.Facts = slices.DeleteFunc(slices.Clone(in.Facts), func(f core.Facts) bool { return f.Time.After(limit) })
+	if in.Added.After(limit) {
+		in.Added = time.Time{}
+	}
+	if in.Accepted != nil && in.Accepted.Time.After(limit) &&
+		!slices.ContainsFunc(in.Facts, func(f core.Facts) bool { return f.Backup == in.Accepted.Backup }) &&
+		!slices.ContainsFunc(in.Backups, func(b core.Backup) bool { return b.ID == in.Accepted.Backup }) {
+		in.Accepted = nil // it would accept all that is still to come
+	}
+	return in, later
+}
+
 // acceptedUntil is the time up to which somebody said that backups are right;
 // zero: nobody did.
 func acceptedUntil(in Input, moments []moment) time.Time {
@@ -113,8 +135,8 @@ func complete(captured []core.Backup) []core.Backup {
 
 // What of an app's history is worth being kept.
 const (
-	keptAll  = 100                  // so many of the newest
-	keptDays = 400 * 24 * time.Hour // and before these the last of each day, for so long
+	keptAll  = 100 // so many of the newest
+	keptDays = 400 // and before these the last of each of so many days that have one
 )
 
 // Worth returns those of an app's facts that are worth being kept and handed to
@@ -124,11 +146,16 @@ func Worth(facts []core.Facts) []core.Facts {
 	all := slices.Clone(facts)
 	slices.SortFunc(all, func(a, b core.Facts) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Backup, b.Backup)) })
 	var out []core.Facts
-	for i, f := range all {
+	days := 0
+	for i, f := range slices.Backward(all) {
 		last := i == len(all)-1 || f.Time.UTC().Format(time.DateOnly) != all[i+1].Time.UTC().Format(time.DateOnly)
-		if newest := all[len(all)-1].Time; len(all)-i <= keptAll || last && newest.Sub(f.Time) <= keptDays {
+		if last {
+			days++
+		}
+		if len(all)-i <= keptAll || last && days <= keptDays {
 			out = append(out, f)
 		}
 	}
+	slices.Reverse(out)
 	return out
 }

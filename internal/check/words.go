@@ -85,6 +85,7 @@ type judge struct {
 	in       Input
 	limits   Limits
 	location *time.Location
+	later    []core.Backup // those that are dated in the future; in has none of them
 	problems []core.Problem
 }
 

@@ -267,8 +267,8 @@ func (d deafDesk) Deliver(context.Context, string, notify.Message) (string, erro
 	return "", nil
 }
 
-// TestClockJumps: a clock that was set wrong leaves no alarm behind, and no run
-// without an end.
+// TestClockJumps: a clock that was set wrong leaves no alarm behind when what is
+// dated in the future no longer is, and no run without an end.
 func TestClockJumps(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "shop")
@@ -295,6 +295,10 @@ func TestClockJumps(t *testing.T) {
 			t.Errorf("%+v", run)
 		}
 	}
+	w.same("alarms while backups are of the future", []string{"shop backup"}, w.open())
+	w.same("problems", []string{"future", "future", "future"}, problemNames(w.check().Problems))
+	w.clock.pass(48 * time.Hour)
+	w.check()
 	w.same("alarms", []string{}, w.open())
 	if ids := w.ids("shop"); len(ids) != 3 || ids[1] != last.Backup.ID {
 		t.Errorf("backups %v", ids)

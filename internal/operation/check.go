@@ -1,7 +1,6 @@
 package operation
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"github.com/backstay/backstay/internal/engine/facts"
 	"github.com/backstay/backstay/internal/notify"
 	"github.com/backstay/backstay/internal/repository"
-	"github.com/backstay/backstay/internal/schedule"
 )
 
 // Report is what a check found. The repository is looked at each time.
@@ -84,7 +82,7 @@ func (c *Caretaker) look(ctx context.Context, names []string, live bool) Report 
 		case looked:
 			c.claim(ctx, a.Name)
 			c.lookAt(ctx, a, c.wish(ctx, asking, a, live), err == nil, &report)
-		case err == nil && run != nil && run.Outcome == core.OutcomeFailed:
+		case err == nil && run != nil && (run.Outcome == core.OutcomeFailed || len(a.Schedules) > 1):
 			// What the repository brought on other apps is in the one alarm of it.
 			in, _ := c.input(ctx, a, c.remembered(ctx, a), &report)
 			report.Problems = append(report.Problems, slices.DeleteFunc(check.Judge(in), func(p core.Problem) bool { return p.App != "" || p.Topic != core.TopicRepository })...)
@@ -211,11 +209,13 @@ func (c *Caretaker) input(ctx context.Context, a App, want Wanted, report *Repor
 		in.Unusable = want.Unusable.Error()
 	}
 	c.expect(&in, want)
+	var rerr error
 	run, found := report.runs[a.Name]
 	if !found {
 		err = errors.Join(err, errors.New("the last run is not known"))
 	}
-	in.LastRun, in.LastRunRepository = run, run != nil && run.Fault == faultRepository
+	in.LastRuns, rerr = c.lastRuns(ctx, a.Name, want, run)
+	err = errors.Join(err, rerr)
 	var accepted check.Accepted
 	ok, verr := c.State.Value(ctx, "accepted/"+a.Name, &accepted)
 	c.stateFailed(ctx, "read what was accepted", verr)
@@ -223,29 +223,6 @@ func (c *Caretaker) input(ctx context.Context, a App, want Wanted, report *Repor
 		in.Accepted = &accepted
 	}
 	return in, errors.Join(err, verr)
-}
-
-// expect says what the schedules ask for. The one that asks most often is for
-// any backup; each further one for what it is for.
-func (c *Caretaker) expect(in *check.Input, want Wanted) {
-	in.Off = len(want.Schedules) > 0
-	var asked []check.Expected
-	for _, spec := range want.Schedules {
-		if spec.Off {
-			continue
-		}
-		in.Off = false
-		s, err := schedule.Compile(spec, "")
-		if err != nil {
-			continue // Unusable says it
-		}
-		asked = append(asked, check.Expected{Name: spec.Name, Only: spec.Only, Interval: s.Interval(in.Now), Last: s.Last(in.Now)})
-	}
-	if len(asked) == 0 {
-		return
-	}
-	slices.SortStableFunc(asked, func(a, b check.Expected) int { return cmp.Compare(a.Interval, b.Interval) })
-	in.Scheduled, in.Interval, in.Expected, in.Others = true, asked[0].Interval, asked[0].Last, asked[1:]
 }
 
 // firstSeen is when an app was first looked at, zero where that is not known.
