@@ -144,10 +144,67 @@ func TestAsk(t *testing.T) {
 	expect(t, a, "2027-01-01 02:02:00", "") // the app is busy
 	a.Done("a", at("2027-01-01 02:03:00"))
 	expect(t, a, "2027-01-01 02:03:00", "b asked 01 02:01 +0")
-	a.Ask("b", at("2027-01-01 02:04:00"))
+	a.Ask("b", at("2027-01-01 02:04:00")) // it may have looked already
+	expect(t, a, "2027-01-01 02:04:00", "")
 	a.Done("b", at("2027-01-01 02:05:00"))
-	expect(t, a, "2027-01-01 02:06:00", "")
+	expect(t, a, "2027-01-01 02:06:00", "b asked 01 02:04 +0")
+	a.Done("b", at("2027-01-01 02:07:00"))
+	expect(t, a, "2027-01-01 02:07:00", "")
 	expect(t, a, "2027-01-01 03:00:00", "b schedule 01 03:00 +0")
+}
+
+func nextIs(t *testing.T, a *agenda.Agenda, want string) {
+	t.Helper()
+	if got := state(t, a, "a").Next; !got.Equal(at(want)) {
+		t.Errorf("next: %s, not %s", got, want)
+	}
+}
+
+// TestUndo: what was begun and could not do its work is due again: after a
+// restart it is caught up once, or reported as missed once, and it is no more.
+func TestUndo(t *testing.T) {
+	jobs := []agenda.Job{{Key: "a", Schedule: daily(t, 2)}, {Key: "b", Schedule: daily(t, 2, noCatch)}, {Key: "off", Off: true}}
+	memory := map[string]agenda.Memory{}
+	save := func(a *agenda.Agenda) {
+		for key, m := range a.Changed() {
+			memory[key] = m
+		}
+	}
+	a := agenda.New(agenda.Limits{Running: 9}, jobs, nil, at("2027-01-01 00:00:00"))
+	expect(t, a, "2027-01-02 02:00:00", "a schedule 02 02:00 +1; b schedule 02 02:00 +1")
+	save(a)
+	due := at("2027-01-02 02:00:00")
+	if a.Undo("a", due) {
+		t.Error("undone while it runs")
+	}
+	for _, key := range []string{"a", "b"} {
+		a.Done(key, at("2027-01-02 02:05:00"))
+		if !a.Undo(key, due) || a.Undo(key, due) {
+			t.Errorf("%s: not undone once", key)
+		}
+	}
+	if a.Undo("off", due) || a.Undo("nobody", due) {
+		t.Error("undone what never begins")
+	}
+	save(a)
+	if m := memory["a"]; !m.Handled.Before(due) || !m.Handled.After(at("2027-01-01 02:00:00")) {
+		t.Errorf("remembered: %+v", m)
+	}
+	later := agenda.New(agenda.Limits{Running: 9}, jobs, memory, at("2027-01-02 03:00:00"))
+	expect(t, later, "2027-01-02 03:00:00", "a catch-up 02 02:00 +0; b missed x1")
+	later.Done("a", at("2027-01-02 03:05:00"))
+	expect(t, later, "2027-01-02 03:05:00", "")
+	expect(t, later, "2027-01-03 02:00:00", "a schedule 03 02:00 +0; b schedule 03 02:00 +0")
+
+	// One that goes on begins it again, once, with what waits.
+	expect(t, a, "2027-01-02 02:06:00", "a schedule 02 02:00 +0; b schedule 02 02:00 +0")
+	expect(t, a, "2027-01-03 02:00:00", "")
+	a.Done("a", at("2027-01-03 02:01:00"))
+	expect(t, a, "2027-01-03 02:01:00", "a schedule 03 02:00 +0")
+	expect(t, a, "2027-01-04 02:00:00", "") // it waits for itself
+	a.Done("a", at("2027-01-04 02:01:00"))
+	a.Undo("a", at("2027-01-03 02:00:00"))
+	expect(t, a, "2027-01-04 02:01:00", "a schedule 04 02:00 +1")
 }
 
 // TestPause: what is due in a pause begins at its end, once, and was not missed.
@@ -158,6 +215,7 @@ func TestPause(t *testing.T) {
 	if w := state(t, a, "a").Waiting; w == nil || w.For != agenda.ForPause || !w.Until.Equal(at("2027-01-01 17:30:00")) {
 		t.Errorf("it waits %+v", w)
 	}
+	nextIs(t, a, "2027-01-01 17:30:00") // it waits for that
 	expect(t, a, "2027-01-01 12:00:30", "")
 	expect(t, a, "2027-01-01 17:29:49", "")
 	if wake := a.NextWake(at("2027-01-01 17:29:50")); !wake.Equal(at("2027-01-01 17:30:00")) {
@@ -168,6 +226,10 @@ func TestPause(t *testing.T) {
 	a.Done("a", at("2027-01-01 17:31:00"))
 	expect(t, a, "2027-01-01 17:59:59", "")
 	expect(t, a, "2027-01-01 18:00:00", "a schedule 01 18:00 +0")
+	nextIs(t, a, "2027-01-01 20:00:00")
+	a.Done("a", at("2027-01-01 18:01:00"))
+	expect(t, a, "2027-01-02 06:30:00", "a missed x6")
+	nextIs(t, a, "2027-01-02 17:30:00") // due in a pause to come
 
 	// Nothing ran, and it was started within the pause: still not missed.
 	b := agenda.New(agenda.Limits{}, []agenda.Job{{Key: "a", Schedule: s}}, map[string]agenda.Memory{"a": {Handled: at("2027-01-01 07:00:00"), Fingerprint: s.Fingerprint()}}, at("2027-01-01 17:00:00"))

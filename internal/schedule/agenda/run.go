@@ -59,6 +59,8 @@ type entry struct {
 
 	wait *Waiting
 	asOf time.Time // when wait.Until was looked up
+
+	begin struct{ due, at time.Time } // when the run that is due then may begin, as looked up last
 }
 
 // New returns an agenda. memory is what Changed gave before, added up; nil is
@@ -351,12 +353,36 @@ func (a *Agenda) Done(key string, now time.Time) bool {
 	return true
 }
 
+// Undo takes back that a due time is dealt with, whose run was ended before it
+// had done its work: it is due again, and what has become due since with it. Call
+// it after Done, and save Changed. It does nothing for a job that is switched off
+// or configured no more, and reports whether it did something.
+func (a *Agenda) Undo(key string, due time.Time) bool {
+	e, ok := a.byKey[key]
+	// Due times are whole seconds.
+	before := due.Round(0).Add(-time.Second)
+	if !ok || e.gone || e.job.Off || e.run != nil || !e.memory.Handled.After(before) {
+		return false
+	}
+	e.memory.Handled = before
+	a.note(key, e.memory)
+	switch {
+	case e.idle: // as long as its schedule cannot be understood
+	case e.wait != nil:
+		e.wait.Collapsed++
+	default:
+		e.seen = before
+		e.next = a.after(e, before)
+	}
+	return true
+}
+
 // Ask has a job begin as soon as it may, without its being due: what it is due
-// for stays due. It does nothing when the job runs, waits, or never begins. Tick
-// afterwards.
+// for stays due. One that runs begins again when it has ended: it may have looked
+// already. It does nothing when the job waits or never begins. Tick afterwards.
 func (a *Agenda) Ask(key string, now time.Time) {
 	e, ok := a.byKey[key]
-	if !ok || e.idle || e.run != nil || e.wait != nil {
+	if !ok || e.idle || e.wait != nil {
 		return
 	}
 	now = now.Round(0)
@@ -389,7 +415,7 @@ func (a *Agenda) NextWake(now time.Time) time.Time {
 func (a *Agenda) Snapshot() []State {
 	states := make([]State, 0, len(a.jobs))
 	for _, e := range a.jobs {
-		s := State{Job: e.job, Off: e.job.Off, Next: e.next, Handled: e.memory.Handled, Ended: e.ended, Gone: e.gone}
+		s := State{Job: e.job, Off: e.job.Off, Handled: e.memory.Handled, Ended: e.ended, Gone: e.gone}
 		if e.run != nil {
 			run := *e.run
 			s.Running = &run
@@ -398,9 +424,27 @@ func (a *Agenda) Snapshot() []State {
 			wait := *e.wait
 			s.Waiting = &wait
 		}
+		s.Next = e.begins()
 		states = append(states, s)
 	}
 	return states
+}
+
+// begins says when the job may begin next, as far as its schedule says.
+func (e *entry) begins() time.Time {
+	if e.wait != nil && e.wait.For == ForPause {
+		return e.wait.Until
+	}
+	if e.idle || e.next.IsZero() {
+		return e.next
+	}
+	if !e.begin.due.Equal(e.next) {
+		e.begin.due, e.begin.at = e.next, e.next
+		if until := e.job.Schedule.PausedUntil(e.next); !until.IsZero() {
+			e.begin.at = until
+		}
+	}
+	return e.begin.at
 }
 
 func (a *Agenda) after(e *entry, t time.Time) time.Time {

@@ -64,7 +64,7 @@ const (
 type State struct {
 	Job     Job       // with Off and Err as they are in effect
 	Off     bool      // it never runs: Job.Off
-	Next    time.Time // zero: never, off or in error
+	Next    time.Time // when it may begin next: what is due in a pause at its end; zero: never, off or in error
 	Handled time.Time
 	Ended   time.Time // when its last run ended; zero: none did since New
 	Running *Running  // nil: it does not run
