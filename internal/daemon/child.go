@@ -58,10 +58,12 @@ type ending struct {
 // command is how a child is run.
 type command struct {
 	path string
-	args []string
-	env  []string
-	nice int
-	io   IOClass
+	// spare is run when there is no program at path that can be; "": nothing is.
+	spare string
+	args  []string
+	env   []string
+	nice  int
+	io    IOClass
 	// pipes is how long what a run left behind may keep its output open.
 	pipes time.Duration
 }
@@ -77,21 +79,16 @@ func (c *child) run(how command, polite func(nice int, io IOClass) error, begun 
 	if err := polite(how.nice, how.io); err != nil {
 		c.log.Debug("run with the service's own priority", "err", err)
 	}
-	cmd := exec.Command(how.path)
-	cmd.Args = append([]string{"backstay"}, how.args...)
-	cmd.Env = how.env
-	cmd.Stdout, cmd.Stderr = &c.out, c.lines
-	cmd.WaitDelay = how.pipes
-	cmd.SysProcAttr = childAttributes()
-	if err := cmd.Start(); err != nil {
-		begun(err)
+	cmd, err := c.begin(how)
+	begun(err)
+	if err != nil {
 		return -1, 0, err
 	}
-	c.mu.Lock()
-	c.process = cmd.Process
-	c.mu.Unlock()
 	expendable(cmd.Process.Pid)
-	begun(nil)
+	if endedBySignal(cmd.Process.Pid) {
+		// It could not end what it had started, such as its hooks' processes.
+		c.kill()
+	}
 	err = cmd.Wait()
 	c.mu.Lock()
 	c.ended = true
@@ -110,6 +107,59 @@ func (c *child) run(how command, polite func(nice int, io IOClass) error, begun 
 	return -1, 0, err
 }
 
+// begin starts the process.
+func (c *child) begin(how command) (*exec.Cmd, error) {
+	start := func(path string) (*exec.Cmd, error) {
+		cmd := exec.Command(path)
+		cmd.Args = append([]string{"backstay"}, how.args...)
+		cmd.Env = how.env
+		cmd.Stdout, cmd.Stderr = &c.out, c.lines
+		cmd.WaitDelay = how.pipes
+		cmd.SysProcAttr = childAttributes()
+		return cmd, cmd.Start()
+	}
+	cmd, err := start(how.path)
+	if err != nil && how.spare != "" && noProgram(err) {
+		c.log.Warn("the program was removed or is being replaced: the run uses the one that the service began with",
+			"program", how.path, "err", err, "hint", "when it is installed again, restart the service: systemctl restart backstay")
+		cmd, err = start(how.spare)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.process = cmd.Process
+	if c.asked != "" { // while it was started
+		c.terminate()
+	}
+	return cmd, nil
+}
+
+// noProgram says whether a process could not be started because of its program.
+func noProgram(err error) bool {
+	for _, e := range []error{unix.ENOENT, unix.ENOTDIR, unix.EACCES, unix.ENOEXEC, unix.ETXTBSY} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// endedBySignal waits for the process and leaves it to be waited for: until then
+// its number, and its group's, are nobody else's. False also says that it is not
+// known.
+func endedBySignal(pid int) bool {
+	const killed, dumped = 2, 3 // CLD_KILLED and CLD_DUMPED of sigaction(2)
+	var info unix.Siginfo
+	for {
+		err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return err == nil && (info.Code == killed || info.Code == dumped)
+		}
+	}
+}
+
 // ask asks the process to end, which it does cleanly. why is for its record;
 // late says that it took too long, which is a failure.
 func (c *child) ask(why string, late bool) {
@@ -121,6 +171,11 @@ func (c *child) ask(why string, late bool) {
 	if c.process == nil || c.ended {
 		return
 	}
+	c.terminate()
+}
+
+// terminate sends SIGTERM. c.mu is held.
+func (c *child) terminate() {
 	if err := c.process.Signal(unix.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		c.log.Warn("ask the run to end", "err", err)
 	}
@@ -217,7 +272,7 @@ func (e ending) hint() string {
 	case said != nil && e.err == nil && e.signal == 0:
 		return said.Hint
 	case e.err != nil:
-		return "see that the program is where the service was started from, and that the machine has memory and processes left"
+		return "see that backstay is installed and that the machine has memory and processes left; after an upgrade restart the service: systemctl restart backstay"
 	case e.signal == unix.SIGKILL && e.asked == "":
 		return "see whether the machine ran out of memory: journalctl -k -g 'out of memory'"
 	case e.late:

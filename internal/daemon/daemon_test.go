@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -71,6 +72,18 @@ func beChild(args []string) int {
 		if err := os.WriteFile(filepath.Join(dir, "left"), fmt.Append(nil, cmd.Process.Pid), 0o600); err != nil {
 			panic(err)
 		}
+	case "leaves and is killed":
+		cmd := exec.Command("sleep", "30")
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		if err := cmd.Start(); err != nil {
+			panic(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "left"), fmt.Append(nil, cmd.Process.Pid), 0o600); err != nil {
+			panic(err)
+		}
+		if err := unix.Kill(os.Getpid(), unix.SIGKILL); err != nil {
+			panic(err)
+		}
 	case "hangs":
 		signal.Ignore(unix.SIGTERM)
 		mark("running")
@@ -109,7 +122,12 @@ func beChild(args []string) int {
 			time.Sleep(10 * time.Millisecond)
 		}
 	case "service":
-		return beService(dir, app)
+		return beService(dir, app, func() error { return nil })
+	case "service whose program is removed":
+		return beService(dir, app, func() error {
+			path, err := os.Executable()
+			return errors.Join(err, os.Remove(path))
+		})
 	case "floods":
 		line := strings.Repeat("x", 100_000) + "\n"
 		for range 300 {
@@ -131,8 +149,8 @@ func beChild(args []string) int {
 	return 0
 }
 
-// beService is a service whose run begins at once.
-func beService(dir, app string) int {
+// beService is a service whose run begins at once, after ready.
+func beService(dir, app string, ready func() error) int {
 	s, err := schedule.Compile(schedule.Spec{Every: time.Hour}, "UTC")
 	if err != nil {
 		panic(err)
@@ -143,7 +161,13 @@ func beService(dir, app string) int {
 	err = run(context.Background(), Options{
 		Load:     func(context.Context) (Plan, error) { return Plan{Jobs: []Job{job}}, nil },
 		Command:  func(Job, agenda.Start) []string { return []string{"waits", dir, app} },
-		StateDir: dir, Clock: c, Ready: func(string) { c.set(s.Next(noon())) },
+		StateDir: dir, Clock: c, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Ready: func(string) {
+			if err := ready(); err != nil {
+				panic(err)
+			}
+			c.set(s.Next(noon()))
+		},
 	}, wait, politeThread)
 	if err != nil {
 		panic(err)

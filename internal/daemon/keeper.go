@@ -217,7 +217,8 @@ func settle(ctx context.Context, db *state.DB, e ending) error {
 		return err
 	}
 	for _, k := range known {
-		mine := (k.App == run.App || run.App == "") && (!k.Started.Before(c.began) || k.Due != nil && k.Due.Equal(c.start.Due) && k.Schedule == run.Schedule && k.Outcome != core.OutcomeMissed)
+		mine := (k.App == run.App || run.App == "") && (!k.Started.Before(c.began) || k.Due != nil && k.Due.Equal(c.start.Due) && k.Schedule == run.Schedule && k.Outcome != core.OutcomeMissed &&
+			(k.Finished == nil || !k.Finished.Before(c.began))) // else it is that of a run that this one catches up
 		if !mine {
 			continue
 		}

@@ -57,7 +57,7 @@ func newMetrics(s *service) *metrics {
 	}
 	return &metrics{
 		s:            s,
-		lastSuccess:  desc("last_success_timestamp_seconds", "When the last backup that succeeded, with or without warnings, ended.", "app"),
+		lastSuccess:  desc("last_success_timestamp_seconds", "When the last backup that succeeded, with or without warnings, ended; 0: none did.", "app"),
 		lastRun:      desc("last_run_timestamp_seconds", "When the last backup run that is over ended, however it did.", "app"),
 		lastOutcome:  desc("last_run_outcome", "1 for the outcome of the last backup run that is over, 0 for the others.", "app", "outcome"),
 		lastDuration: desc("last_run_duration_seconds", "How long the last backup run that is over took.", "app"),
@@ -67,7 +67,7 @@ func newMetrics(s *service) *metrics {
 		freeze:       desc("last_backup_freeze_seconds", "How long writes had to wait during the newest backup.", "app"),
 		verified:     desc("last_backup_verified_timestamp_seconds", "When the newest backup was last read back and found whole.", "app"),
 		problems:     desc("problems", "Problems of the open alarms.", "app", "topic"),
-		next:         desc("next_run_timestamp_seconds", "When the schedule is due next.", "app", "kind", "schedule"),
+		next:         desc("next_run_timestamp_seconds", "When the next run by the schedule may begin: what is due in a pause at its end.", "app", "kind", "schedule"),
 		enabled:      desc("schedule_enabled", "0 when the schedule is switched off.", "app", "kind", "schedule"),
 		broken:       desc("schedule_broken", "1 when the schedule cannot be understood, so that nothing runs by it.", "app", "kind", "schedule"),
 		running:      desc("run_running", "1 while a run of the schedule runs.", "app", "kind", "schedule"),
@@ -103,7 +103,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	gauge(m.configAt, seconds(v.configAt))
 	gauge(m.down, number(v.stopping))
 	m.schedules(v, gauge)
-	for key, n := range withOwn(f.alarms, v.problems) {
+	for key, n := range withOwn(f.alarms, v) {
 		gauge(m.problems, float64(n), key.app, string(key.topic))
 	}
 	for app, b := range f.backups {
@@ -115,7 +115,15 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 			gauge(m.verified, seconds(*b.Verified), app)
 		}
 	}
+	known := f.success != nil
 	f = f.with(v.runs)
+	for app := range v.apps() {
+		// 0 is never: nobody can be alarmed by what is not shown. What could not
+		// be read is not never.
+		if at := f.success[app]; at.IsZero() && known {
+			gauge(m.lastSuccess, 0, app)
+		}
+	}
 	for app, at := range f.success {
 		gauge(m.lastSuccess, seconds(at), app)
 	}
@@ -213,12 +221,7 @@ func (m *metrics) read(ctx context.Context, db *state.DB) (figures, error) {
 		return f, err
 	}
 	v := m.s.seen()
-	apps := map[string]bool{}
-	for _, st := range v.states {
-		if st.Job.App != "" && st.Job.Kind == core.RunBackup {
-			apps[st.Job.App] = true
-		}
-	}
+	apps := v.apps()
 	for key, body := range bodies {
 		var b core.Backup
 		if app := strings.TrimPrefix(key, lastBackup); apps[app] && json.Unmarshal(body, &b) == nil {
@@ -263,15 +266,32 @@ func (m *metrics) read(ctx context.Context, db *state.DB) (figures, error) {
 }
 
 // withOwn adds what is wrong with the service now, of which there may be no
-// alarm yet.
-func withOwn(alarms map[alarmKey]int, own []core.Problem) map[alarmKey]int {
-	out := maps.Clone(alarms)
-	if out == nil {
-		out = map[alarmKey]int{}
+// alarm yet, and a 0 for all that there is no alarm of.
+func withOwn(alarms map[alarmKey]int, v view) map[alarmKey]int {
+	out := map[alarmKey]int{}
+	if alarms != nil { // else they could not be read yet
+		out[alarmKey{"", core.TopicRepository}] = 0
+		for app := range v.apps() {
+			for _, topic := range []core.Topic{core.TopicBackup, core.TopicContent, core.TopicProof} {
+				out[alarmKey{app, topic}] = 0
+			}
+		}
 	}
+	maps.Copy(out, alarms)
 	key := alarmKey{"", core.TopicService}
-	out[key] = max(out[key], len(own))
+	out[key] = max(out[key], len(v.problems))
 	return out
+}
+
+// apps are those that are to be backed up.
+func (v view) apps() map[string]bool {
+	apps := map[string]bool{}
+	for _, st := range v.states {
+		if st.Job.App != "" && st.Job.Kind == core.RunBackup {
+			apps[st.Job.App] = true
+		}
+	}
+	return apps
 }
 
 func (v view) has(problem string) bool {

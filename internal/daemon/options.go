@@ -98,6 +98,7 @@ type Job struct {
 	// Timeout ends a run that takes longer; 0: no limit.
 	Timeout time.Duration
 	// Then is the key of the job that begins at once when a run of this one was
-	// killed, hung or could not be started: it could not look after itself.
+	// killed, hung or could not be started: it could not look after itself; and
+	// when its schedule cannot be understood any more, or can be again.
 	Then string
 }

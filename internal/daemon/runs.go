@@ -28,7 +28,7 @@ func (s *service) begin(start agenda.Start, now time.Time) {
 		arguments = s.plan.Command
 	}
 	how := command{
-		path: s.path, args: arguments(job, start), env: s.env,
+		path: s.path, spare: s.spare, args: arguments(job, start), env: s.env,
 		nice: s.plan.Service.Nice, io: s.plan.Service.IOClass, pipes: s.wait.pipes,
 	}
 	log.Info("the run begins", "due", start.Due, "trigger", start.Trigger)
@@ -101,6 +101,7 @@ func (s *service) finished(e ending) {
 	if e.err == nil {
 		delete(s.problems, "cannot-start")
 	}
+	s.again(e)
 	s.keeper.settle(e)
 	if c.job.Then != "" && outcome == core.OutcomeFailed && (e.err != nil || e.signal != 0 || e.asked != "") {
 		s.agenda.Ask(c.job.Then, now)

@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -133,6 +134,57 @@ func TestRunThatLeavesAProcess(t *testing.T) {
 	}
 	if err := unix.Kill(pid, unix.SIGTERM); err != nil {
 		t.Errorf("it was not left alone: %v", err)
+	}
+}
+
+// TestRunThatIsKilledLeavesNothing: what a run had started that a signal ended
+// ends with it, as nobody would end it.
+func TestRunThatIsKilledLeavesNothing(t *testing.T) {
+	h := newHarness(t, daily(t, "desk", 13, 0))
+	h.modes["desk"] = "leaves and is killed"
+	h.start()
+	h.clock.set(noon().Add(time.Hour))
+	h.says("the run failed: the run was ended by SIGKILL")
+	content, err := os.ReadFile(h.dir + "/left")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.until("the end of what it left", func() bool {
+		stat, err := os.ReadFile("/proc/" + string(content) + "/stat")
+		return err != nil || strings.Contains(string(stat), ") Z ") || strings.Contains(string(stat), ") X ")
+	})
+}
+
+// TestProgramRemoved: after an upgrade that removes the program while the service
+// runs, runs begin all the same, and the log says what to do.
+func TestProgramRemoved(t *testing.T) {
+	dir := t.TempDir()
+	program := dir + "/backstay"
+	content, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(program, content, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	log := &logged{more: make(chan struct{}, 1)}
+	cmd := exec.Command(program, "service whose program is removed", dir, "desk")
+	cmd.Env = append(os.Environ(), childMode+"=1")
+	cmd.Stderr = log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	h := &harness{t: t, dir: dir, log: log}
+	h.until("the run", func() bool { return h.file("desk.running") })
+	h.says("the program was removed or is being replaced")
+	h.says("systemctl restart backstay")
+	h.replace(dir+"/desk.go-on", "")
+	h.says("the run has ended\" app=desk kind=backup outcome=ok")
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("the service ended by itself")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ type service struct {
 	clock   core.Clock
 	log     *slog.Logger
 	path    string // of the program
+	spare   string // the program that runs here, whatever has become of path; "": none
 	env     []string
 	polite  func(nice int, io IOClass) error
 	manager *manager
@@ -93,9 +95,11 @@ func run(ctx context.Context, o Options, wait waits, polite func(int, IOClass) e
 	if s.path == "" {
 		// Now, and not for each run: a program that was replaced by a newer one
 		// is no longer at the path that the system gives.
+		// It may also be removed, as an upgrade does with a folder per version.
 		if s.path, err = os.Executable(); err != nil {
 			return fmt.Errorf("find the program itself: %w", err)
 		}
+		s.path, s.spare = strings.TrimSuffix(s.path, " (deleted)"), ownImage
 	}
 	if s.env = o.Environment; s.env == nil {
 		s.env = os.Environ()
@@ -165,6 +169,38 @@ func (s *service) settle(p Plan, memory map[string]agenda.Memory) {
 	now := s.clock.Now()
 	s.plan, s.jobs, s.configAt = p, jobsByKey(p.Jobs), now
 	s.agenda = agenda.New(s.limits(), agendaJobs(p.Jobs), memory, now)
+	s.schedulesChanged(nil, p.Jobs, now)
+	// What went wrong while nothing ran is told now.
+	for _, j := range p.Jobs {
+		if j.Kind == core.RunCheck {
+			s.agenda.Ask(j.Key, now)
+		}
+	}
+}
+
+// schedulesChanged says which schedules cannot be understood any more, or can be
+// again, and has it looked at at once what that means.
+func (s *service) schedulesChanged(before map[string]Job, jobs []Job, now time.Time) {
+	after := jobsByKey(jobs)
+	for _, j := range jobs {
+		if j.Err == nil {
+			continue
+		}
+		if was, known := before[j.Key]; known && was.Err != nil && was.Err.Error() == j.Err.Error() {
+			continue
+		}
+		s.log.Error("a schedule cannot be understood: nothing runs by it", "app", j.App, "kind", j.Kind, "schedule", j.Name, "err", j.Err, "hint", core.HintOf(j.Err))
+		s.agenda.Ask(j.Then, now)
+	}
+	for _, key := range slices.Sorted(maps.Keys(before)) {
+		was := before[key]
+		configured := slices.ContainsFunc(jobs, func(j Job) bool { return j.App == was.App && j.Kind == was.Kind })
+		if was.Err == nil || after[key].Err != nil || !configured {
+			continue
+		}
+		s.log.Info("the schedule can be understood again", "app", was.App, "kind", was.Kind, "schedule", was.Name)
+		s.agenda.Ask(was.Then, now)
+	}
 }
 
 // address is where to listen.
@@ -194,6 +230,9 @@ func agendaJobs(jobs []Job) []agenda.Job {
 	}
 	return out
 }
+
+// ownImage is the program of whoever opens it, also when its file was removed.
+const ownImage = "/proc/self/exe"
 
 // lookAgain has the loop turn. Any goroutine may call it.
 func (s *service) lookAgain() {
@@ -318,6 +357,7 @@ func (s *service) apply(got loaded) {
 		s.plan.WatchFiles, s.plan.Problems, s.plan.Repository = got.plan.WatchFiles, got.plan.Problems, got.plan.Repository
 		return
 	}
+	former := s.plan.Jobs
 	s.plan = got.plan
 	for key, c := range s.running {
 		s.jobs[key] = c.job
@@ -330,6 +370,7 @@ func (s *service) apply(got loaded) {
 	}
 	s.jobs = jobs
 	s.agenda.Replace(s.limits(), agendaJobs(got.plan.Jobs), now)
+	s.schedulesChanged(jobsByKey(former), got.plan.Jobs, now)
 	s.log.Info("a changed configuration is in effect", "jobs", len(got.plan.Jobs), "because", got.why)
 	if address := s.address(got.plan); address != before || s.problems["listen"].Name != "" {
 		s.listenAt(address)

@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/schedule/agenda"
 )
 
 // end lets the runs end, or ends them.
@@ -42,7 +45,7 @@ func (s *service) end(hup <-chan os.Signal) {
 			s.show(s.clock.Now())
 		case <-ask.C:
 			for _, c := range s.running {
-				c.ask("the service ended", false)
+				c.ask(whyEnd, false)
 			}
 		case <-kill.C:
 			for _, c := range s.running {
@@ -52,7 +55,10 @@ func (s *service) end(hup <-chan os.Signal) {
 		case <-leave.C: // as processes do that wait for a disk or a network that is gone
 			for _, c := range s.running {
 				c.log.Error("the run cannot even be killed and is left behind")
-				s.keeper.settle(ending{child: c, exit: -1, signal: unix.SIGKILL, asked: "the service ended", at: s.clock.Now()})
+				e := ending{child: c, exit: -1, signal: unix.SIGKILL, asked: whyEnd, at: s.clock.Now()}
+				s.agenda.Done(c.job.Key, e.at)
+				s.again(e)
+				s.keeper.settle(e)
 			}
 			return
 		case <-extend.C:
@@ -62,6 +68,20 @@ func (s *service) end(hup <-chan os.Signal) {
 		case <-hup: // nothing is begun any more
 		}
 	}
+}
+
+// whyEnd is why runs are ended that the service no longer waits for.
+const whyEnd = "the service ended"
+
+// again has what a run was for be due again, when it was the service's end that
+// ended it: the next start catches it up.
+func (s *service) again(e ending) {
+	start := e.child.start
+	if e.asked != whyEnd || e.outcome() != core.OutcomeCancelled || start.Trigger == agenda.TriggerAsked || !s.agenda.Undo(e.child.job.Key, start.Due) {
+		return
+	}
+	e.child.log.Info("it is caught up when the service runs again", "due", start.Due)
+	s.keeper.remember(s.agenda.Changed())
 }
 
 // usualStop is how long runs are waited for when nothing is said.

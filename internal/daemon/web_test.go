@@ -62,7 +62,9 @@ func TestMetrics(t *testing.T) {
 	off := scheduled(t, core.RunBackup, "docs", schedule.Spec{Name: "nightly", Cron: "0 2 * * *", TimeZone: "UTC", Off: true})
 	bad := Job{}
 	bad.Key, bad.App, bad.Kind, bad.Err = "backup/wiki/", "wiki", core.RunBackup, &core.Error{Message: "no such day"}
-	h := newHarness(t, daily(t, "desk", 13, 0), off, bad)
+	pause := schedule.Pause{From: schedule.ClockTime{Hour: 8}, To: schedule.ClockTime{Hour: 18}}
+	paused := scheduled(t, core.RunBackup, "shop", schedule.Spec{Every: time.Hour, TimeZone: "UTC", Pauses: []schedule.Pause{pause}})
+	h := newHarness(t, daily(t, "desk", 13, 0), off, bad, paused)
 	plan, err := h.plan()
 	if err != nil {
 		t.Fatal(err)
@@ -108,6 +110,9 @@ func TestMetrics(t *testing.T) {
 		`backstay_last_run_duration_seconds{app="desk"} 60`,
 		`backstay_last_backup_duration_seconds{app="desk"} 61.5`, `backstay_last_backup_logical_bytes{app="desk"} 1000`, `backstay_last_backup_stored_bytes{app="desk"} 10`,
 		`backstay_last_backup_freeze_seconds{app="desk"} 0.25`, `backstay_last_backup_verified_timestamp_seconds{app="desk"} 1.7954316e+09`,
+		`backstay_last_success_timestamp_seconds{app="wiki"} 0`, `backstay_last_success_timestamp_seconds{app="docs"} 0`,
+		`backstay_problems{app="desk",topic="backup"} 0`, `backstay_problems{app="wiki",topic="proof"} 0`, `backstay_problems{app="",topic="repository"} 0`,
+		`backstay_next_run_timestamp_seconds{app="shop",kind="backup",schedule=""} 1.7954568e+09`,
 		`backstay_problems{app="desk",topic="content"} 2`, `backstay_problems{app="",topic="service"} 0`,
 		`backstay_next_run_timestamp_seconds{app="desk",kind="backup",schedule=""} 1.7954388e+09`,
 		`backstay_schedule_enabled{app="desk",kind="backup",schedule=""} 1`, `backstay_schedule_enabled{app="docs",kind="backup",schedule="nightly"} 0`,
