@@ -148,9 +148,6 @@ func (v *service) planApp(ctx context.Context, e *engine.Engine, a *config.App, 
 			plan.WatchFiles = append(plan.WatchFiles, want.File)
 		}
 	}
-	if want.Unusable != nil {
-		plan.Jobs = append(plan.Jobs, job(core.RunBackup, a.Name, schedule.Spec{}, want.Unusable))
-	}
 	// Apps that are checked at the same times are checked in one process, which
 	// opens the repository once.
 	looks := a.CheckSchedule
@@ -163,6 +160,11 @@ func (v *service) planApp(ctx context.Context, e *engine.Engine, a *config.App, 
 		}
 		checks[looks.Name] = append(checks[looks.Name], a.Name)
 		then = checked.Key
+	}
+	if want.Unusable != nil {
+		unusable := job(core.RunBackup, a.Name, schedule.Spec{}, want.Unusable)
+		unusable.Then = then
+		plan.Jobs = append(plan.Jobs, unusable)
 	}
 	for _, spec := range want.Schedules {
 		if spec.Check() == nil { // otherwise it is the one that is unusable
