@@ -105,18 +105,39 @@ type Stored struct {
 // Judge says what is wrong with an app's backups, by topic and name. It
 // changes nothing in its input, and gives the same for the same.
 func Judge(in Input) []core.Problem {
-	if in.Limits.Off {
-		return nil
-	}
+	problems, _ := Review(in)
+	return problems
+}
+
+// Review is Judge, and says which backup a restore can be made of: the newest
+// that is not damaged, not dated in the future, and from before the content
+// became implausible, where it is. nil: there is none.
+func Review(in Input) (problems []core.Problem, trusted *core.Backup) {
 	j := &judge{in: in, limits: in.Limits.filled(), location: in.Location}
 	if j.location == nil {
 		j.location = time.UTC
 	}
+	if in.Limits.Off {
+		j.in, _ = present(in)
+		return nil, j.trusted(time.Time{})
+	}
 	j.future()
 	j.backup()
-	j.content()
+	began := j.content()
 	j.proof()
-	return j.problems
+	return j.problems, j.trusted(began)
+}
+
+// trusted is the newest backup that is not damaged, and from before a time, if
+// one is given.
+func (j *judge) trusted(before time.Time) *core.Backup {
+	var best *core.Backup
+	for _, b := range j.in.Backups {
+		if b.Damaged == nil && (before.IsZero() || b.Time.Before(before)) && (best == nil || !b.Time.Before(best.Time)) {
+			best = &b
+		}
+	}
+	return best
 }
 
 // Defaults are the limits that hold where nothing else is said. SizeMin,

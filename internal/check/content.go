@@ -222,8 +222,9 @@ func (c *content) accept() {
 	c.noise.accept()
 }
 
-// content judges whether the newest backups have what those before had.
-func (j *judge) content() {
+// content judges whether the newest backups have what those before had. began
+// is the time of the first backup that is implausible, zero: none is.
+func (j *judge) content() (began time.Time) {
 	moments := history(j.in)
 	c := newContent(j.limits)
 	c.walk(moments, acceptedUntil(j.in, moments))
@@ -236,6 +237,51 @@ func (j *judge) content() {
 	r.components(c)
 	r.tables(c)
 	r.noise(c)
+	return c.began(moments)
+}
+
+// began is the time of the first backup with something implausible that lasts.
+func (c *content) began(moments []moment) (first time.Time) {
+	at := func(t time.Time) {
+		if first.IsZero() || t.Before(first) {
+			first = t
+		}
+	}
+	falls := func(list ...*series) {
+		for _, s := range list {
+			if s.fall != nil {
+				at(s.fall.since)
+			}
+		}
+	}
+	for _, k := range c.components {
+		falls(k.bytes, k.files)
+		if k.vanished != nil {
+			if i := slices.IndexFunc(moments, func(m moment) bool { return m.at.After(k.last.at) }); i >= 0 {
+				at(moments[i].at)
+			}
+		}
+	}
+	for name, t := range c.tables {
+		falls(t.rows, t.bytes)
+		if t.gone != nil && !t.wasEmpty(name) {
+			at(t.gone.at)
+		}
+	}
+	for _, r := range c.sets {
+		if r.since != nil {
+			at(r.since.at)
+		}
+	}
+	if c.noise.risen != nil {
+		at(c.noise.risen.first.at)
+	}
+	return first
+}
+
+// wasEmpty says whether a table that is gone held nothing.
+func (t *table) wasEmpty(name string) bool {
+	return t.last.tables[name].Rows == 0 && t.rows.expected() <= 0
 }
 
 // report puts into words what is not usual.
@@ -320,7 +366,11 @@ func (r report) tables(c *content) {
 	for name, t := range c.tables {
 		p := core.Problem{App: r.in.App, Topic: core.TopicContent, Object: "table " + name, Level: core.LevelAlarm}
 		takeOut := func(backup string) string {
-			return fmt.Sprintf("backstay restore %s %s --table %s brings it back", r.in.App, brief(backup), name)
+			word, ok := shellWord(name)
+			if !ok {
+				return ""
+			}
+			return fmt.Sprintf("backstay restore %s %s --table %s brings it back", r.in.App, brief(backup), word)
 		}
 		switch {
 		case t.gone != nil:
@@ -328,7 +378,7 @@ func (r report) tables(c *content) {
 			p.Name = "table-vanished"
 			p.Message = fmt.Sprintf("table %s is gone %s; it had %s rows", name, r.since(t.gone.backup, t.gone.at), count(rows))
 			p.Hint = r.lookAt(t.last.backup, r.newestDB, takeOut(t.last.backup))
-			if rows == 0 && t.rows.expected() <= 0 {
+			if t.wasEmpty(name) {
 				p.Level = core.LevelNotice
 			}
 			vanished = append(vanished, lost{p, float64(rows)})

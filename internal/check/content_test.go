@@ -210,6 +210,79 @@ func TestFuture(t *testing.T) {
 	}
 }
 
+// TestTrusted: what can be restored is from before the content became
+// implausible, until somebody says that it is right.
+func TestTrusted(t *testing.T) {
+	t.Parallel()
+	rows := map[string]int64{"tickets": 10000, "empty": 0}
+	whole := holds{tables: rows, files: 100, sample: &core.Sample{Files: 100, Noise: 2}}
+	with := func(change func(*holds)) holds {
+		h := whole
+		h.tables = maps.Clone(rows)
+		change(&h)
+		return h
+	}
+	for name, c := range map[string]struct {
+		then   []holds
+		change func(*Input)
+		want   string
+	}{
+		"all well":        {[]holds{whole}, nil, "00000007"},
+		"rows lost":       {slices.Repeat([]holds{with(func(h *holds) { h.tables["tickets"] = 4000 })}, 3), nil, "00000006"},
+		"and come back":   {[]holds{with(func(h *holds) { h.tables["tickets"] = 4000 }), whole}, nil, "00000008"},
+		"a table gone":    {[]holds{with(func(h *holds) { delete(h.tables, "tickets") })}, nil, "00000006"},
+		"an empty one":    {[]holds{with(func(h *holds) { delete(h.tables, "empty") })}, nil, "00000007"},
+		"noise":           {[]holds{with(func(h *holds) { h.sample = &core.Sample{Files: 100, Noise: 90} }), with(func(h *holds) { h.sample = nil })}, nil, "00000006"},
+		"a part gone":     {slices.Repeat([]holds{with(func(h *holds) { h.files, h.sample = -1, nil })}, 3), nil, "00000006"},
+		"damaged":         {[]holds{whole, whole}, func(in *Input) { in.Backups[7].Damaged = &in.Now }, "00000007"},
+		"of the future":   {[]holds{whole}, func(in *Input) { in.Backups[6].Time = in.Now.AddDate(0, 1, 0) }, "00000006"},
+		"accepted":        {[]holds{with(func(h *holds) { h.tables["tickets"] = 4000 })}, func(in *Input) { in.Accepted = &Accepted{Backup: "00000007"} }, "00000007"},
+		"not checked":     {[]holds{with(func(h *holds) { h.tables["tickets"] = 4000 })}, func(in *Input) { in.Limits.Off = true }, "00000007"},
+		"none is from it": {[]holds{with(func(h *holds) { h.tables["tickets"] = 4000 })}, func(in *Input) { in.Backups = in.Backups[6:] }, ""},
+	} {
+		a := newApp()
+		for range 6 {
+			a.backup(whole)
+		}
+		for _, h := range c.then {
+			a.backup(h)
+		}
+		if c.change != nil {
+			c.change(&a.in)
+		}
+		got := ""
+		if _, b := Review(a.in); b != nil {
+			got = b.ID
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q; problems %v", name, got, c.want, names(Judge(a.in)))
+		}
+	}
+}
+
+// TestHostileNames: a hint that is pasted into a shell runs nothing that the
+// application chose.
+func TestHostileNames(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"priv_ticket": " --table priv_ticket brings", "a b": " --table 'a b' brings", "x;reboot": " --table 'x;reboot' brings", "$(id)": " --table '$(id)' brings",
+		"größe": " --table 'größe' brings", "it's": "", "a`id`": "", "a\nreboot": "", "\x1b[2Ja": "", "-rf": "", `a"b`: "", "a\u202eb": "", `a\`: "", "a\xffb": "",
+	} {
+		a := newApp()
+		for range 5 {
+			a.tables(map[string]int64{name: 10000, "b": 90000})
+		}
+		a.tables(map[string]int64{name: 100, "b": 90000})
+		problems := Judge(a.in)
+		if len(problems) != 1 {
+			t.Fatalf("%q: %v", name, names(problems))
+		}
+		if hint := problems[0].Hint; want == "" && strings.Contains(hint, "restore") || !strings.Contains(hint, want) {
+			t.Errorf("%q: %s", name, hint)
+		}
+	}
+}
+
 // TestAccept: what somebody said is right is the usual from there on, and only
 // where it was not.
 func TestAccept(t *testing.T) {

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/backstay/backstay/internal/core"
 )
@@ -75,6 +77,29 @@ func span(d time.Duration) string {
 	default:
 		return one(int64((d+time.Minute/2)/time.Minute), "minute")
 	}
+}
+
+// shellWord writes a name that an application chose so that it can be pasted into
+// a shell as one word. A name for which that is not safe, be it for the eye, has
+// none.
+func shellWord(name string) (word string, ok bool) {
+	plain := name != "" && name[0] != '-'
+	for _, c := range name {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.ContainsRune("_-.", c):
+		case c == unicode.ReplacementChar, strings.ContainsRune("'\"`\\", c), !unicode.IsPrint(c):
+			return "", false
+		default:
+			plain = false
+		}
+	}
+	switch {
+	case plain:
+		return name, true
+	case name == "" || name[0] == '-':
+		return "", false
+	}
+	return "'" + name + "'", true
 }
 
 // brief is as much of an id as lists show.

@@ -33,7 +33,7 @@ func (c *Caretaker) tell(ctx context.Context, report Report) (Report, error) {
 	ctx = context.WithoutCancel(ctx) // an alarm that is told by half would be told again
 	desk := c.desk()
 	desk.Lock = nil // it is held
-	changes, err := desk.Reconcile(ctx, report.scope, report.Problems, safe(report))
+	changes, err := desk.Reconcile(ctx, report.scope, report.Problems, c.safe(ctx, report))
 	for _, f := range changes.Failed {
 		c.Log.Warn("a destination could not be told of an alarm; it is tried again at the next check", "destination", f.Post, "alarm", f.Alarm.ID, "err", f.Err)
 	}
@@ -181,9 +181,14 @@ func (c *Caretaker) TellService(ctx context.Context, problems []core.Problem) er
 }
 
 // safe says what can still be restored, for messages.
-func safe(report Report) func(app string) string {
+func (c *Caretaker) safe(ctx context.Context, report Report) func(app string) string {
 	return func(app string) string {
 		b := report.LastGood[app]
+		if _, looked := report.newest[app]; !looked && b != nil {
+			if a, ok := c.app(app); ok { // an earlier alarm of it that is still to be told
+				b = c.trusted(ctx, a, &report)
+			}
+		}
 		if b == nil {
 			return ""
 		}

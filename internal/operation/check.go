@@ -17,11 +17,11 @@ import (
 
 // Report is what a check found. The repository is looked at each time.
 type Report struct {
-	Apps     []string         // the apps that were looked at
-	Problems []core.Problem   // of them
-	Unsure   map[string]error // apps whose newest backup could not be looked into
-	LastGood map[string]*core.Backup
-	Space    *core.Space // nil: the repository could not be asked
+	Apps     []string                // the apps that were looked at
+	Problems []core.Problem          // of them
+	Unsure   map[string]error        // apps whose newest backup could not be looked into
+	LastGood map[string]*core.Backup // by app; of those that were looked at from before their content became implausible
+	Space    *core.Space             // nil: the repository could not be asked
 
 	runs   map[string]*core.Run // the newest that ended, by app
 	seen   map[string]int64     // its id in the state
@@ -116,7 +116,11 @@ func (c *Caretaker) lookAt(ctx context.Context, a App, want Wanted, listed bool,
 	}
 	facts, serr, unread := c.facts(ctx, a.Name)
 	in.Facts = facts
-	report.Problems = append(report.Problems, check.Judge(in)...)
+	problems, trusted := check.Review(in)
+	if trusted != nil && unread != nil && trusted.ID == in.Backups[len(in.Backups)-1].ID {
+		trusted = lastGood(in.Backups[:len(in.Backups)-1])
+	}
+	report.Problems, report.LastGood[a.Name] = append(report.Problems, problems...), trusted
 	if !a.Limits.Off {
 		report.Problems = append(report.Problems, c.running(ctx, a)...)
 	}
@@ -292,7 +296,19 @@ func before(list []repository.Record, i int) *repository.Record {
 	return &list[i-1]
 }
 
-// lastGood is the newest backup that a restore would take, or nil.
+// trusted is what check.Review trusts of an app that is not looked at, going by
+// what is remembered of its backups.
+func (c *Caretaker) trusted(ctx context.Context, a App, report *Report) *core.Backup {
+	in, _ := c.input(ctx, a, c.remembered(ctx, a), report)
+	known, err := c.State.Facts(ctx, a.Name)
+	c.stateFailed(ctx, "read what is known of backups", err)
+	in.Facts = check.Worth(known)
+	_, b := check.Review(in)
+	return b
+}
+
+// lastGood is the newest backup of an app that is not looked at that a restore
+// would take, or nil.
 func lastGood(backups []core.Backup) *core.Backup {
 	for _, b := range slices.Backward(backups) {
 		if b.Damaged == nil {
