@@ -235,6 +235,36 @@ func TestOneSettingIsWrong(t *testing.T) {
 	w.same("alarms of a schedule of its own", []string{}, alarming(w.check().Problems))
 }
 
+// TestStatusOfSchedules: status says when the next backup may really begin, also
+// while one waits for the end of a pause, and whose a schedule is.
+func TestStatusOfSchedules(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "shop")
+	w.app("shop").Profile = selfMade{}.Name()
+	w.app("shop").Retention = []retention.Policy{{FromApp: true}}
+	if err := os.WriteFile(filepath.Join(w.root("shop"), "schedule"), []byte("24 3"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	now := w.clock.Now().UTC().Truncate(time.Minute)
+	at := func(d time.Duration) schedule.ClockTime {
+		return schedule.ClockTime{Hour: now.Add(d).Hour(), Minute: now.Add(d).Minute()}
+	}
+	paused := schedule.Spec{Name: "paused", Every: time.Hour, TimeZone: "UTC", Pauses: []schedule.Pause{{From: at(-3 * time.Hour), To: at(3 * time.Hour)}}}
+	w.app("shop").Schedules = []schedule.Spec{paused, {Name: "app", FromApp: true}, {Name: "off", Off: true}}
+	status, err := w.caretaker().Status(t.Context(), []string{"shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := status.Apps[0].Schedules
+	if next := got[0].Next; next == nil || !next.Equal(now.Add(3*time.Hour)) || got[0].Source != "" {
+		t.Errorf("paused: %v, %+v", next, got[0])
+	}
+	if got[1].Source != "schedule" || got[1].Next == nil {
+		t.Errorf("the application's: %+v", got[1])
+	}
+	w.same("switched off", operation.ScheduleStatus{Name: "off", Off: true}, got[2])
+}
+
 // TestRememberedSchedule: what an application said is not asked for anew after
 // each backup, and counts no more when the configuration is another.
 func TestRememberedSchedule(t *testing.T) {

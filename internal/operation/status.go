@@ -76,22 +76,25 @@ func (c *Caretaker) Status(ctx context.Context, names []string) (Status, error) 
 				status.Last = &last
 			}
 		}
-		status.Schedules = c.scheduleStatus(a.Name, report.wants[a.Name])
+		status.Schedules = c.scheduleStatus(a, report.wants[a.Name])
 		s.Apps = append(s.Apps, status)
 	}
 	return s, nil
 }
 
-func (c *Caretaker) scheduleStatus(app string, w Wanted) []ScheduleStatus {
+func (c *Caretaker) scheduleStatus(a App, w Wanted) []ScheduleStatus {
 	out := []ScheduleStatus{}
 	for _, spec := range w.Schedules {
-		s := ScheduleStatus{Name: spec.Name, Off: spec.Off, Only: spec.Only, Source: w.Source}
+		s := ScheduleStatus{Name: spec.Name, Off: spec.Off, Only: spec.Only}
+		if slices.ContainsFunc(a.Schedules, func(own schedule.Spec) bool { return own.FromApp && own.Name == spec.Name }) {
+			s.Source = w.Source
+		}
 		compiled, err := schedule.Compile(spec, "")
 		if err != nil {
 			s.When = "cannot be understood: " + err.Error()
 		} else {
 			s.When = compiled.Describe()
-			compiled = compiled.Keyed(JobKey(core.RunBackup, app, spec.Name)) // as the service has it
+			compiled = compiled.Keyed(JobKey(core.RunBackup, a.Name, spec.Name)) // as the service has it
 			if next := compiled.Begins(c.now()); !spec.Off && !next.IsZero() {
 				next = next.UTC()
 				s.Next = &next
