@@ -10,14 +10,30 @@ import (
 
 	"github.com/backstay/backstay/internal/cli/session"
 	"github.com/backstay/backstay/internal/config"
+	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/engine/exporting"
 	"github.com/backstay/backstay/internal/profile"
+	"github.com/backstay/backstay/internal/profile/itop"
 )
 
 // scriptDefault is what iTop's backup.php calls an archive, in the folder for
 // temporary files, when backup_file says nothing.
 const scriptDefault = profile.NamingDB + "-%Y-%m-%d"
+
+// OfScripts refuses apps that are not iTop's: its backup.php would write no
+// archive of them.
+func OfScripts(chosen []*config.App) error {
+	for _, app := range chosen {
+		if app.Profile != (itop.Profile{}).Name() {
+			return &core.Error{
+				Code: core.CodeUsage, Op: "backup", Message: "the archive of iTop's backup scripts (backup_file, simulate) cannot be of app " + app.Name + ", which is " + app.Profile,
+				Hint: "name the apps that are iTop; or back up " + app.Name + " without these parameters, and write an archive of it: backstay export " + app.Name + "@latest FILE",
+			}
+		}
+	}
+	return nil
+}
 
 // ScriptFile returns the archive that iTop's backup.php would write at a time:
 // backup_file with its placeholders and strftime's letters filled in, in its

@@ -63,7 +63,13 @@ func (s commands) backupCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if simulate || params.Simulate() {
+			simulate = simulate || params.Simulate()
+			if simulate || params.BackupFile() != "" {
+				if err := archives.OfScripts(chosen); err != nil {
+					return err
+				}
+			}
+			if simulate {
 				return s.simulate(ctx, chosen, params.BackupFile())
 			}
 			if dryRun {
