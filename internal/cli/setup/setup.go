@@ -33,6 +33,7 @@ import (
 type commands struct {
 	*session.Session
 	installs []config.Install // of init --from-itop
+	unclear  bool             // one has settings that cannot be understood
 }
 
 // Commands returns the commands.
@@ -126,7 +127,10 @@ func (s *commands) initialise(ctx context.Context, url string, detect bool, dirs
 		}
 		return err
 	}
-	return s.Printer.Result(done, func() { s.printInitialised(done) })
+	if err := s.Printer.Result(done, func() { s.printInitialised(done) }); err != nil || !s.unclear || !done.ConfigCreated {
+		return err
+	}
+	return session.Outcome(core.CodeWarnings.ExitCode())
 }
 
 func (s *commands) writeConfig(ctx context.Context, path, url string, detect bool, dirs []string) error {
@@ -159,8 +163,8 @@ func (s *commands) writeConfig(ctx context.Context, path, url string, detect boo
 	return config.WriteFile(path, text)
 }
 
-// fromITop reads what an iTop says of its own backups. A schedule that cannot be
-// understood is told, and not taken over.
+// fromITop reads what an iTop says of its own backups. What cannot be understood
+// is told, and followed from when it can be: until then check raises an alarm.
 func (s *commands) fromITop(ctx context.Context, root string) (config.Install, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
@@ -174,16 +178,36 @@ func (s *commands) fromITop(ctx context.Context, root string) (config.Install, e
 		}
 	}
 	in := config.Install{Profile: found.Profile, Root: found.Root, Name: found.Name, Environment: found.Environment}
-	own, err := itop.Profile{}.AppSchedule(ctx, nil, profile.App{Name: found.Name, Root: found.Root, Environment: found.Environment})
-	if err != nil {
-		s.Printer.Warn(core.Warning{Object: root, Message: "its schedule is not taken over: " + err.Error()})
-		return in, nil
+	own, err := itop.Profile{}.AppSchedule(ctx, nil, profile.App{Name: cmp.Or(found.Name, filepath.Base(found.Root)), Root: found.Root, Environment: found.Environment})
+	switch {
+	case err != nil:
+		s.followed(root, "schedule", err)
+		in.Schedules = []schedule.Spec{{FromApp: true}}
+	case own.Enabled:
+		in.Schedules = []schedule.Spec{{Weekly: &schedule.Weekly{Days: own.Days, At: schedule.ClockTime{Hour: own.Hour, Minute: own.Minute}}, TimeZone: own.TimeZone}}
+	default: // what is off says no time
+		in.Schedules = []schedule.Spec{{Off: true}}
 	}
-	in.Schedules = []schedule.Spec{{Off: !own.Enabled, Weekly: &schedule.Weekly{Days: own.Days, At: schedule.ClockTime{Hour: own.Hour, Minute: own.Minute}}, TimeZone: own.TimeZone}}
-	if own.Count > 0 {
+	switch {
+	case own.RetentionErr != nil:
+		s.followed(root, "retention", own.RetentionErr)
+		in.Retention = []retention.Policy{{FromApp: true}}
+	case own.Count > 0:
 		in.Retention = []retention.Policy{{Count: own.Count}}
+	case err != nil: // nothing could be read
+		in.Retention = []retention.Policy{{FromApp: true}}
 	}
 	return in, nil
+}
+
+// followed says that a part of an iTop's settings could not be written down.
+func (s *commands) followed(root, what string, err error) {
+	s.unclear = true
+	message := "its " + what + " cannot be taken over, and is followed (from_app) once it is put right: " + err.Error()
+	if hint := core.HintOf(err); hint != "" {
+		message += "; " + hint
+	}
+	s.Printer.Warn(core.Warning{Object: root, Message: message})
 }
 
 // createRepository makes the key where there is none, then the repository. A
@@ -346,15 +370,25 @@ func (s *commands) doctorOperations(ctx context.Context, e *engine.Engine, app *
 		}
 		checks = append(checks, c)
 	}
-	if len(app.Schedules) > 0 {
-		want := operation.Want(ctx, e, s.Operated(app))
+	operated := s.Operated(app)
+	if len(app.Schedules) > 0 || operated.AsksApp() {
+		want := operation.Want(ctx, e, operated)
 		var lines []string
 		for _, spec := range want.Schedules {
-			if compiled, err := schedule.Compile(spec, ""); err == nil {
+			compiled, err := schedule.Compile(spec, "")
+			switch {
+			case spec.Off:
+				lines = append(lines, "switched off")
+			case err == nil:
 				lines = append(lines, compiled.Describe())
 			}
 		}
-		add("schedule", want.Unusable, strings.Join(lines, "; "))
+		if len(app.Schedules) > 0 {
+			add("schedule", want.Unusable, strings.Join(lines, "; "))
+		}
+		if want.Unkept != nil {
+			checks = append(checks, doctor.Check{App: app.Name, Name: "retention", Health: doctor.Caution, Message: "nothing is removed: " + want.Unkept.Error(), Hint: core.HintOf(want.Unkept)})
+		}
 	}
 	for _, d := range app.Notify {
 		add("notify "+d.Name, s.TryDestination(app.Name, d), "configured; backstay notify test tries it")
