@@ -306,6 +306,9 @@ func (r report) lookAt(before, now, more string) string {
 // than says what is usual, of a fall.
 func (f *fall) than(write func(int64) string) string {
 	text := "usual are " + write(round(f.expected))
+	if f.slow > 0 {
+		return fmt.Sprintf("%s were there not long ago, and it became less by and by", write(round(f.slow)))
+	}
 	if f.low == f.high {
 		return fmt.Sprintf("%s (in the last %d backups before)", text, f.of)
 	}

@@ -18,15 +18,14 @@ type noise struct {
 	rise       float64 // percentage points; negative: nothing is judged
 	deviations float64
 
-	usual  []float64 // shares of 1
-	before string    // the last backup whose share was usual
-	risen  *rise     // nil: the last share is usual
+	usual []noted
+	risen *rise // nil: the last share is usual
 }
 
 // rise is the share being more than usual, for as long as it is.
 type rise struct {
 	first, last moment
-	before      string // the last usual backup
+	before      string // the last backup from before it rose
 	expected    float64
 }
 
@@ -39,23 +38,58 @@ func (n *noise) add(m moment) {
 	}
 	now := share(m.sample)
 	if len(n.usual) >= noiseSamples {
-		last := slices.Clone(n.usual[max(0, len(n.usual)-memory):])
+		last := n.last()
 		expected := median(last)
 		for i, u := range last {
 			last[i] = math.Abs(u - expected)
 		}
-		// The share in few files is off by chance alone.
-		p := max(expected, 1/float64(m.sample.Files))
-		chance := 3 * math.Sqrt(p*(1-p)/float64(m.sample.Files))
-		if now-expected >= max(n.rise/100, n.deviations*logToSpread*median(last), chance) {
+		if n.more(now, expected, median(last), m.sample.Files) {
 			if n.risen == nil {
-				n.risen = &rise{first: m, before: n.before}
+				n.risen = &rise{first: m, before: n.usual[len(n.usual)-1].backup}
 			}
 			n.risen.last, n.risen.expected = m, expected
 			return
 		}
+		// By and by it can rise without ever being far above the last.
+		if low, spread, found := n.lowest(); found && n.more(now, low, spread, m.sample.Files) {
+			if n.risen == nil {
+				n.risen = n.began(m, low)
+			}
+			n.risen.last, n.risen.expected = m, low
+			return
+		}
 	}
-	n.usual, n.before, n.risen = append(n.usual, now), m.backup, nil
+	n.usual, n.risen = append(n.usual, noted{m.backup, m.at, now}), nil
+}
+
+// last are the last usual shares.
+func (n *noise) last() []float64 {
+	var out []float64
+	for _, u := range n.usual[max(0, len(n.usual)-memory):] {
+		out = append(out, u.share)
+	}
+	return out
+}
+
+// more says whether a share is more than is expected by more than chance is.
+func (n *noise) more(now, expected, spread float64, files int) bool {
+	// The share in few files is off by chance alone.
+	p := max(expected, 1/float64(files))
+	chance := 3 * math.Sqrt(p*(1-p)/float64(files))
+	return now-expected >= max(n.rise/100, n.deviations*logToSpread*spread, chance)
+}
+
+// began is a rise that is found in m, from when it left what there was.
+func (n *noise) began(m moment, low float64) *rise {
+	out := &rise{first: m}
+	for _, u := range slices.Backward(n.usual) {
+		if u.share <= low+noiseWhole*n.rise/100 {
+			out.before = u.backup
+			break
+		}
+		out.first = moment{backup: u.backup, at: u.at}
+	}
+	return out
 }
 
 // accept makes the present share the usual one, where it is not.
@@ -63,8 +97,9 @@ func (n *noise) accept() {
 	if n.risen == nil {
 		return
 	}
-	now := share(n.risen.last.sample)
-	n.usual, n.before, n.risen = []float64{now, now}, n.risen.last.backup, nil
+	last := n.risen.last
+	now := noted{last.backup, last.at, share(last.sample)}
+	n.usual, n.risen = []noted{now, now}, nil
 }
 
 func (r report) noise(c *content) {

@@ -223,3 +223,40 @@ func TestHalfLost(t *testing.T) {
 	}
 	t.Logf("found: %v of %v", found, of)
 }
+
+// TestSlowlyLost takes a share of its rows from a table with each backup: most
+// losses of 5 to 19 percent a day are found before a tenth is left.
+func TestSlowlyLost(t *testing.T) {
+	t.Parallel()
+	kinds := stationary()
+	found, of := map[string]int{}, map[string]int{}
+	for _, kind := range []string{"constant", "growing", "counted", "log", "seasonal", "weekday"} {
+		for seed := range 5 * *years {
+			r := rand.New(rand.NewPCG(uint64(seed), 6))
+			rows, day, lose := kinds[kind](r), 40+r.IntN(250), 0.05+0.14*r.Float64()
+			s := newContent(Defaults()).series(40, 100)
+			left, was := 1.0, 0.0
+			for d := range day {
+				was = max(0, math.Round(rows(d)))
+				s.add(fmt.Sprint(d), start.AddDate(0, 0, d), was)
+			}
+			if was < 1000 || s.fall != nil {
+				continue
+			}
+			of[kind]++
+			for d := day; left > 0.1; d++ {
+				left *= 1 - lose
+				if s.add(fmt.Sprint(d), start.AddDate(0, 0, d), math.Round(rows(d)*left)); s.fall != nil {
+					found[kind]++
+					break
+				}
+			}
+		}
+	}
+	t.Logf("lost slowly, found: %v of %v", found, of)
+	for _, kind := range []string{"constant", "growing", "counted"} {
+		if found[kind] < of[kind] {
+			t.Errorf("%s: %d of %d found", kind, found[kind], of[kind])
+		}
+	}
+}

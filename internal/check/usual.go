@@ -57,13 +57,18 @@ type fall struct {
 	expected float64
 	low      float64 // of the last usual values
 	high     float64
-	of       int // how many these are
+	of       int     // how many these are
+	slow     float64 // what it fell from by and by; 0: it fell at once
 	worst    float64
 }
 
 // add takes the next value.
 func (s *series) add(backup string, at time.Time, value float64) {
 	v := usual{backup, at, value}
+	if s.fall != nil && s.fall.slow > 0 && value < (1-s.drop)*s.fall.slow {
+		s.fall.last, s.fall.worst = v, min(s.fall.worst, logRatio(value, s.fall.slow))
+		return
+	}
 	expected, fell := s.fell(v)
 	if depth := logRatio(value, expected); fell && !s.swung(depth) {
 		if s.fall == nil {
@@ -73,7 +78,13 @@ func (s *series) add(backup string, at time.Time, value float64) {
 		s.fall.worst = min(s.fall.worst, depth)
 		return
 	}
-	if s.fall != nil {
+	if s.fall == nil {
+		if from, k, fell := s.fellSlowly(v); fell && !s.swung(logRatio(value, from)) {
+			s.fall = s.beginSlowly(v, from, k)
+			s.fall.last, s.fall.worst = v, logRatio(value, from)
+			return
+		}
+	} else {
 		s.depth = append(s.depth, s.fall.worst)
 		s.fall = nil
 	}
@@ -146,7 +157,7 @@ func (s *series) fell(v usual) (expected float64, fell bool) {
 	if n < s.enough {
 		return expected, !slices.ContainsFunc(misses, func(m float64) bool { return math.Abs(m) > earlySpread })
 	}
-	if expected == byRecent && v.value >= (1-s.drop/2)*s.usual[n-1].value {
+	if s.fall == nil && expected == byRecent && v.value >= (1-s.drop/2)*s.usual[n-1].value {
 		return expected, false // it goes down by and by
 	}
 	spread := s.spread(misses)
