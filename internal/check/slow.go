@@ -50,7 +50,7 @@ func (s *series) fellSlowly(v usual) (from float64, k int, fell bool) {
 		}
 		deepest = max(deepest, -logRatio(u.value, most))
 	}
-	return from, k, n >= slowNeeded && -logRatio(v.value, from) > (2+40/float64(n))*deepest
+	return from, k, n >= slowNeeded && -logRatio(v.value, from) > (3+40/float64(n))*deepest
 }
 
 // slowBaseline is the upper quartile of the most of each of the last days.

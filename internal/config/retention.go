@@ -11,7 +11,7 @@ func retentionFields(p *retention.Policy) []strict.Field {
 	return []strict.Field{
 		componentsField("components", &p.Components).Describe("only backups that hold just these; all that no other entry is for when not given"),
 		strict.NumberField("count", &p.Count, 0, most).Describe("the newest so many"),
-		strict.NumberField("days", &p.Days, 0, 36_600).Describe("those younger than so many days"),
+		strict.NumberField("days", &p.Days, 0, 36_600).Describe("all of the last so many days that have one"),
 		strict.NumberField("hourly", &p.Hourly, 0, most).Describe("the newest of each of the last so many hours that have one"),
 		strict.NumberField("daily", &p.Daily, 0, most).Describe("the newest of each of the last so many days that have one"),
 		strict.NumberField("weekly", &p.Weekly, 0, most).Describe("the newest of each of the last so many weeks that have one"),
