@@ -28,9 +28,9 @@ func (j *judge) backup() {
 	for _, other := range in.Others {
 		j.freshPart(list, other)
 	}
-	if last != nil && j.limits.SizeMin > 0 && last.LogicalBytes <= j.limits.SizeMin {
+	if last != nil && j.limits.SizeMin > 0 && withoutCode(last.LogicalBytes, last.Components) <= j.limits.SizeMin {
 		j.add(core.TopicBackup, core.LevelAlarm, "size-min", "",
-			fmt.Sprintf("backup %s of %s has %s; it must have more than %s", brief(last.ID), j.when(last.Time), size(last.LogicalBytes), size(j.limits.SizeMin)),
+			fmt.Sprintf("backup %s of %s has %s without the code; it must have more than %s", brief(last.ID), j.when(last.Time), size(withoutCode(last.LogicalBytes, last.Components)), size(j.limits.SizeMin)),
 			"backstay show "+brief(last.ID)+" shows what is in it; check.size_min is the limit")
 	}
 	if len(list) > 0 {

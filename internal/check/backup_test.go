@@ -3,6 +3,7 @@ package check
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -293,4 +294,20 @@ func future() core.Backup {
 	b := full(100 + 60*24)
 	b.ID = "fffff"
 	return b
+}
+
+// TestSizeWithoutCode: the code, which is most of many backups, does not hide
+// that the rest is hardly there.
+func TestSizeWithoutCode(t *testing.T) {
+	t.Parallel()
+	b := full(99)
+	b.Components[core.ComponentCode] = core.ComponentSize{Files: 9000, Bytes: 1 << 30}
+	b.LogicalBytes = 1<<30 + 2000
+	for limit, alarms := range map[int64]bool{1000: false, 1999: false, 2000: true, 1 << 20: true} {
+		in := Input{App: "helpdesk", Now: at(100), Backups: []core.Backup{b}, Limits: Limits{SizeMin: limit}}
+		got := slices.ContainsFunc(Judge(in), func(p core.Problem) bool { return p.Name == "size-min" })
+		if got != alarms {
+			t.Errorf("at least %d bytes: %v", limit, got)
+		}
+	}
 }

@@ -28,13 +28,19 @@ func aside(trigger string) bool {
 	return trigger == core.TriggerBeforeRestore || trigger == core.TriggerFailedCommand
 }
 
+// withoutCode is what iTop's rules on sizes are about: the application's code,
+// which its own archives do not have, would hide that the rest is gone.
+func withoutCode(bytes int64, components core.ComponentSizes) int64 {
+	return bytes - components[core.ComponentCode].Bytes
+}
+
 // history puts together what is known of backups that are there and of those
 // that are gone, oldest first. Only like is compared with like: what was
 // imported counts where nothing was captured.
 func history(in Input) []moment {
 	byID := map[string]moment{}
 	for _, f := range in.Facts {
-		m := moment{backup: f.Backup, at: f.Time, trigger: f.Trigger, bytes: f.Bytes, components: f.Components, tables: f.Tables, sample: f.Sample}
+		m := moment{backup: f.Backup, at: f.Time, trigger: f.Trigger, bytes: withoutCode(f.Bytes, f.Components), components: f.Components, tables: f.Tables, sample: f.Sample}
 		if db, has := f.Components[core.ComponentDatabase]; m.tables == nil && has && db.Tables == 0 {
 			m.tables = map[string]core.RowCount{} // a database without tables, which JSON cannot tell from none
 		}
@@ -42,7 +48,7 @@ func history(in Input) []moment {
 	}
 	for _, b := range in.Backups {
 		m := byID[b.ID]
-		m.backup, m.at, m.trigger, m.bytes, m.components, m.there = b.ID, b.Time, b.Trigger, b.LogicalBytes, b.Components, true
+		m.backup, m.at, m.trigger, m.bytes, m.components, m.there = b.ID, b.Time, b.Trigger, withoutCode(b.LogicalBytes, b.Components), b.Components, true
 		if b.Origin != nil {
 			m.trigger = core.TriggerImport
 		}

@@ -78,7 +78,9 @@ func (s *Session) LoadConfig() (*config.Config, error) {
 
 // UseConfig has targets keep the passwords of this configuration from hooks, and
 // what says that the service runs this: a backstay in a hook is a person's.
-func (s *Session) UseConfig(cfg *config.Config) { s.passwordEnv = append(cfg.PasswordEnv(), EnvService) }
+func (s *Session) UseConfig(cfg *config.Config) {
+	s.passwordEnv = append(cfg.PasswordEnv(), EnvService)
+}
 
 // WithEngine opens the repository that the configuration, or the flags of a
 // bare machine, name, calls do, and closes it. cfg is empty on a bare machine.
