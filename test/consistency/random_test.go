@@ -31,7 +31,10 @@ const seedVariable = "BACKSTAY_TEST_SEED"
 // the instant was taken, or a clear failure.
 func TestRandomChanges(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
+	seed := uint64(1) // the same in every run of all tests: what is to be found by chance is looked for by make test-consistency
+	if os.Getenv(long) != "" {
+		seed = rand.Uint64()
+	}
 	if text := os.Getenv(seedVariable); text != "" {
 		var err error
 		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
