@@ -75,7 +75,7 @@ func (g *guide) serve() {
 		text, err := os.ReadFile(log.Name())
 		g.ok(err)
 		switch {
-		case strings.Contains(string(text), "the service is ready"):
+		case strings.Contains(string(text), "the run has ended"): // the check that it begins with
 			return
 		case time.Since(begun) > 30*time.Second:
 			g.t.Fatalf("the service is not ready:\n%s", text)
