@@ -226,8 +226,11 @@ func (g *grammar) member(depth *int) error {
 		return lexer.Refuse("a name of three parts in a table's definition")
 	case g.is(0, ".") && g.r.database != "" && g.r.nameOf(g.peek(-1)) == g.r.database && !g.is(-2, "."):
 		// Sequences in defaults, and tables referred to, come with the database's name.
-		if next := g.peek(1); next.kind == lexer.Word && (next.upper == "TABLE" || next.upper == "VALUES" || next.upper == "WITH" || notInTables[next.upper] != "") {
-			return lexer.Refuse("a name that is a query's word without its database, and not in quotes, in a table's definition")
+		// Without it there must be no query's word, and no comment after two dashes.
+		next := g.peek(1)
+		query := next.upper == "TABLE" || next.upper == "VALUES" || next.upper == "WITH" || notInTables[next.upper] != ""
+		if next.kind == lexer.Word && query || g.is(-2, "-") && g.is(-3, "-") {
+			return lexer.Refuse("a name with its database where no dump has one, in a table's definition")
 		}
 		p.dropped, g.peek(-1).dropped = true, true
 	case g.is(0, ".") && g.peek(-1).kind != lexer.Number && !g.is(-2, "."):
