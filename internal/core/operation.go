@@ -30,6 +30,11 @@ const (
 	RunMaintain = "maintain"
 	RunVerify   = "verify"
 	RunRestore  = "restore"
+	RunUndo     = "undo"
+	RunExport   = "export"
+	RunImport   = "import"
+	RunPlan     = "plan" // what a restore or its undo would do; it changes nothing
+	RunNotify   = "notify-test"
 )
 
 // Outcome is how a run ended.
@@ -120,7 +125,7 @@ type Audited struct {
 	ID      int64     `json:"id"`
 	Time    time.Time `json:"time"`
 	Who     string    `json:"who"`    // the account, and the one behind sudo
-	Via     string    `json:"via"`    // "command", "service", later "console"
+	Via     string    `json:"via"`    // "command", "service", "console" or "api"
 	Action  string    `json:"action"` // "restore", "delete", "pin", …
 	Object  string    `json:"object,omitempty"`
 	Outcome string    `json:"outcome"` // "begun", "ok", or an error's code
