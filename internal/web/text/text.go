@@ -4,40 +4,159 @@
 package text
 
 import (
-	"time"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 )
+
+// The catalogue is one file for each area of the console and language,
+// "area.tag.json": an object of texts by their key. {0}, {1} … stand for values.
+//
+//go:embed catalogue/*.json
+var catalogue embed.FS
 
 // Language is a language that the console speaks. It is safe for concurrent use.
 type Language struct {
-	Tag string // "en", "de", "fr"
+	Tag   string // "en", "de", "fr"
+	Name  string // of itself: "Deutsch"
+	texts map[string]string
+	style style
 }
 
+// read is what the program was built with: it cannot change, and a mistake in
+// it is one of the program.
+var read = sync.OnceValue(func() []*Language {
+	languages, err := load(catalogue)
+	if err != nil {
+		panic(err)
+	}
+	return languages
+})
+
 // Languages lists what the console speaks, English first.
-func Languages() []*Language { return []*Language{{Tag: "en"}} }
+func Languages() []*Language { return slices.Clone(read()) }
+
+// load reads the languages from files, whose folder is "catalogue".
+func load(files fs.FS) ([]*Language, error) {
+	languages := []*Language{
+		{Tag: "en", Name: "English", style: english()},
+		{Tag: "de", Name: "Deutsch", style: german()},
+		{Tag: "fr", Name: "Français", style: french()},
+	}
+	for _, l := range languages {
+		l.texts = map[string]string{}
+		names, err := fs.Glob(files, "catalogue/*."+l.Tag+".json")
+		if err != nil {
+			return nil, fmt.Errorf("list the texts in %s: %w", l.Name, err)
+		}
+		for _, name := range names {
+			content, err := fs.ReadFile(files, name)
+			if err != nil {
+				return nil, fmt.Errorf("read %s: %w", name, err)
+			}
+			texts := map[string]string{}
+			if err := json.Unmarshal(content, &texts); err != nil {
+				return nil, fmt.Errorf("read %s: %w", path.Base(name), err)
+			}
+			for key, text := range texts {
+				if _, twice := l.texts[key]; twice {
+					return nil, fmt.Errorf("read %s: another file has %q too", path.Base(name), key)
+				}
+				l.texts[key] = text
+			}
+		}
+	}
+	return languages, nil
+}
 
 // Choose returns the language of that tag, or, when there is none, the best for
 // what the browser asks for (Accept-Language), or English.
-func Choose(tag, accept string) *Language { return Languages()[0] }
+func Choose(tag, accept string) *Language {
+	languages := read()
+	of := func(tag string) *Language {
+		first, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(tag)), "-")
+		for _, l := range languages {
+			if l.Tag == first {
+				return l
+			}
+		}
+		return nil
+	}
+	if l := of(tag); l != nil {
+		return l
+	}
+	var best *Language
+	most := 0.0
+	for i, wish := range strings.Split(accept, ",") {
+		if i == 20 {
+			break // nobody speaks more
+		}
+		tag, parameter, _ := strings.Cut(wish, ";")
+		weight := 1.0
+		if q, ok := strings.CutPrefix(strings.TrimSpace(parameter), "q="); ok {
+			parsed, err := strconv.ParseFloat(q, 64)
+			if err != nil {
+				continue
+			}
+			weight = parsed
+		}
+		if l := of(tag); l != nil && weight > most {
+			best, most = l, weight
+		}
+	}
+	if best != nil {
+		return best
+	}
+	return languages[0]
+}
 
 // T returns the text of a key of the catalogue with {0}, {1} … replaced. The
-// result is plain text: templates escape it.
-func (l *Language) T(key string, args ...any) string { return key }
+// result is plain text: templates escape it. A key that there is no text of is
+// returned as it is.
+func (l *Language) T(key string, args ...any) string {
+	return fill(l.text(key), args)
+}
 
 // N is T for a number of things: the texts are key.one and key.other, and {0}
 // is the number.
-func (l *Language) N(key string, n int64, args ...any) string { return key }
+func (l *Language) N(key string, n int64, args ...any) string {
+	form := ".other"
+	if l.style.one(n) {
+		form = ".one"
+	}
+	return fill(l.text(key+form), append([]any{l.Count(n)}, args...))
+}
 
-// Size writes bytes: "1.3 GB" (powers of 1000, three digits).
-func (l *Language) Size(n int64) string { return "" }
+// Has says whether there is a text of that key.
+func (l *Language) Has(key string) bool {
+	_, ok := l.texts[key]
+	return ok
+}
 
-// Count writes a number with its thousands apart.
-func (l *Language) Count(n int64) string { return "" }
+func (l *Language) text(key string) string {
+	if text, ok := l.texts[key]; ok {
+		return text
+	}
+	if text, ok := read()[0].texts[key]; ok {
+		return text
+	}
+	return key
+}
 
-// Duration writes how long something took: "2.3 s", "4 min 10 s".
-func (l *Language) Duration(d time.Duration) string { return "" }
-
-// Ago writes how long ago t was, or how long it is until then: "3 h ago", "in 2 days".
-func (l *Language) Ago(t, now time.Time) string { return "" }
-
-// Time writes a date and time of day to the minute with the zone: "2026-11-23 14:05 CET".
-func (l *Language) Time(t time.Time, zone *time.Location) string { return "" }
+// fill replaces {0}, {1} … What a value has of braces stays.
+func fill(text string, args []any) string {
+	if len(args) == 0 || !strings.Contains(text, "{") {
+		return text
+	}
+	pairs := make([]string, 0, 2*len(args))
+	for i, arg := range args {
+		pairs = append(pairs, "{"+strconv.Itoa(i)+"}", fmt.Sprint(arg))
+	}
+	return strings.NewReplacer(pairs...).Replace(text)
+}
