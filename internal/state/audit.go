@@ -18,9 +18,11 @@ const auditColumns = "id, time, who, via, action, object, outcome, detail"
 // AuditFilter chooses entries of the audit log. Zero values choose all.
 type AuditFilter struct {
 	Since  time.Time
+	Who    string
 	Action string
 	Object string
 	Limit  int // how many of the newest
+	Offset int // how many of the newest are left out
 }
 
 // Audit adds an entry to the audit log. Its ID is given by the log; a zero Time
@@ -87,13 +89,16 @@ func (f AuditFilter) query() (string, []any) {
 	if !f.Since.IsZero() {
 		where, args = append(where, "time >= ?"), append(args, nanos(f.Since))
 	}
+	if f.Who != "" {
+		where, args = append(where, "who = ?"), append(args, f.Who)
+	}
 	if f.Action != "" {
 		where, args = append(where, "action = ?"), append(args, f.Action)
 	}
 	if f.Object != "" {
 		where, args = append(where, "object = ?"), append(args, f.Object)
 	}
-	return "SELECT " + auditColumns + ", hash FROM audit" + whereAll(where) + " ORDER BY id DESC" + limit(f.Limit), args
+	return "SELECT " + auditColumns + ", hash FROM audit" + whereAll(where) + " ORDER BY id DESC" + part(f.Offset, f.Limit), args
 }
 
 func eachAudit(ctx context.Context, q rowsQuerier, query string, args []any, do func(a core.Audited, hash []byte) (more bool)) (err error) {

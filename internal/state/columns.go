@@ -53,6 +53,17 @@ func whereAll(conditions []string) string {
 	return " WHERE " + strings.Join(conditions, " AND ")
 }
 
+// part is limit with how many of the first are left out.
+func part(offset, most int) string {
+	if offset <= 0 {
+		return limit(most)
+	}
+	if most <= 0 {
+		most = -1 // SQLite has no offset without a limit
+	}
+	return " LIMIT " + strconv.Itoa(most) + " OFFSET " + strconv.Itoa(offset)
+}
+
 func limit(n int) string {
 	if n <= 0 {
 		return ""

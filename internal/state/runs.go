@@ -25,18 +25,16 @@ type RunFilter struct {
 	Outcome core.Outcome
 	Since   time.Time // that started then or later
 	Limit   int       // how many of the newest
+	Offset  int       // how many of the newest are left out
+	// ExceptKinds are kinds that are left out.
+	ExceptKinds []string
 }
 
 // BeginRun records a run that begins now, in this process, and returns its id.
 // Its outcome becomes OutcomeRunning. When the process ends before FinishRun,
 // Sweep makes it a failed one.
 func (db *DB) BeginRun(ctx context.Context, r core.Run) (id int64, err error) {
-	r.ID, r.Outcome, r.Finished = 0, core.OutcomeRunning, nil
-	err = db.write(ctx, "record run", func(tx *sql.Tx) error {
-		id, err = insertRun(ctx, tx, r, os.Getpid(), processOf(os.Getpid()).String())
-		return err
-	})
-	return id, err
+	return db.BeginRunFor(ctx, r, os.Getpid())
 }
 
 // AddRun records a run that is over, or never began (OutcomeMissed), and
@@ -53,10 +51,11 @@ func (db *DB) AddRun(ctx context.Context, r core.Run) (id int64, err error) {
 	return id, err
 }
 
-// FinishRun records how a run ended that BeginRun returned the id of. It wins
-// over Sweep and AbandonRun. When the run is not there, because the database
-// was begun anew meanwhile or the beginning could not be recorded (ID 0), it is
-// added. Finished nil means now.
+// FinishRun records how a run ended that BeginRun returned the id of; its app
+// may have become known since. It wins over Sweep and AbandonRun. When the run is
+// not there, because the database was begun anew meanwhile or the beginning could
+// not be recorded (ID 0), it is added. Finished nil means now. Of a run that was
+// cancelled, what AskRun was told comes first in the message.
 func (db *DB) FinishRun(ctx context.Context, r core.Run) error {
 	if r.Outcome == core.OutcomeRunning || r.Outcome == "" {
 		return fmt.Errorf("record run: outcome %q is not that of one that is over", r.Outcome)
@@ -66,9 +65,10 @@ func (db *DB) FinishRun(ctx context.Context, r core.Run) error {
 		r.Finished = &now
 	}
 	return db.write(ctx, "record run", func(tx *sql.Tx) error {
-		known := "UPDATE runs SET cause = ?, schedule = ?, due = ?, finished = ?, outcome = ?, backup = ?, code = ?, fault = ?, message = ?, hint = ?, warnings = ?, by_whom = ? WHERE id = ? AND app = ? AND kind = ? AND started = ?"
-		res, err := tx.ExecContext(ctx, known, r.Trigger, r.Schedule, timeOrNil(r.Due), timeOrNil(r.Finished), r.Outcome, r.Backup, r.Code, r.Fault, r.Message, r.Hint, r.Warnings, r.By,
-			r.ID, r.App, r.Kind, nanos(r.Started))
+		known := "UPDATE runs SET app = ?, cause = ?, schedule = ?, due = ?, finished = ?, outcome = ?, backup = ?, code = ?, fault = ?, message = " + messageAfter + ", hint = ?, warnings = ?, by_whom = ?" +
+			" WHERE id = ? AND app IN ('', ?) AND kind = ? AND started = ?"
+		args := append([]any{r.App, r.Trigger, r.Schedule, timeOrNil(r.Due), timeOrNil(r.Finished), r.Outcome, r.Backup, r.Code, r.Fault}, messageArgs(r.Outcome, r.Message)...)
+		res, err := tx.ExecContext(ctx, known, append(args, r.Hint, r.Warnings, r.By, r.ID, r.App, r.Kind, nanos(r.Started))...)
 		if err != nil {
 			return err
 		}
@@ -97,8 +97,9 @@ func (db *DB) AbandonRun(ctx context.Context, pid int, outcome core.Outcome, mes
 		if outcome == core.OutcomeCancelled {
 			code = core.CodeCancelled
 		}
-		res, err := tx.ExecContext(ctx, "UPDATE runs SET finished = ?, outcome = ?, code = ?, message = ?, hint = ? WHERE outcome = 'running' AND pid = ? AND process LIKE ?",
-			nanos(db.now()), outcome, code, message, hint, pid, here.boot+" "+here.space+" %")
+		args := append([]any{nanos(db.now()), outcome, code}, messageArgs(outcome, message)...)
+		res, err := tx.ExecContext(ctx, "UPDATE runs SET finished = ?, outcome = ?, code = ?, message = "+messageAfter+", hint = ? WHERE outcome = 'running' AND pid = ? AND process LIKE ?",
+			append(args, hint, pid, here.boot+" "+here.space+" %")...)
 		if err != nil {
 			return err
 		}
@@ -189,7 +190,13 @@ func (f RunFilter) query() (string, []any) {
 	if !f.Since.IsZero() {
 		add("started >= ?", nanos(f.Since))
 	}
-	return "SELECT " + runColumns + " FROM runs" + whereAll(where) + " ORDER BY started DESC, id DESC" + limit(f.Limit), args
+	if len(f.ExceptKinds) > 0 {
+		where = append(where, "kind NOT IN (?"+strings.Repeat(", ?", len(f.ExceptKinds)-1)+")")
+		for _, kind := range f.ExceptKinds {
+			args = append(args, kind)
+		}
+	}
+	return "SELECT " + runColumns + " FROM runs" + whereAll(where) + " ORDER BY started DESC, id DESC" + part(f.Offset, f.Limit), args
 }
 
 // LastRun returns the run of an app and kind that was recorded last, whatever
@@ -219,22 +226,26 @@ func lastRunQuery(app, kind string, outcomes []core.Outcome) (string, []any) {
 
 func (db *DB) runs(ctx context.Context, query string, args ...any) (found []core.Run, err error) {
 	err = db.read(ctx, "read runs", func(pool *sql.DB) (err error) {
-		rows, err := pool.QueryContext(ctx, query, args...)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, rows.Close()) }()
-		found = nil
-		for rows.Next() {
-			r, err := scanRun(rows)
-			if err != nil {
-				return err
-			}
-			found = append(found, r)
-		}
-		return rows.Err()
+		found, err = queryRuns(ctx, pool, query, args...)
+		return err
 	})
 	return found, err
+}
+
+func queryRuns(ctx context.Context, q rowsQuerier, query string, args ...any) (found []core.Run, err error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		r, err := scanRun(rows)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, r)
+	}
+	return found, rows.Err()
 }
 
 const runColumns = "id, app, kind, cause, schedule, due, started, finished, outcome, backup, code, fault, message, hint, warnings, by_whom"
