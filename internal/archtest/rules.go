@@ -62,7 +62,7 @@ func wiring() []struct {
 		reason string
 	}{
 		{"internal/repository/kopia", []string{"internal/repository/kopia", "internal/cli"}, "the engine sees repository.Store; which one it is is decided in cli"},
-		{"internal/repository/memory", []string{"internal/repository", "internal/engine/enginetest"}, "it is for tests"},
+		{"internal/repository/memory", []string{"internal/repository", "internal/engine/enginetest", "internal/console/consoletest"}, "it is for tests"},
 		{"internal/repository/faulty", []string{"internal/repository"}, "it is for tests"},
 		{"internal/mysql/localserver", []string{"internal/mysql", "internal/demo", "internal/cli"}, "backups use the application's own server; only the demo, drills and imports start one"},
 		{"internal/console", []string{"internal/console", "internal/api", "internal/web", "internal/cli"}, "pages and calls are its only askers"},

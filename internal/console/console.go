@@ -10,9 +10,11 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/backstay/backstay/internal/config"
+	"github.com/backstay/backstay/internal/console/transfer"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/operation"
@@ -28,7 +30,10 @@ type Options struct {
 	State      func(ctx context.Context) *state.DB
 	// Open opens the repository of the configuration in effect. The caretaker
 	// that it makes uses it, and is used by one goroutine.
-	Open     func(ctx context.Context) (Repository, error)
+	Open func(ctx context.Context) (Repository, error)
+	// Without is a repository that cannot be used and says why: so what is known
+	// without it can still be shown.
+	Without  func(reason error) (Repository, error)
 	Launcher Launcher
 	Clock    core.Clock
 	Log      *slog.Logger
@@ -60,7 +65,10 @@ type Launch struct {
 	Args   []string // of the command, without --config, --json and the like: "backup", "helpdesk"
 	By     string   // who wants it
 	Via    string   // "console" or "api"
-	Result string   // the file that takes its result, JSON; made by the launcher
+	// Prepare is called with the run's id before its process starts, and returns
+	// more arguments; nil: there are none.
+	Prepare func(run int64) ([]string, error)
+	Result  string // the file that takes its result, JSON; made by the launcher. "{run}" in it is the run's id
 	// Secret is given to the command in a file of its own, as the value of the
 	// flag SecretFlag; empty: none.
 	Secret     core.Secret
@@ -70,13 +78,37 @@ type Launch struct {
 }
 
 // Console is safe for concurrent use.
-type Console struct{ o Options }
+type Console struct {
+	o       Options
+	hold    *holder
+	status  cached[Overview]
+	listed  cached[*listing]
+	opens   *recent[string, *engine.Open]
+	folders *recent[core.ObjectID, []core.Entry]
+	diffs   *recent[string, *engine.Difference]
+	space   cached[core.Space]
+
+	uploads   *transfer.Uploads
+	downloads *transfer.Downloads
+
+	mu       sync.Mutex // guards what follows
+	outlooks map[string]*cached[*outlook]
+	marked   runMark
+}
 
 // New makes a console. Close must be called.
-func New(o Options) *Console { return &Console{o: o} }
+func New(o Options) *Console {
+	c := &Console{
+		o: o, opens: newRecent[string, *engine.Open](mostOpen), folders: newRecent[core.ObjectID, []core.Entry](mostNames),
+		diffs: newRecent[string, *engine.Difference](mostDiffs), uploads: transfer.NewUploads(o.StateDir, o.Clock), downloads: transfer.NewDownloads(o.StateDir, o.Clock),
+		outlooks: map[string]*cached[*outlook]{},
+	}
+	c.hold = &holder{open: o.Open, now: o.Clock.Now, shown: func(err error) { o.Log.Error("close the repository", "err", err) }}
+	return c
+}
 
 // Close lets go of the repository.
-func (c *Console) Close(ctx context.Context) error { return nil }
+func (c *Console) Close() { c.hold.close() }
 
 // Page is a part of a list.
 type Page struct {
@@ -101,7 +133,7 @@ type App struct {
 	operation.AppStatus
 	Application string `json:"application,omitempty"` // what was captured last: "iTop 3.2.1"
 	Backups     int    `json:"backups"`
-	// NoSchedule says that nothing backs it up by itself, and Why: "": it does.
+	// Disabled says in so many words that nothing backs it up by itself; "": something does.
 	Disabled string `json:"disabled,omitempty"`
 	// Overdue says that the newest backup is older than its schedule or its check allows.
 	Overdue bool    `json:"overdue"`
@@ -156,28 +188,12 @@ type BackupQuery struct {
 	Page Page
 }
 
-// Overview looks at all apps. It is seconds old at most.
-func (c *Console) Overview(ctx context.Context) (Overview, error) { return Overview{}, errUnfinished }
-
-// App looks at one; CodeNotFound.
-func (c *Console) App(ctx context.Context, name string) (App, error) { return App{}, errUnfinished }
-
-// Backups lists backups.
-func (c *Console) Backups(ctx context.Context, q BackupQuery) (Backups, error) {
-	return Backups{}, errUnfinished
-}
-
 // Setting is a setting of an app in effect, and where it comes from.
 type Setting struct {
 	Section string `json:"section"` // "schedule", "retention", "check", "notify", "app", "database", "restore", "export"
 	Name    string `json:"name"`
 	Value   string `json:"value"`  // for people; secrets are not shown
 	Source  string `json:"source"` // "backstay.yaml:12", "defaults (backstay.yaml:40)", "the application: /var/www/itop/conf/…", "backstay's default"
-}
-
-// Settings are an app's settings in effect.
-func (c *Console) Settings(ctx context.Context, app string) ([]Setting, error) {
-	return nil, errUnfinished
 }
 
 // Check is one thing that was looked at.
@@ -188,24 +204,17 @@ type Check struct {
 	Hint    string `json:"hint,omitempty"`
 }
 
-// Doctor looks now whether an app can be backed up and restored: database,
-// rights, files, free space, versions. It takes some seconds at most.
-func (c *Console) Doctor(ctx context.Context, app string) ([]Check, error) { return nil, errUnfinished }
-
 // Detail is all of one backup but its content.
 type Detail struct {
 	Backup
 	Manifest core.Manifest `json:"manifest"`
 	Tables   int           `json:"tables"`
-	Formats  []string      `json:"formats"` // that it can be downloaded as: "backstay", "sql", "itop", "itflow"
+	// Damage says why the tables cannot be listed though there is a database; "": they can.
+	Damage  string   `json:"damage,omitempty"`
+	Formats []string `json:"formats"` // that it can be downloaded as: "backstay", "sql", "itop", "itflow"
 	// Former and Next are the ids of the app's backups before and after it; "": none.
 	Former string `json:"former,omitempty"`
 	Next   string `json:"next,omitempty"`
-}
-
-// Backup looks at one; CodeNotFound. id is whole.
-func (c *Console) Backup(ctx context.Context, id string) (Detail, error) {
-	return Detail{}, errUnfinished
 }
 
 // Table is a table of a backup.
@@ -214,7 +223,6 @@ type Table struct {
 	Engine string `json:"engine"`
 	Rows   int64  `json:"rows"`
 	Bytes  int64  `json:"bytes"`
-	Reused bool   `json:"-"`
 }
 
 // Tables are tables of a backup, and its other objects.
@@ -229,11 +237,6 @@ type TableQuery struct {
 	Name string // a part of it; "": all
 	Sort string // "name", "rows", "bytes"; "": name
 	Page Page
-}
-
-// Tables lists the tables of a backup.
-func (c *Console) Tables(ctx context.Context, id string, q TableQuery) (Tables, error) {
-	return Tables{}, errUnfinished
 }
 
 // File is a name in a folder of a backup.
@@ -263,22 +266,11 @@ type FileQuery struct {
 	Page Page
 }
 
-// Folder lists a folder of a backup: folders first, by name. CodeNotFound;
-// CodeUsage for a path that no backup can have.
-func (c *Console) Folder(ctx context.Context, id string, q FileQuery) (Folder, error) {
-	return Folder{}, errUnfinished
-}
-
 // Content is a file of a backup. Close must be called.
 type Content struct {
 	io.ReadSeekCloser
 	File
 	ETag string // changes when the content does
-}
-
-// Open opens a file of a backup. Errors as Folder; CodeUsage for a folder.
-func (c *Console) Open(ctx context.Context, id, path string) (*Content, error) {
-	return nil, errUnfinished
 }
 
 // Comparison is what is different in Backup as against Former.
@@ -290,17 +282,6 @@ type Comparison struct {
 	Files []engine.Change `json:"files"`
 	More  int             `json:"more_files"` // that are not among Files
 }
-
-// Compare says what is different in the backup id as against former.
-func (c *Console) Compare(ctx context.Context, former, id string) (Comparison, error) {
-	return Comparison{}, errUnfinished
-}
-
-// Pin keeps a backup from retention and deletion, or lets go of it.
-func (c *Console) Pin(ctx context.Context, id string, pin bool) error { return errUnfinished }
-
-// Delete removes a backup. A pinned one is refused.
-func (c *Console) Delete(ctx context.Context, id string) error { return errUnfinished }
 
 // Run is a run with what is known of it.
 type Run struct {
@@ -319,24 +300,6 @@ type RunQuery struct {
 	Page      Page // Total is -1; there is more while the list is as long as Limit
 }
 
-// Runs lists runs, the newest first.
-func (c *Console) Runs(ctx context.Context, q RunQuery) ([]core.Run, error) {
-	return nil, errUnfinished
-}
-
-// Run looks at one; CodeNotFound.
-func (c *Console) Run(ctx context.Context, id int64) (Run, error) { return Run{}, errUnfinished }
-
-// Watch calls see with the run, at once and each time that something has
-// changed, until it is over, see returns an error, or ctx ends. The last call
-// has the run that is over.
-func (c *Console) Watch(ctx context.Context, id int64, see func(Run) error) error {
-	return errUnfinished
-}
-
-// Cancel asks a run to end. CodeNotFound when it is not running.
-func (c *Console) Cancel(ctx context.Context, id int64, w Who) error { return errUnfinished }
-
 // Who wants something.
 type Who struct {
 	By  string // as access.Identity.By
@@ -350,37 +313,6 @@ type BackupOrder struct {
 	Pin  bool
 }
 
-// StartBackup begins a backup and returns its run. An app that is being worked on is waited for.
-func (c *Console) StartBackup(ctx context.Context, app string, o BackupOrder, w Who) (int64, error) {
-	return 0, errUnfinished
-}
-
-// StartVerify begins to read back a backup.
-func (c *Console) StartVerify(ctx context.Context, id string, w Who) (int64, error) {
-	return 0, errUnfinished
-}
-
-// StartCheck begins a check of an app; "" is all apps.
-func (c *Console) StartCheck(ctx context.Context, app string, w Who) (int64, error) {
-	return 0, errUnfinished
-}
-
-// StartPrune begins to remove what retention does not keep.
-func (c *Console) StartPrune(ctx context.Context, app string, w Who) (int64, error) {
-	return 0, errUnfinished
-}
-
-// StartMaintain begins to give back space.
-func (c *Console) StartMaintain(ctx context.Context, w Who) (int64, error) { return 0, errUnfinished }
-
-// StartNotifyTest begins to try the destinations of an app's alarms; "" is the machine's.
-func (c *Console) StartNotifyTest(ctx context.Context, app string, w Who) (int64, error) {
-	return 0, errUnfinished
-}
-
-// Accept says that an app's newest backup is right as it is.
-func (c *Console) Accept(ctx context.Context, app string) error { return errUnfinished }
-
 // RestoreOrder is what to restore.
 type RestoreOrder struct {
 	App    string           `json:"app"`
@@ -389,35 +321,6 @@ type RestoreOrder struct {
 	Tables []string         `json:"tables,omitempty"`
 	Paths  []string         `json:"paths,omitempty"`
 	Force  []string         `json:"force,omitempty"` // findings that somebody agreed to
-}
-
-// StartPlan begins to find out what a restore would do; the run's result is the
-// plan, as `backstay restore --dry-run --json` prints it.
-func (c *Console) StartPlan(ctx context.Context, o RestoreOrder, w Who) (int64, error) {
-	return 0, errUnfinished
-}
-
-// StartRestore begins a restore. It stops before it changes anything when there
-// is a finding that needs a decision and is not in Force.
-func (c *Console) StartRestore(ctx context.Context, o RestoreOrder, w Who) (int64, error) {
-	return 0, errUnfinished
-}
-
-// StartResume begins to finish a restore that was cut short.
-func (c *Console) StartResume(ctx context.Context, app string, w Who) (int64, error) {
-	return 0, errUnfinished
-}
-
-// StartUndo begins to put back what the last restore replaced; with drop it
-// gives that up and frees its space.
-func (c *Console) StartUndo(ctx context.Context, app string, drop bool, w Who) (int64, error) {
-	return 0, errUnfinished
-}
-
-// StartExport begins to make a download of a backup. password encrypts it, for
-// formats that can; empty: none.
-func (c *Console) StartExport(ctx context.Context, id, format string, password core.Secret, w Who) (int64, error) {
-	return 0, errUnfinished
 }
 
 // Download is an archive that was made to be downloaded. It is kept for a day.
@@ -431,17 +334,6 @@ type Download struct {
 	By     string    `json:"by"`
 }
 
-// Downloads lists those there are, the newest first.
-func (c *Console) Downloads(ctx context.Context) ([]Download, error) { return nil, errUnfinished }
-
-// OpenDownload opens the file of the download that a run made. CodeNotFound.
-func (c *Console) OpenDownload(ctx context.Context, run int64) (Download, io.ReadSeekCloser, error) {
-	return Download{}, nil, errUnfinished
-}
-
-// RemoveDownload removes it before its time.
-func (c *Console) RemoveDownload(ctx context.Context, run int64) error { return errUnfinished }
-
 // Upload is an archive on its way here, in parts. It is kept for two days after
 // its last part.
 type Upload struct {
@@ -454,38 +346,10 @@ type Upload struct {
 	By       string    `json:"by"`
 }
 
-// BeginUpload makes room for an archive. CodeDisk when there is none.
-func (c *Console) BeginUpload(ctx context.Context, name string, size int64, w Who) (Upload, error) {
-	return Upload{}, errUnfinished
-}
-
-// AppendUpload adds a part at offset, which must be what was received so far
-// (CodeUsage otherwise, with the upload as it is). What arrives before an error is kept.
-func (c *Console) AppendUpload(ctx context.Context, id string, offset int64, part io.Reader) (Upload, error) {
-	return Upload{}, errUnfinished
-}
-
-// Upload looks at one, Uploads at all. CodeNotFound.
-func (c *Console) Upload(ctx context.Context, id string) (Upload, error) {
-	return Upload{}, errUnfinished
-}
-
-// Uploads lists those there are, the newest first.
-func (c *Console) Uploads(ctx context.Context) ([]Upload, error) { return nil, errUnfinished }
-
-// RemoveUpload gives one up.
-func (c *Console) RemoveUpload(ctx context.Context, id string) error { return errUnfinished }
-
-// StartImport begins to make a backup of an app from an upload that is whole.
-// format "" is found out; password opens it, where it is encrypted.
-func (c *Console) StartImport(ctx context.Context, app, upload, format string, password core.Secret, w Who) (int64, error) {
-	return 0, errUnfinished
-}
-
 // RepositoryInfo is the repository's state.
 type RepositoryInfo struct {
-	URL        string              `json:"url"` // without secrets
-	Error      *core.Error         `json:"-"`
+	URL        string              `json:"url"`             // without secrets
+	Error      string              `json:"error,omitempty"` // why it cannot be read; "": it can
 	Space      *core.Space         `json:"space"`
 	Growth     []state.SpaceSample `json:"growth"` // of the last 90 days, the oldest first
 	Backups    int                 `json:"backups"`
@@ -505,39 +369,9 @@ type Key struct {
 	Trouble  string     `json:"trouble,omitempty"`
 }
 
-// Repository looks at it.
-func (c *Console) Repository(ctx context.Context) (RepositoryInfo, error) {
-	return RepositoryInfo{}, errUnfinished
-}
-
-// ShowKey returns the repository's key, for somebody who has to keep a copy elsewhere.
-func (c *Console) ShowKey(ctx context.Context) (core.Secret, error) {
-	return core.Secret{}, errUnfinished
-}
-
 // AuditQuery chooses entries of the audit log.
 type AuditQuery struct {
 	Who, Action, Object string
 	Since               time.Time
 	Page                Page
 }
-
-// Audit lists entries, the newest first.
-func (c *Console) Audit(ctx context.Context, q AuditQuery) ([]core.Audited, error) {
-	return nil, errUnfinished
-}
-
-// VerifyAudit says whether the log is as it was written.
-func (c *Console) VerifyAudit(ctx context.Context) (state.AuditReport, error) {
-	return state.AuditReport{}, errUnfinished
-}
-
-// Note adds to the audit log.
-func (c *Console) Note(ctx context.Context, a core.Audited) error { return errUnfinished }
-
-// Alarms lists alarms, open and closed, the newest first.
-func (c *Console) Alarms(ctx context.Context, max int) ([]core.Alarm, error) {
-	return nil, errUnfinished
-}
-
-var errUnfinished = &core.Error{Code: core.CodeUnsupported, Message: "not finished"}
