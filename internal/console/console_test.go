@@ -24,7 +24,7 @@ func TestOverview(t *testing.T) {
 	if o.Apps[1].Disabled == "" || o.Apps[1].Last != nil {
 		t.Errorf("wiki has no schedule and no backup: %+v", o.Apps[1])
 	}
-	w.AddBackup(t, "helpdesk", time.Minute, consoletest.Uploads(), consoletest.Tables(4))
+	w.AddBackup(t, "helpdesk", time.Minute, consoletest.Uploads(), consoletest.Tables(6))
 	run, err := w.Console.StartBackup(t.Context(), "helpdesk", console.BackupOrder{Note: "before the update"}, console.Who{By: "anna", Via: "console"})
 	if err != nil {
 		t.Fatal(err)
@@ -52,11 +52,11 @@ func TestContent(t *testing.T) {
 	}
 	id := list.Backups[0].ID
 	d, err := w.Console.Backup(t.Context(), id)
-	if err != nil || d.Tables != 4 || d.Former != list.Backups[1].ID || d.Next != "" || strings.Join(d.Formats, " ") != "backstay sql" {
+	if err != nil || d.Tables != 5 || d.Former != list.Backups[1].ID || d.Next != "" || strings.Join(d.Formats, " ") != "backstay sql" {
 		t.Fatalf("backup %+v, %v", d, err)
 	}
 	tables, err := w.Console.Tables(t.Context(), id, console.TableQuery{Sort: "rows", Page: console.Page{Limit: 2}})
-	if err != nil || len(tables.Tables) != 2 || tables.Total != 4 || tables.Tables[0].Name != "table_003" {
+	if err != nil || len(tables.Tables) != 2 || tables.Total != 5 || tables.Tables[0].Name != "table_004" {
 		t.Fatalf("tables %+v, %v", tables, err)
 	}
 	folder, err := w.Console.Folder(t.Context(), id, console.FileQuery{Path: "files/uploads"})

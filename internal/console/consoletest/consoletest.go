@@ -145,7 +145,7 @@ func New(t *testing.T) *World {
 		if day < 3 {
 			files["uploads/day.txt"] = fmt.Sprintf("day %d\n", day)
 		}
-		w.AddBackup(t, "helpdesk", time.Duration(day)*24*time.Hour-10*time.Hour, files, Tables(3+day))
+		w.AddBackup(t, "helpdesk", time.Duration(day)*24*time.Hour-10*time.Hour, files, Tables(6-day))
 	}
 	return w
 }
@@ -193,7 +193,11 @@ func (w *World) AddBackup(t *testing.T, app string, ago time.Duration, files map
 		tree.Bytes += int64(len(text))
 	}
 	m.Trees = []core.Tree{tree}
-	database := w.write(t, s, at, map[string]string{"index.json": string(text)})
+	parts := map[string]string{"index.json": string(text)}
+	for _, table := range tables {
+		parts[strings.TrimPrefix(table.Schema, "database/")] = "CREATE TABLE `" + table.Name + "` (id INT)"
+	}
+	database := w.write(t, s, at, parts)
 	stored := w.write(t, s, at, files)
 	rec, err := w.Engine.Commit(ctx, s, m, []core.Entry{
 		{Name: "database", Type: core.TypeDir, Mode: 0o700, ModTime: at, Object: database}, {Name: "files", Type: core.TypeDir, Mode: 0o755, ModTime: at, Object: stored, Files: tree.Files},
