@@ -41,6 +41,11 @@ func (c *Console) Runs(ctx context.Context, q RunQuery) ([]core.Run, error) {
 // Run looks at one; CodeNotFound.
 func (c *Console) Run(ctx context.Context, id int64) (Run, error) {
 	found, err := c.o.State(ctx).Run(ctx, id)
+	if (err != nil || found == nil) && id >= firstUnrecorded {
+		if run, ok := c.unrecorded(id); ok {
+			return run, nil
+		}
+	}
 	if err != nil {
 		return Run{}, err
 	}
@@ -63,6 +68,43 @@ func (c *Console) Run(ctx context.Context, id int64) (Run, error) {
 		}
 	}
 	return run, nil
+}
+
+// firstUnrecorded is the least id of the runs that the state database could not
+// record when they began (daemon.Launcher).
+const firstUnrecorded = 1 << 40
+
+// unrecorded is what can be said of a run that is in no record: it must be
+// possible to restore without a state database, and to see how that went.
+func (c *Console) unrecorded(id int64) (Run, bool) {
+	run := Run{Run: core.Run{ID: id, Trigger: "manual", Outcome: core.OutcomeRunning, Message: "it could not be recorded: the state database cannot be used"}}
+	info, err := os.Stat(c.resultPath(strconv.FormatInt(id, 10)))
+	if err != nil {
+		return Run{}, false
+	}
+	run.Started = info.ModTime()
+	if p, err := progress.Read(c.o.StateDir, id); err == nil {
+		run.Progress = &p
+		return run, true
+	}
+	if info.Size() == 0 {
+		return run, true
+	}
+	ended := info.ModTime()
+	run.Finished, run.Outcome, run.Result = &ended, core.OutcomeOK, c.result(id)
+	var failed struct {
+		Error *struct {
+			Code          core.Code
+			Message, Hint string
+		}
+	}
+	if err := json.Unmarshal(run.Result, &failed); err != nil || failed.Error != nil {
+		run.Outcome = core.OutcomeFailed
+		if failed.Error != nil {
+			run.Code, run.Message, run.Hint = failed.Error.Code, failed.Error.Message, failed.Error.Hint
+		}
+	}
+	return run, true
 }
 
 // resultPath is the file of a run's result.
