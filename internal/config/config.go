@@ -26,6 +26,7 @@ type Config struct {
 	Apps       []App  // in the order of the file, with `defaults` merged in
 	Archives   Archives
 	Service    Service
+	Console    Console
 	Scratch    Database // a server on which imports may make databases; no name, prefix or connections
 	// Defaults is the `defaults` section by itself; its Name and Profile are
 	// empty. Apps already hold it.
@@ -33,6 +34,7 @@ type Config struct {
 	// Warnings names what the file asks for and is unwise, with its place.
 	Warnings []core.Warning
 
+	listenAt     strict.Position  // of service.listen
 	inlineSecret *strict.Position // the first `password` written in the file itself
 }
 
@@ -74,6 +76,7 @@ func (c *Config) PasswordEnv() []string {
 	}
 	add(c.Repository.SecretSource)
 	add(c.Scratch.SecretSource)
+	add(c.Console.OIDC.Secret)
 	add(c.Defaults.Database.SecretSource)
 	addAll := func(list []Destination) {
 		for _, d := range list {

@@ -257,8 +257,9 @@ defaults:
   notify: [{type: itflow, url: "http://itflow.example.org/", api_key_env: K}]
 `)
 	want := []core.Warning{
-		{Code: "exposed", Object: "f:5:11", Message: "metrics and health are shown to every machine that reaches 0.0.0.0:8484, without a password"},
 		{Code: "unencrypted", Object: "f:7:27", Message: "the password for http://itflow.example.org/ crosses the network without encryption; use https"},
+		{Code: "exposed", Object: "f:5:11", Message: "metrics and health are shown to every machine that reaches 0.0.0.0:8484, without a password"},
+		{Code: "exposed", Object: "f:5:11", Message: "nobody can log in to the console from other machines without TLS; add tls: to console:, or proxies: and headers:"},
 	}
 	if diff := cmp.Diff(want, c.Warnings); diff != "" {
 		t.Error(diff)

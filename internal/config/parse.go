@@ -31,7 +31,7 @@ func parse(name string, data []byte, excusing bool) (*Config, error) {
 	if err := r.Err(); err != nil {
 		return nil, err
 	}
-	c := &Config{StateDir: DefaultStateDir(), Service: DefaultService(),
+	c := &Config{StateDir: DefaultStateDir(), Service: DefaultService(), Console: DefaultConsole(),
 		Defaults: App{Restore: DefaultRestore(), CheckSchedule: DefaultCheckSchedule()}}
 	var defaults, apps *strict.Entry
 	top := topFields(c, &defaults, &apps)
@@ -52,6 +52,7 @@ func parse(name string, data []byte, excusing bool) (*Config, error) {
 	if err := r.Err(); err != nil {
 		return nil, err
 	}
+	warnOfExposure(r, c)
 	c.Warnings, c.inlineSecret = r.Warnings, r.InlineSecret
 	return c, nil
 }
@@ -77,7 +78,10 @@ func topFields(c *Config, defaults, apps **strict.Entry) []strict.Field {
 		strict.PathField("state_dir", &c.StateDir, false).Describe("folder for locks, caches and the run history"),
 		strict.SectionField("archives", archivesFields(&c.Archives), nil).Describe("what an archive that is imported may unpack to"),
 		strict.SectionField("scratch", scratchFields(&c.Scratch), checkScratch(&c.Scratch)).Describe("a server on which imports may make databases of their own, for machines on which none can be started"),
-		strict.SectionField("service", serviceFields(&c.Service), warnOfListen(&c.Service)).Describe("how backstay serve works"),
+		strict.SectionField("service", serviceFields(&c.Service), func(_ *strict.Reader, _ strict.Position, at map[string]strict.Position) {
+			c.listenAt = at["listen"]
+		}).Describe("how backstay serve works"),
+		strict.SectionField("console", consoleFields(&c.Console), checkConsole(&c.Console)).Describe("the pages and the API that backstay serve shows"),
 		strict.Field{
 			Key: "defaults", Nested: func() map[string]any { return strict.ObjectSchema(appFields(&App{}, false)) }, Read: keep(defaults),
 		}.Describe("what holds for every app that does not say otherwise"),

@@ -60,6 +60,7 @@ apps:
 		},
 		StateDir: "/srv/backstay",
 		Service:  DefaultService(),
+		Console:  DefaultConsole(),
 		Apps: []App{
 			{Name: "helpdesk", Profile: "itop", Root: "/var/www/itop", Environment: "production", Consistency: Online},
 			{Name: "docs", Profile: "itflow", Root: "/var/www/itflow", Consistency: Online},
@@ -174,7 +175,7 @@ func TestParseErrors(t *testing.T) {
 		{"only comments", "# nothing\n", `f:1:1: the section "repository" is missing`, "add it, or let `backstay init` write a configuration"},
 		{"not a mapping", "- a\n", "f:1:1: the configuration must hold keys and values, not a list\nf:1:1: the section \"repository\" is missing", "line 1: write the keys on lines of their own: key: value\nline 1: add it, or let `backstay init` write a configuration"},
 		{"unknown key", repositoryYAML + "app: []\n", `f:4:1: the configuration has no key "app"`, `did you mean "apps"?`},
-		{"unknown key, nothing near", repositoryYAML + "colour: red\n", `f:4:1: the configuration has no key "colour"`, "keys here are repository, state_dir, archives, scratch, service, defaults, apps"},
+		{"unknown key, nothing near", repositoryYAML + "colour: red\n", `f:4:1: the configuration has no key "colour"`, "keys here are repository, state_dir, archives, scratch, service, console, defaults, apps"},
 		{"unknown key in a section", app("database: {pasword: x}"), `f:8:16: "database" has no key "pasword"`, `did you mean "password"?`},
 		{"unknown key in a list", app("files:", "  - path: /a", "    excludes: [b]"), `f:10:9: "files" has no key "excludes"`, `did you mean "exclude"?`},
 		{"key of an app in capitals", app("Exclude: [a]"), `f:8:5: "apps" has no key "Exclude"`, `did you mean "exclude"?`},
@@ -357,6 +358,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(repositoryYAML))
 	f.Add([]byte(repositoryYAML + "apps:\n  - {name: a, profile: generic, database: {user: u, name: n}, files: [{path: /a}]}\n"))
 	f.Add([]byte(repositoryYAML + `
+console: {tls: {certificate: /c, key: /k}, proxies: [10.0.0.0/8], headers: {proto: X}, oidc: {issuer: x}}
 service: {listen: off, upload_limit: 20MB/s, maintenance: {cron: "@daily"}}
 defaults: {schedule: [{time: 23:30, week_days: mon-fri, pause: [{days: [sunday], from: 22:00, to: 24:00}]}, {every: 1h, only: [files]}], retention: {count: 5}}
 apps:

@@ -14,7 +14,7 @@ import (
 // Service is the `service` section: how `backstay serve` works. DefaultService
 // holds where the file says nothing.
 type Service struct {
-	Listen        string        // host:port of metrics and health; "": none
+	Listen        string        // host:port of the console, metrics and health; "": none
 	Parallel      int           // runs at the same time
 	Nice          int           // 0 to 19
 	IONice        string        // one of IOClasses
@@ -47,7 +47,7 @@ func DefaultService() Service {
 
 func serviceFields(s *Service) []strict.Field {
 	return []strict.Field{
-		listenField("listen", &s.Listen).Describe("address and port of metrics and health, or off; 127.0.0.1:8484 when not given"),
+		listenField("listen", &s.Listen).Describe("address and port of the console, metrics and health, or off; 127.0.0.1:8484 when not given"),
 		strict.NumberField("parallel", &s.Parallel, 1, 64).Describe("how many runs at the same time; 1 when not given"),
 		strict.NumberField("nice", &s.Nice, 0, 19).Describe("how much runs stand back for other programs; 10 when not given"),
 		strict.OneOf("ionice", &s.IONice, "classes", IOClasses()...).Describe("how much of the disks runs may take; best-effort when not given"),
@@ -74,16 +74,6 @@ func listenField(key string, into *string) strict.Field {
 		*into = s
 		return "", ""
 	})
-}
-
-// warnOfListen says so where other machines can read how the backups do.
-func warnOfListen(s *Service) func(r *strict.Reader, own strict.Position, at map[string]strict.Position) {
-	return func(r *strict.Reader, _ strict.Position, at map[string]strict.Position) {
-		host, _, err := net.SplitHostPort(s.Listen)
-		if given, ok := at["listen"]; ok && err == nil && !loopback(host) {
-			r.Warn(given, "exposed", "metrics and health are shown to every machine that reaches "+s.Listen+", without a password")
-		}
-	}
 }
 
 func loopback(host string) bool {
