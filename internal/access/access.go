@@ -7,7 +7,6 @@
 package access
 
 import (
-	"context"
 	"errors"
 	"net/netip"
 	"time"
@@ -62,6 +61,8 @@ type User struct {
 	Language    string     `json:"language,omitempty"` // "en", "de", "fr"; "": as the browser asks for
 	Theme       string     `json:"theme,omitempty"`    // "light", "dark"; "": as the browser asks for
 	Zone        string     `json:"zone,omitempty"`     // of times that are shown; "": the machine's
+	// RecoveryCodes are those of the second factor that were not used yet.
+	RecoveryCodes int `json:"recovery_codes,omitempty"`
 }
 
 // Session is a login.
@@ -106,7 +107,11 @@ func (i Identity) By() string {
 // Fresh says whether the person proved who they are a moment ago, as what can
 // do harm needs. A token is as fresh as it ever will be: it was made for this.
 func (i Identity) Fresh(now time.Time) bool {
-	return i.Token != nil || i.Session != nil && now.Sub(i.Session.Proved) < FreshFor
+	if i.Session == nil {
+		return i.Token != nil
+	}
+	age := now.Sub(i.Session.Proved)
+	return age > -backwards && age < FreshFor // a clock that was set back makes nothing fresh
 }
 
 // FreshFor is how long a password that was given counts for what needs one.
@@ -117,6 +122,8 @@ var (
 	ErrNobody     = errors.New("not logged in")                     // no session or token, or one that has ended
 	ErrRefused    = errors.New("the name or password is wrong")     // whichever it is
 	ErrSecond     = errors.New("the second factor is missing")      // the password was right
+	ErrCode       = errors.New("the code is wrong or was used")     // it is ErrSecond too
+	ErrElsewhere  = errors.New("the provider looks after that")     // a password or second factor of somebody who has none here
 	ErrSlowDown   = errors.New("too many attempts")                 // a RetryAfter is in the chain
 	ErrSetUpDone  = errors.New("the set-up link was used")          // or there are users already
 	ErrLastAdmin  = errors.New("the last admin must remain")        // of users who can log in
@@ -143,22 +150,6 @@ type Limits struct {
 	Absolute time.Duration // whatever is done; 0: 12 hours
 }
 
-// Store is the open database of users. Safe for concurrent use, by several
-// processes too: the commands change what the service reads.
-type Store struct{}
-
-// FileName is the database's name in the state folder.
-const FileName = "access.db"
-
-// Open opens the database in the folder dir, and makes it where it is missing.
-// One that is damaged is an error with a hint: nobody is let in by a new one.
-func Open(ctx context.Context, dir string, clock core.Clock) (*Store, error) {
-	return nil, errUnfinished
-}
-
-// Close closes it.
-func (s *Store) Close() error { return errUnfinished }
-
 // Credentials are what somebody gives at the login.
 type Credentials struct {
 	Name     string
@@ -168,63 +159,6 @@ type Credentials struct {
 	Agent    string
 }
 
-// Offer makes the secret of a set-up link, in place of one made before, when
-// there is no user; "" when there are users.
-func (s *Store) Offer(ctx context.Context) (secret core.Secret, err error) {
-	return core.Secret{}, errUnfinished
-}
-
-// SetUp uses the link: it makes the first admin and logs them in.
-func (s *Store) SetUp(ctx context.Context, secret core.Secret, c Credentials, l Limits) (cookie core.Secret, _ Identity, err error) {
-	return core.Secret{}, Identity{}, errUnfinished
-}
-
-// Login begins a session. Errors: ErrRefused, ErrSecond, ErrSlowDown.
-func (s *Store) Login(ctx context.Context, c Credentials, l Limits) (cookie core.Secret, _ Identity, err error) {
-	return core.Secret{}, Identity{}, errUnfinished
-}
-
-// Enter begins a session of somebody whom an OIDC provider vouches for; the
-// user is made or changed: name and role are what the provider says.
-func (s *Store) Enter(ctx context.Context, issuer, subject, name string, role Role, c Credentials, l Limits) (cookie core.Secret, _ Identity, err error) {
-	return core.Secret{}, Identity{}, errUnfinished
-}
-
-// BySession finds who a cookie belongs to, and notes that they were seen. ErrNobody.
-func (s *Store) BySession(ctx context.Context, cookie core.Secret, l Limits) (Identity, error) {
-	return Identity{}, errUnfinished
-}
-
-// ByToken finds who a token belongs to. ErrNobody, ErrSlowDown.
-func (s *Store) ByToken(ctx context.Context, token core.Secret, from netip.Addr) (Identity, error) {
-	return Identity{}, errUnfinished
-}
-
-// Prove asks for the password, and the second factor where there is one, anew.
-// It changes the cookie.
-func (s *Store) Prove(ctx context.Context, i Identity, c Credentials) (cookie core.Secret, err error) {
-	return core.Secret{}, errUnfinished
-}
-
-// Logout ends a session of a user; 0: all of them but keep (0: none is kept).
-func (s *Store) Logout(ctx context.Context, user, session, keep int64) error { return errUnfinished }
-
-// Sessions lists a user's sessions, the last seen first.
-func (s *Store) Sessions(ctx context.Context, user int64) ([]Session, error) {
-	return nil, errUnfinished
-}
-
-// Users lists all users, by name.
-func (s *Store) Users(ctx context.Context) ([]User, error) { return nil, errUnfinished }
-
-// User finds one by name.
-func (s *Store) User(ctx context.Context, name string) (User, error) { return User{}, errUnfinished }
-
-// AddUser makes a user.
-func (s *Store) AddUser(ctx context.Context, name string, role Role, password core.Secret) (User, error) {
-	return User{}, errUnfinished
-}
-
 // Change is what is to be different about a user; nil fields stay.
 type Change struct {
 	Role                  *Role
@@ -232,20 +166,10 @@ type Change struct {
 	Language, Theme, Zone *string
 	Unlock                bool // forget wrong passwords
 	DropTOTP              bool // forget the second factor
+	// Force changes the last admin too: for those who can make another one
+	// without logging in.
+	Force bool
 }
-
-// ChangeUser changes a user. A role that is lowered, and being disabled, ends their sessions.
-func (s *Store) ChangeUser(ctx context.Context, name string, c Change) (User, error) {
-	return User{}, errUnfinished
-}
-
-// SetPassword changes a password and ends the user's sessions but keep.
-func (s *Store) SetPassword(ctx context.Context, name string, password core.Secret, keep int64) error {
-	return errUnfinished
-}
-
-// RemoveUser removes a user with their sessions and tokens.
-func (s *Store) RemoveUser(ctx context.Context, name string) error { return errUnfinished }
 
 // Second is a second factor that is offered to a user and not yet in use.
 type Second struct {
@@ -253,27 +177,3 @@ type Second struct {
 	URL    core.Secret // otpauth://
 	PNG    []byte      // the URL as a QR code
 }
-
-// OfferSecond makes a second factor for a user, which counts from ConfirmSecond on.
-func (s *Store) OfferSecond(ctx context.Context, name string) (Second, error) {
-	return Second{}, errUnfinished
-}
-
-// ConfirmSecond puts the offered factor to use once code shows that the person
-// has it, and returns recovery codes, each good for one login.
-func (s *Store) ConfirmSecond(ctx context.Context, name, code string) (recovery []core.Secret, err error) {
-	return nil, errUnfinished
-}
-
-// AddToken makes a token of a user. expires 0 means never. The secret is never shown again.
-func (s *Store) AddToken(ctx context.Context, user, name string, role Role, expires time.Duration) (core.Secret, Token, error) {
-	return core.Secret{}, Token{}, errUnfinished
-}
-
-// Tokens lists a user's tokens, or with "" all.
-func (s *Store) Tokens(ctx context.Context, user string) ([]Token, error) { return nil, errUnfinished }
-
-// RemoveToken removes a token of a user, or with "" anybody's.
-func (s *Store) RemoveToken(ctx context.Context, user string, id int64) error { return errUnfinished }
-
-var errUnfinished = errors.New("not finished")

@@ -1,7 +1,0 @@
-package access
-
-import (
-	_ "github.com/pquerna/otp/totp"
-	_ "golang.org/x/crypto/argon2"
-	_ "modernc.org/sqlite"
-)
