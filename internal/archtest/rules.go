@@ -25,7 +25,7 @@ func rooms() map[string]room {
 		"notify":         leaf("it speaks to other systems of alarms, and knows of no backup"),
 		"state":          leaf("it keeps what it is handed"),
 		"operation":      {[]string{"check", "core", "engine", "mysql", "notify", "profile", "repository", "retention", "schedule", "state"}, "it puts the use cases together; configuration and output are the commands' business"},
-		"daemon":         {[]string{"core", "schedule", "state"}, "it starts runs as processes; what they do is not its business"},
+		"daemon":         {[]string{"core", "progress", "schedule", "state"}, "it starts runs as processes; what they do is not its business"},
 		"progress":       leaf("it says how far a run is"),
 		"access":         leaf("it knows people and what they may do, and nothing of backups"),
 		"gate":           {[]string{"access", "core"}, "it lets requests through or not; what they ask for is not its business"},

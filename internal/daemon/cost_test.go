@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/backstay/backstay/internal/daemon/process"
 	"github.com/backstay/backstay/internal/schedule"
 )
 
@@ -85,7 +86,7 @@ func idleService(t testing.TB, h *harness, apps int) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newService(Options{StateDir: dir, Clock: h.clock}, quickWaits(), politeThread)
+	s := newService(Options{StateDir: dir, Clock: h.clock}, quickWaits(), process.Polite)
 	s.keeper = newKeeper(dir, h.clock, s.log, s.wait, s.lookAgain)
 	go s.keeper.run(t.Context())
 	t.Cleanup(s.keeper.end)

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/daemon/process"
 	"github.com/backstay/backstay/internal/schedule"
 	"github.com/backstay/backstay/internal/schedule/agenda"
 	"github.com/backstay/backstay/internal/state"
@@ -168,7 +169,7 @@ func beService(dir, app string, ready func() error) int {
 			}
 			c.set(s.Next(noon()))
 		},
-	}, wait, politeThread)
+	}, wait, process.Polite)
 	if err != nil {
 		panic(err)
 	}

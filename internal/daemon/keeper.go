@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/progress"
 	"github.com/backstay/backstay/internal/schedule/agenda"
 	"github.com/backstay/backstay/internal/state"
 )
@@ -94,6 +95,10 @@ func (k *keeper) open(ctx context.Context) (*state.DB, error) {
 		return nil, err
 	}
 	k.mu.Lock()
+	if first := k.db; first != nil { // somebody who launches was here meanwhile
+		k.mu.Unlock()
+		return first, db.Close()
+	}
 	k.db = db
 	k.mu.Unlock()
 	k.warn()
@@ -188,25 +193,33 @@ func (k *keeper) record(r core.Run) {
 // settle sees to it that a run that has ended is recorded so, whether it could
 // do that itself or not.
 func (k *keeper) settle(e ending) {
-	k.add(record{"record how a run ended", func(ctx context.Context, db *state.DB) error { return settle(ctx, db, e) }})
+	k.add(record{"record how a run ended", func(ctx context.Context, db *state.DB) error {
+		if e.child.launched != nil {
+			return settleLaunched(ctx, db, e)
+		}
+		if err := settle(ctx, db, e); err != nil || e.signal == 0 {
+			return err
+		}
+		return cleanProgress(ctx, db, k.dir)
+	}})
+}
+
+// cleanProgress removes what killed runs left.
+func cleanProgress(ctx context.Context, db *state.DB, dir string) error {
+	running, err := db.Runs(ctx, state.RunFilter{Outcome: core.OutcomeRunning})
+	if err != nil {
+		return err
+	}
+	return progress.Clean(dir, func(run int64) bool {
+		return run >= firstUnrecorded || slices.ContainsFunc(running, func(r core.Run) bool { return r.ID == run })
+	})
 }
 
 func settle(ctx context.Context, db *state.DB, e ending) error {
 	c := e.child
-	run := core.Run{
-		App: c.job.App, Kind: c.job.Kind, Trigger: c.start.Trigger, Schedule: c.job.Name, Due: &c.start.Due, Started: c.began, Finished: &e.at, Outcome: e.outcome(), By: "service",
-	}
-	switch run.Outcome {
-	case core.OutcomeOK, core.OutcomeWarnings:
-	case core.OutcomeCancelled:
-		run.Code, run.Message, run.Hint = core.CodeCancelled, e.message(), e.hint()
-	default:
-		run.Code, run.Message, run.Hint = codeOf(e.exit), e.message(), e.hint()
-		if said := c.said(); said != nil && e.signal == 0 {
-			run.Code = said.Code
-		}
-	}
-	if pid := c.pid(); pid > 0 && run.Message != "" {
+	run := core.Run{App: c.job.App, Kind: c.job.Kind, Trigger: c.start.Trigger, Schedule: c.job.Name, Due: &c.start.Due, Started: c.began, By: "service"}
+	e.tell(&run)
+	if pid := c.PID(); pid > 0 && run.Message != "" {
 		n, err := db.AbandonRun(ctx, pid, run.Outcome, run.Message, run.Hint)
 		if err != nil || n > 0 {
 			return err
@@ -230,6 +243,21 @@ func settle(ctx context.Context, db *state.DB, e ending) error {
 	}
 	_, err = db.AddRun(ctx, run)
 	return err
+}
+
+// tell puts into a record how the run ended, as far as it is known here.
+func (e ending) tell(run *core.Run) {
+	run.Outcome, run.Finished = e.outcome(), &e.at
+	switch run.Outcome {
+	case core.OutcomeOK, core.OutcomeWarnings:
+	case core.OutcomeCancelled:
+		run.Code, run.Message, run.Hint = core.CodeCancelled, e.message(), e.hint()
+	default:
+		run.Code, run.Message, run.Hint = codeOf(e.exit), e.message(), e.hint()
+		if said := e.child.said(); said != nil && e.signal == 0 {
+			run.Code = said.Code
+		}
+	}
 }
 
 // codeOf is the code that leads to an exit code.
@@ -263,6 +291,7 @@ func (k *keeper) kick() {
 // run writes until end, or until ctx ends.
 func (k *keeper) run(ctx context.Context) {
 	defer close(k.done)
+	k.clean()
 	repair := time.NewTicker(k.wait.repair)
 	defer repair.Stop()
 	keep := time.NewTicker(keepEvery)
@@ -281,6 +310,7 @@ func (k *keeper) run(ctx context.Context) {
 				_, err := db.Sweep(ctx)
 				return err
 			}})
+			k.clean()
 			k.add(record{"remove old records", func(ctx context.Context, db *state.DB) error { return db.Trim(ctx, k.clock.Now()) }})
 		}
 		k.round(ctx)
@@ -291,6 +321,10 @@ func (k *keeper) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+func (k *keeper) clean() {
+	k.add(record{"remove progress of runs that are over", func(ctx context.Context, db *state.DB) error { return cleanProgress(ctx, db, k.dir) }})
 }
 
 // round writes all that waits, as far as it goes.

@@ -3,9 +3,11 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/daemon/process"
 	"github.com/backstay/backstay/internal/schedule/agenda"
 )
 
@@ -38,6 +40,13 @@ type Options struct {
 	// when it is over: once at the start, and then when it changes. It is called
 	// from a goroutine of its own, and may take its time; nil: nobody is told.
 	Problems func(ctx context.Context, problems []core.Problem)
+	// Handler answers for every path but /metrics and /healthz, which are the
+	// service's; nil: there are none. It has no time limits, and sets its own with
+	// http.ResponseController. The context of a request ends when the service
+	// does, or no longer listens there.
+	Handler http.Handler
+	// Launcher starts what people want; nil: nobody can.
+	Launcher *Launcher
 	// Ready is called once, when the service is up, with the address that it
 	// listens on, "" for none; nil: nobody is told.
 	Ready func(address string)
@@ -69,6 +78,7 @@ type Plan struct {
 // Service are the settings of the service.
 type Service struct {
 	Listen   string        // host:port; "": no HTTP
+	TLS      TLS           // of what is served there
 	Parallel int           // jobs at a time; 0: one
 	Grace    time.Duration // a run that begins later than this was missed; 0: as agenda has it
 	Nice     int           // of the processes, 0 to 19
@@ -82,13 +92,13 @@ type Service struct {
 }
 
 // IOClass is the class of a process for the scheduler of the disk.
-type IOClass string
+type IOClass = process.IOClass
 
 // The classes.
 const (
-	IOUnchanged  IOClass = "none"        // as the service's own; "" too
-	IOBestEffort IOClass = "best-effort" // at its lowest priority
-	IOIdle       IOClass = "idle"        // when nobody else wants the disk
+	IOUnchanged  = process.IOUnchanged  // as the service's own; "" too
+	IOBestEffort = process.IOBestEffort // at its lowest priority
+	IOIdle       = process.IOIdle       // when nobody else wants the disk
 )
 
 // Job is something that is to be done again and again. One with Err is shown as

@@ -1,12 +1,11 @@
 package daemon
 
 import (
-	"fmt"
 	"maps"
-	"sync"
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/daemon/process"
 	"github.com/backstay/backstay/internal/schedule/agenda"
 )
 
@@ -21,22 +20,23 @@ func (s *service) begin(start agenda.Start, now time.Time) {
 	if job.Name != "" {
 		log = log.With("schedule", job.Name)
 	}
-	c := &child{job: job, start: start, began: now, log: log, lines: &lineLog{log: log}}
+	out := &process.Limited{}
+	c := &child{Process: process.New(log, out), job: job, start: start, began: now, log: log, result: out.Result}
 	s.running[job.Key] = c
 	arguments := s.o.Command
 	if s.plan.Command != nil {
 		arguments = s.plan.Command
 	}
-	how := command{
-		path: s.path, spare: s.spare, args: arguments(job, start), env: s.env,
-		nice: s.plan.Service.Nice, io: s.plan.Service.IOClass, pipes: s.wait.pipes,
+	how := process.Command{
+		Path: s.path, Spare: s.spare, Args: arguments(job, start), Env: s.env,
+		Nice: s.plan.Service.Nice, IO: s.plan.Service.IOClass, Pipes: s.wait.pipes,
 	}
 	log.Info("the run begins", "due", start.Due, "trigger", start.Trigger)
 	go func() {
-		timeout := c.limit(job.Timeout, s.wait.kill)
-		exit, signal, err := c.run(how, s.politely, func(error) {})
+		timeout := c.Limit(job.Timeout, s.wait.kill)
+		exit, signal, err := c.Run(how, s.politely, func(error) {})
 		timeout()
-		asked, late := c.askedWhy()
+		asked, late := c.Asked()
 		s.ended <- ending{child: c, err: err, exit: exit, signal: signal, asked: asked, late: late, at: s.clock.Now()}
 	}()
 }
@@ -48,31 +48,6 @@ func (s *service) politely(nice int, io IOClass) error {
 		s.impolite.Do(func() { s.log.Warn("runs have the service's own priority", "err", err) })
 	}
 	return err
-}
-
-// limit ends a run that takes longer than most, and kills it when it does not
-// end by itself. The returned function calls this off.
-func (c *child) limit(most, grace time.Duration) func() {
-	if most <= 0 {
-		return func() {}
-	}
-	var kill *time.Timer
-	var mu sync.Mutex
-	ask := time.AfterFunc(most, func() {
-		c.log.Error("the run takes too long and is ended", "limit", most)
-		c.ask(fmt.Sprintf("it took longer than %s", most), true)
-		mu.Lock()
-		defer mu.Unlock()
-		kill = time.AfterFunc(grace, c.kill)
-	})
-	return func() {
-		ask.Stop()
-		mu.Lock()
-		defer mu.Unlock()
-		if kill != nil {
-			kill.Stop()
-		}
-	}
 }
 
 // finished records the end of a run.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/daemon/process"
 	"github.com/backstay/backstay/internal/schedule"
 )
 
@@ -102,14 +103,14 @@ func TestRunThatFloods(t *testing.T) {
 	h.clock.set(noon().Add(time.Hour))
 	h.says("the run has ended")
 	text := h.log.String()
-	if n := strings.Count(text, "short"); n > maxLines || n < maxLines/2 {
+	if n := strings.Count(text, "short"); n > process.MaxLines || n < process.MaxLines/2 {
 		t.Errorf("%d lines were logged", n)
 	}
 	if !strings.Contains(text, "left_out=") {
 		t.Error("what was left out is not said")
 	}
 	for line := range strings.Lines(text) {
-		if len(line) > maxLine+500 {
+		if len(line) > process.MaxLine+500 {
 			t.Fatalf("a line of %d bytes", len(line))
 		}
 	}
@@ -217,7 +218,7 @@ func TestPoliteness(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	h := newHarness(t, daily(t, "desk", 13, 0))
 	h.o.Environment = append(h.o.Environment, "NOTIFY_SOCKET=/run/systemd/notify")
-	h.polite = politeThread
+	h.polite = process.Polite
 	h.modes["desk"] = "priority"
 	plan, err := h.plan()
 	if err != nil {

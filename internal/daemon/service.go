@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/daemon/process"
 	"github.com/backstay/backstay/internal/schedule/agenda"
 )
 
@@ -49,6 +50,9 @@ type service struct {
 	reported chan []core.Problem
 	told     []core.Problem
 
+	asks chan asking   // from Launcher.Cancel
+	over chan struct{} // closed when the service has ended
+
 	impolite sync.Once // says that priorities cannot be set
 
 	view   atomic.Pointer[view] // what others may see
@@ -70,7 +74,7 @@ type view struct {
 // is an error: the configuration, the address, another service on the same
 // state folder (core.CodeLocked). After that it goes on whatever happens.
 func Run(ctx context.Context, o Options) error {
-	return run(ctx, o, usualWaits(), politeThread)
+	return run(ctx, o, usualWaits(), process.Polite)
 }
 
 func newService(o Options, wait waits, polite func(int, IOClass) error) *service {
@@ -84,6 +88,7 @@ func newService(o Options, wait waits, polite func(int, IOClass) error) *service
 		o: o, wait: wait, clock: o.Clock, log: o.Log, path: o.Executable, polite: polite, manager: newManager(o.Log),
 		running: map[string]*child{}, ran: map[string]*core.Run{}, problems: map[string]core.Problem{},
 		ended: make(chan ending), loaded: make(chan loaded), poke: make(chan struct{}, 1), reported: make(chan []core.Problem, 1),
+		asks: make(chan asking), over: make(chan struct{}),
 	}
 	s.turned.Store(int64(monotonic()))
 	return s
@@ -137,7 +142,7 @@ func run(ctx context.Context, o Options, wait waits, polite func(int, IOClass) e
 	}
 	s.web = newWeb(s)
 	defer s.web.close()
-	if err := s.web.listen(s.address(s.plan)); err != nil {
+	if err := s.web.listen(s.address(s.plan), s.plan.Service.TLS); err != nil {
 		return err
 	}
 
@@ -149,6 +154,11 @@ func run(ctx context.Context, o Options, wait waits, polite func(int, IOClass) e
 	defer endLoading()
 	wg.Go(func() { l.run(loading) })
 
+	defer close(s.over)
+	if err := o.Launcher.attach(s); err != nil {
+		return err
+	}
+	defer o.Launcher.detach()
 	s.settle(s.plan, memory)
 	s.log.Info("the service runs", "jobs", len(s.plan.Jobs), "listen", s.web.address(), "version", o.Version)
 	s.turn()
@@ -158,6 +168,7 @@ func run(ctx context.Context, o Options, wait waits, polite func(int, IOClass) e
 	}
 	s.loop(ctx, l, hup)
 	endLoading()
+	o.Launcher.refuse()
 	s.end(hup)
 	s.keeper.end()
 	s.log.Info("the service has ended")
@@ -270,6 +281,8 @@ func (s *service) loop(ctx context.Context, l *loader, hup <-chan os.Signal) {
 			s.turn()
 		case <-hup:
 			s.reload(l)
+		case a := <-s.asks:
+			s.askScheduled(a)
 		}
 	}
 }
@@ -352,7 +365,7 @@ func (s *service) apply(got loaded) {
 	}
 	s.configAt = now
 	same := got.plan.Digest != "" && got.plan.Digest == s.plan.Digest
-	before := s.address(s.plan)
+	before, sealed := s.address(s.plan), s.plan.Service.TLS
 	if same { // and with it what Command knows
 		s.plan.WatchFiles, s.plan.Problems, s.plan.Repository = got.plan.WatchFiles, got.plan.Problems, got.plan.Repository
 		return
@@ -372,13 +385,13 @@ func (s *service) apply(got loaded) {
 	s.agenda.Replace(s.limits(), agendaJobs(got.plan.Jobs), now)
 	s.schedulesChanged(jobsByKey(former), got.plan.Jobs, now)
 	s.log.Info("a changed configuration is in effect", "jobs", len(got.plan.Jobs), "because", got.why)
-	if address := s.address(got.plan); address != before || s.problems["listen"].Name != "" {
+	if address := s.address(got.plan); address != before || got.plan.Service.TLS != sealed || s.problems["listen"].Name != "" {
 		s.listenAt(address)
 	}
 }
 
 func (s *service) listenAt(address string) {
-	if err := s.web.listen(address); err != nil {
+	if err := s.web.listen(address, s.plan.Service.TLS); err != nil {
 		s.log.Error("metrics stay where they were", "err", err, "hint", core.HintOf(err))
 		s.problems["listen"] = core.Problem{
 			Topic: core.TopicService, Name: "listen", Object: address, Level: core.LevelAlarm, Message: oneLine(err.Error()), Hint: core.HintOf(err),
@@ -457,7 +470,7 @@ func (s *service) report(ctx context.Context) {
 
 // status is the line for systemctl status.
 func (s *service) status() string {
-	line := fmt.Sprintf("%d schedules, %d running", len(s.plan.Jobs), len(s.running))
+	line := fmt.Sprintf("%d schedules, %d running", len(s.plan.Jobs), s.busy())
 	var next agenda.State
 	for _, state := range s.agenda.Snapshot() {
 		if !state.Next.IsZero() && (next.Next.IsZero() || state.Next.Before(next.Next)) {

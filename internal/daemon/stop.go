@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,10 +25,10 @@ func (s *service) end(hup <-chan os.Signal) {
 	}
 	s.manager.stopping(s.stopStatus(limit))
 	s.show(s.clock.Now())
-	if len(s.running) == 0 {
+	if s.busy() == 0 {
 		return
 	}
-	s.log.Info("the service ends when its runs have", "running", len(s.running), "cancelled_after", limit)
+	s.log.Info("the service ends when its runs have", "running", s.busy(), "cancelled_after", limit)
 	alive, endAlive := s.heartbeat()
 	defer endAlive()
 	ask := time.NewTimer(limit)
@@ -38,26 +40,28 @@ func (s *service) end(hup <-chan os.Signal) {
 	extend := time.NewTicker(s.wait.extend)
 	defer extend.Stop()
 	s.manager.extend(3*s.wait.extend, s.stopStatus(limit))
-	for len(s.running) > 0 {
+	for s.busy() > 0 {
 		select {
 		case e := <-s.ended:
 			s.finished(e)
 			s.show(s.clock.Now())
 		case <-ask.C:
-			for _, c := range s.running {
-				c.ask(whyEnd, false)
+			for _, c := range s.children() {
+				c.Ask(whyEnd, false)
 			}
 		case <-kill.C:
-			for _, c := range s.running {
+			for _, c := range s.children() {
 				c.log.Error("the run does not end by itself and is killed")
-				c.kill()
+				c.Kill()
 			}
 		case <-leave.C: // as processes do that wait for a disk or a network that is gone
-			for _, c := range s.running {
+			for _, c := range s.children() {
 				c.log.Error("the run cannot even be killed and is left behind")
 				e := ending{child: c, exit: -1, signal: unix.SIGKILL, asked: whyEnd, at: s.clock.Now()}
-				s.agenda.Done(c.job.Key, e.at)
-				s.again(e)
+				if c.launched == nil {
+					s.agenda.Done(c.job.Key, e.at)
+					s.again(e)
+				}
 				s.keeper.settle(e)
 			}
 			return
@@ -66,9 +70,19 @@ func (s *service) end(hup <-chan os.Signal) {
 		case <-alive:
 			s.manager.alive()
 		case <-hup: // nothing is begun any more
+		case <-s.poke: // a launched one has ended
+		case a := <-s.asks:
+			s.askScheduled(a)
 		}
 	}
 }
+
+// children are all processes that run, of schedules and launched.
+func (s *service) children() []*child {
+	return append(slices.Collect(maps.Values(s.running)), s.o.Launcher.children()...)
+}
+
+func (s *service) busy() int { return len(s.running) + s.o.Launcher.count() }
 
 // whyEnd is why runs are ended that the service no longer waits for.
 const whyEnd = "the service ended"
@@ -88,8 +102,9 @@ func (s *service) again(e ending) {
 const usualStop = 30 * time.Minute
 
 func (s *service) stopStatus(limit time.Duration) string {
-	if len(s.running) == 0 {
+	n := s.busy()
+	if n == 0 {
 		return "ending"
 	}
-	return fmt.Sprintf("ending; %d runs are waited for, at most %s", len(s.running), limit+s.wait.kill)
+	return fmt.Sprintf("ending; %d runs are waited for, at most %s", n, limit+s.wait.kill)
 }

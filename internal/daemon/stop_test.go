@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/daemon/process"
 	"github.com/backstay/backstay/internal/schedule"
 )
 
@@ -142,12 +143,12 @@ func TestScheduleThatBreaks(t *testing.T) {
 // there is asked when it is.
 func TestAskedToEndWhileItBegins(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
-	c := &child{log: log, lines: &lineLog{log: log}}
-	c.ask(whyEnd, false)
-	how := command{path: os.Args[0], args: []string{"waits", t.TempDir(), "desk"}, env: append(os.Environ(), childMode+"=1"), pipes: time.Second}
-	watchdog := time.AfterFunc(8*time.Second, c.kill)
+	c := process.New(log, &process.Limited{})
+	c.Ask(whyEnd, false)
+	how := process.Command{Path: os.Args[0], Args: []string{"waits", t.TempDir(), "desk"}, Env: append(os.Environ(), childMode+"=1"), Pipes: time.Second}
+	watchdog := time.AfterFunc(8*time.Second, c.Kill)
 	defer watchdog.Stop()
-	exit, signal, err := c.run(how, func(int, IOClass) error { return nil }, func(error) {})
+	exit, signal, err := c.Run(how, func(int, IOClass) error { return nil }, func(error) {})
 	if err != nil || exit != 130 && signal != unix.SIGTERM {
 		t.Errorf("it ended with %d, %v, %v", exit, signal, err)
 	}

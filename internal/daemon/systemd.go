@@ -68,10 +68,10 @@ func (m *manager) line(status string) string {
 	return "STATUS=" + strings.ReplaceAll(status, "\n", " ")
 }
 
-// systemdVariables are for the service alone: a run that answered for it would
-// keep a service alive that hangs.
-func systemdVariables() []string {
-	return []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "MAINPID", "FDSTORE"}
+// ownVariables are for the service alone: a run that answered for it would keep a
+// service alive that hangs. Those of a launched run are each run's own.
+func ownVariables() []string {
+	return []string{EnvRun, EnvBy, EnvVia, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "MAINPID", "FDSTORE"}
 }
 
 // forChildren returns the environment without what is the service's.
@@ -80,7 +80,7 @@ func forChildren(env []string) []string {
 	for _, e := range env {
 		name, _, _ := strings.Cut(e, "=")
 		mine := false
-		for _, v := range systemdVariables() {
+		for _, v := range ownVariables() {
 			mine = mine || v == name
 		}
 		if !mine {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -19,8 +20,8 @@ import (
 	"github.com/backstay/backstay/internal/core"
 )
 
-// web answers for /metrics and /healthz. It tells names of apps and numbers,
-// and no secrets; it changes nothing.
+// web answers for /metrics and /healthz, which tell names of apps and numbers and
+// no secrets, and change nothing, and hands every other path on.
 type web struct {
 	s       *service
 	handler http.Handler
@@ -28,6 +29,7 @@ type web struct {
 	mu     sync.Mutex // guards what follows
 	server *http.Server
 	bound  string
+	end    context.CancelFunc // of the requests
 }
 
 func newWeb(s *service) *web {
@@ -41,6 +43,20 @@ func newWeb(s *service) *web {
 	}))
 	mux.HandleFunc("GET /healthz", w.health)
 	w.handler = http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		var read, write time.Time // none, and not those of the request before on this connection
+		own := s.o.Handler == nil || r.URL.Path == "/metrics" || r.URL.Path == "/healthz"
+		if own {
+			now := core.SystemClock{}.Now() // the kernel's, whatever the service is told
+			read, write = now.Add(10*time.Second), now.Add(30*time.Second)
+		}
+		limits := http.NewResponseController(out)
+		if err := errors.Join(limits.SetReadDeadline(read), limits.SetWriteDeadline(write)); err != nil {
+			s.log.Debug("limit the time of a request", "err", err)
+		}
+		if !own {
+			s.o.Handler.ServeHTTP(out, r)
+			return
+		}
 		out.Header().Set("X-Content-Type-Options", "nosniff")
 		out.Header().Set("Cache-Control", "no-store")
 		mux.ServeHTTP(out, r)
@@ -53,28 +69,45 @@ type promLog struct{ log *slog.Logger }
 
 func (l promLog) Println(v ...any) { l.log.Warn("collect metrics", "err", fmt.Sprint(v...)) }
 
-// listen moves to an address, "" for none. When it cannot be used, the former
-// one goes on.
-func (w *web) listen(address string) error {
+// listen moves to an address, "" for none. When it cannot be used, or what is
+// served there cannot be sealed, the former one goes on.
+func (w *web) listen(address string, seal TLS) error {
 	if address == "" {
 		w.close()
 		return nil
+	}
+	var sealed *tls.Config
+	if seal.given() {
+		pair, err := newKeyPair(seal, w.s.log)
+		if err != nil {
+			return err
+		}
+		sealed = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get}
+	}
+	if w.address() == address { // only its seal is another
+		w.close()
 	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return listenError(address, err)
 	}
+	requests, end := context.WithCancel(context.Background())
 	server := &http.Server{
-		Handler: w.handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		Handler: w.handler, TLSConfig: sealed, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute,
+		BaseContext:    func(net.Listener) context.Context { return requests },
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(w.s.log.Handler(), slog.LevelDebug),
 	}
 	w.close()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.server, w.bound = server, listener.Addr().String()
+	w.server, w.bound, w.end = server, listener.Addr().String(), end
 	go func() {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			w.s.log.Error("metrics and health are no longer served", "err", err)
+		serve := func() error { return server.Serve(listener) }
+		if sealed != nil {
+			serve = func() error { return server.ServeTLS(listener, "", "") }
+		}
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+			w.s.log.Error("metrics, health and console are no longer served", "err", err)
 		}
 	}()
 	return nil
@@ -107,12 +140,13 @@ func (w *web) address() string {
 
 func (w *web) close() {
 	w.mu.Lock()
-	server := w.server
-	w.server, w.bound = nil, ""
+	server, end := w.server, w.end
+	w.server, w.bound, w.end = nil, "", nil
 	w.mu.Unlock()
 	if server == nil {
 		return
 	}
+	end() // streams of events would go on for ever
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {

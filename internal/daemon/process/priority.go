@@ -1,4 +1,4 @@
-package daemon
+package process
 
 import (
 	"errors"
@@ -10,6 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// IOClass is the class of a process for the scheduler of the disk.
+type IOClass string
+
+// The classes.
+const (
+	IOUnchanged  IOClass = "none"        // as the service's own; "" too
+	IOBestEffort IOClass = "best-effort" // at its lowest priority
+	IOIdle       IOClass = "idle"        // when nobody else wants the disk
+)
+
 // The numbers of linux/ioprio.h.
 const (
 	ioWhoProcess      = 1
@@ -19,9 +29,9 @@ const (
 	ioLowest          = 7
 )
 
-// politeThread gives the calling thread, and with it what it starts, these
+// Polite gives the calling thread, and with it what it starts, these
 // priorities.
-func politeThread(nice int, class IOClass) error {
+func Polite(nice int, class IOClass) error {
 	var problems []error
 	if nice != 0 {
 		if err := unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), nice); err != nil {
