@@ -48,7 +48,12 @@ type Launch struct {
 	Args   []string // of the command: "backup", "helpdesk"
 	By     string   // who wants it
 	Via    string   // "console" or "api"
-	Result string   // the file that takes what it prints, made anew for its owner only; "": that is not kept
+	// Prepare is called with the run's id before the process starts, and returns
+	// more arguments; nil: there are none.
+	Prepare func(run int64) ([]string, error)
+	// Result is the file that takes what it prints, made anew for its owner only,
+	// with {run} for the run's id; "": that is not kept.
+	Result string
 	// Secret is given to the command in a file of its own, as the value of the
 	// flag SecretFlag; empty: none.
 	Secret     core.Secret
@@ -160,7 +165,14 @@ func (l *Launcher) Launch(ctx context.Context, what Launch) (run int64, err erro
 	defer cancel()
 	l.record(ctx, s, x)
 	log := s.log.With("app", x.App, "kind", x.Kind, "run", x.run.ID, "by", x.By)
+	x.Result = strings.ReplaceAll(x.Result, "{run}", strconv.FormatInt(x.run.ID, 10))
 	out, err := x.output(s.o.StateDir)
+	args := slices.Clone(x.Args)
+	if err == nil && x.Prepare != nil {
+		var more []string
+		more, err = x.Prepare(x.run.ID)
+		args = append(args, more...)
+	}
 	x.prepare(s, log, out)
 	if err != nil {
 		l.ended(s, x, out, ending{child: x.child, err: err, exit: -1, at: s.clock.Now()})
@@ -172,7 +184,6 @@ func (l *Launcher) Launch(ctx context.Context, what Launch) (run int64, err erro
 	}
 	l.mu.Unlock()
 	env := append(slices.Clone(s.env), EnvRun+"="+strconv.FormatInt(x.run.ID, 10), EnvBy+"="+x.By, EnvVia+"="+x.Via)
-	args := slices.Clone(x.Args)
 	if x.secret != "" {
 		args = append(args, "--"+strings.TrimLeft(x.SecretFlag, "-")+"="+x.secret)
 	}
