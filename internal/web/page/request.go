@@ -27,6 +27,7 @@ type Request struct {
 	part     int
 	concerns string
 	detail   string
+	unnoted  bool
 	said     []note
 }
 
@@ -148,6 +149,10 @@ func (q *Request) Concerns(object string) { q.concerns = object }
 // Detail says what the audit log is to have as the detail. Without it that is
 // the error, if there is one.
 func (q *Request) Detail(detail string) { q.detail = detail }
+
+// Unnoted keeps this request out of the audit log: nothing was changed, or the
+// same was noted a moment ago.
+func (q *Request) Unnoted() { q.unnoted = true }
 
 // Field is a value of the form, trimmed; "" when it is missing.
 func (q *Request) Field(name string) string { return strings.TrimSpace(q.Form.Get(name)) }

@@ -115,7 +115,7 @@ func (s *Site) answer(h *served, w http.ResponseWriter, r *http.Request) {
 
 // audit notes what was done, or tried by somebody who is known.
 func (s *Site) audit(q *Request, route Route, status int, err error) {
-	if route.Action == "" || s.o.Audit == nil || errors.Is(err, access.ErrNobody) || errors.Is(err, gate.ErrStale) {
+	if route.Action == "" || s.o.Audit == nil || q.unnoted || errors.Is(err, access.ErrNobody) || errors.Is(err, gate.ErrStale) {
 		return
 	}
 	outcome, detail := "ok", q.detail
