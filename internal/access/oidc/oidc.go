@@ -22,6 +22,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/backstay/backstay/internal/access"
+	"github.com/backstay/backstay/internal/access/seal"
 	"github.com/backstay/backstay/internal/core"
 )
 
@@ -50,7 +51,7 @@ type Options struct {
 // keys once it has them.
 type Provider struct {
 	o      Options
-	seal   *sealer
+	seal   *seal.Sealer
 	mu     sync.Mutex
 	known  *oidc.Provider
 	issuer string // of known
@@ -67,6 +68,9 @@ var (
 // FlowFor is how long a person has for the login at the provider.
 const FlowFor = 10 * time.Minute
 
+// purpose keeps what is sealed here from being taken for something else.
+const purpose = "a login at a provider"
+
 // answerIn is how long the provider may take for one answer.
 const answerIn = 15 * time.Second
 
@@ -75,9 +79,7 @@ func New(o Options) *Provider {
 	if o.Client == nil {
 		o.Client = &http.Client{Timeout: answerIn}
 	}
-	var key [32]byte
-	rand.Read(key[:]) // never fails
-	return &Provider{o: o, seal: newSealer(key)}
+	return &Provider{o: o, seal: seal.New()}
 }
 
 // Configured says whether there is a provider now.
@@ -115,11 +117,14 @@ func (p *Provider) Start(ctx context.Context, redirect, next string, again int64
 	if err != nil {
 		return "", core.Secret{}, err
 	}
+	if len(next) > 1500 {
+		next = "" // a cookie has 4 kB
+	}
 	flow := Flow{
 		State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Issuer: settings.Issuer,
 		Next: next, Again: again, Began: p.o.Clock.Now(),
 	}
-	sealed, err := p.seal.close(flow)
+	sealed, err := p.seal.Close(purpose, flow)
 	if err != nil {
 		return "", core.Secret{}, fmt.Errorf("seal the state of a login: %w", err)
 	}
@@ -135,7 +140,7 @@ func (p *Provider) Start(ctx context.Context, redirect, next string, again int64
 func (p *Provider) Finish(ctx context.Context, redirect string, cookie core.Secret, answer url.Values) (Person, error) {
 	settings := p.o.Settings()
 	var flow Flow
-	if err := p.seal.open(cookie.Reveal(), &flow); err != nil {
+	if err := p.seal.Open(purpose, cookie.Reveal(), &flow); err != nil {
 		return Person{}, ErrExpired
 	}
 	now := p.o.Clock.Now()
