@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/daemon"
 	"github.com/backstay/backstay/internal/state"
 )
 
@@ -21,6 +22,8 @@ const EnvService = "BACKSTAY_SERVICE"
 var audited = map[string]bool{
 	"backup": true, "restore": true, "undo": true, "guard": true, "delete": true, "pin": true, "unpin": true, "prune": true, "maintain": true,
 	"import": true, "export": true, "cat": true, "accept": true, "notify test": true,
+	"user add": true, "user role": true, "user password": true, "user disable": true, "user enable": true, "user unlock": true, "user remove": true, "user second": true, "user link": true,
+	"token add": true, "token remove": true,
 }
 
 // State opens the state database, once. One that cannot be opened can be used
@@ -51,7 +54,7 @@ func (s *Session) Close() error {
 // beginAudit notes that a command begins that must be in the audit log. Not
 // being able to note it keeps nobody from a restore: that is said loudly.
 func (s *Session) beginAudit(ctx context.Context, stateDir string) {
-	routine := s.ByService() && (s.action == "backup" || s.action == "maintain") // runs are their record
+	routine := s.ByService() && !s.Launched() && (s.action == "backup" || s.action == "maintain") // runs are their record
 	if !audited[s.action] || s.auditBegun || routine {
 		return
 	}
@@ -77,8 +80,12 @@ func (s *Session) endAudit(ctx context.Context, err error) {
 }
 
 func (s *Session) auditNote(ctx context.Context, stateDir, outcome, detail string) {
+	via := "command"
+	if named := s.Env.Getenv(daemon.EnvVia); s.Launched() && (named == "console" || named == "api") {
+		via = named
+	}
 	err := s.State(ctx, stateDir).Audit(ctx, core.Audited{
-		Time: s.Env.Clock.Now(), Who: s.Who(), Via: "command", Action: s.action, Object: strings.Join(s.object, " "), Outcome: outcome, Detail: detail,
+		Time: s.Env.Clock.Now(), Who: s.Who(), Via: via, Action: s.action, Object: strings.Join(s.object, " "), Outcome: outcome, Detail: detail,
 	})
 	if err != nil {
 		s.Printer.Logger().Error("this is not in the audit log", "action", s.action, "outcome", outcome, "err", err)
@@ -88,8 +95,12 @@ func (s *Session) auditNote(ctx context.Context, stateDir, outcome, detail strin
 // ByService says whether the service runs this command.
 func (s *Session) ByService() bool { return s.Env.Getenv(EnvService) != "" }
 
-// Who is the account that runs this, and the one behind sudo.
+// Who is the account that runs this, and the one behind sudo; or who asked the
+// service for it.
 func (s *Session) Who() string {
+	if s.Launched() {
+		return s.Env.Getenv(daemon.EnvBy)
+	}
 	name := "uid " + strconv.Itoa(os.Getuid())
 	if u, err := user.Current(); err == nil {
 		name = u.Username
