@@ -54,6 +54,7 @@ func New(o Options) *API {
 	a.registerDownloads()
 	a.registerUploads()
 	a.registerDescription()
+	a.loosen()
 	return a
 }
 

@@ -14,9 +14,12 @@ type OfApp struct {
 	App string `path:"app" maxLength:"63" doc:"Its name."`
 }
 
+// nothing is an object without members.
+type nothing struct{}
+
 // Empty is a request that needs no body; one without members may be there.
 type Empty struct {
-	Body *struct{} `required:"false"`
+	Body *nothing `required:"false"`
 }
 
 // ofAppOnly is a request about an app that needs no body.

@@ -55,10 +55,7 @@ func (a *API) send(c *call, d download) *huma.StreamResponse {
 		w.Header().Set("Content-Type", "application/octet-stream")
 		w.Header().Set("Content-Disposition", attachment(d.name))
 		watched := &watchedReader{ReadSeeker: d.content}
-		http.ServeContent(w, r, "", d.changed, watched)
-		if w.Header().Get("Content-Type") == "text/plain; charset=utf-8" { // http's own error: a range that there is not
-			c.detail += " (no such range)"
-		}
+		http.ServeContent(&fileWriter{ResponseWriter: w}, r, "", d.changed, watched)
 		if err := d.content.Close(); watched.err == nil {
 			watched.err = err
 		}
@@ -68,6 +65,34 @@ func (a *API) send(c *call, d download) *huma.StreamResponse {
 			panic(http.ErrAbortHandler) // what was sent must not look whole
 		}
 	}}
+}
+
+// fileWriter gives http's own error, of a range that there is not, the form of all.
+type fileWriter struct {
+	http.ResponseWriter
+	refused bool
+}
+
+// Unwrap is for http.ResponseController.
+func (w *fileWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader begins the answer.
+func (w *fileWriter) WriteHeader(status int) {
+	if status < http.StatusBadRequest {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	w.refused = true
+	w.Header().Del("Content-Disposition")
+	newProblem(status, codeRange, "the file has no such part", "it has as many bytes as Content-Range says").write(w.ResponseWriter)
+}
+
+// Write leaves out what http says of its error.
+func (w *fileWriter) Write(b []byte) (int, error) {
+	if w.refused {
+		return len(b), nil
+	}
+	return w.ResponseWriter.Write(b)
 }
 
 // watchedReader remembers what went wrong: ServeContent keeps it to itself.

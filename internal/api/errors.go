@@ -28,6 +28,7 @@ const (
 	codeMediaType       = "media_type"      // 415: a body of another kind
 	codeOffset          = "offset"          // 409: Upload-Offset is not what was received so far
 	codeOver            = "over"            // 409: the run is over
+	codeRange           = "range"           // 416: the file has no such part
 	codeInternal        = "internal"        // 500: the log has the reason, under the number in the message
 )
 

@@ -112,3 +112,36 @@ func (a *API) registerDescription() {
 	serve("/openapi.json", "application/openapi+json", func(o *huma.OpenAPI) ([]byte, error) { return json.Marshal(o) })
 	serve("/openapi.yaml", "application/openapi+yaml", func(o *huma.OpenAPI) ([]byte, error) { return o.YAML() })
 }
+
+// loosen makes the description of answers true: they may have more fields one
+// day, and what is a pointer may be null. Requests stay strict.
+func (a *API) loosen() {
+	registry := a.huma.OpenAPI().Components.Schemas
+	strict := map[string]bool{}
+	for _, item := range a.huma.OpenAPI().Paths {
+		for _, op := range []*huma.Operation{item.Post, item.Patch, item.Delete} {
+			if op == nil || op.RequestBody == nil {
+				continue
+			}
+			for _, content := range op.RequestBody.Content {
+				strict[content.Schema.Ref] = true
+			}
+		}
+	}
+	const prefix = "#/components/schemas/"
+	for name, s := range registry.Map() {
+		t := registry.TypeFromRef(prefix + name)
+		if strict[prefix+name] || s.Type != huma.TypeObject || t == nil || t.Kind() != reflect.Struct {
+			continue
+		}
+		s.AdditionalProperties = nil
+		for _, field := range reflect.VisibleFields(t) {
+			tag, options, _ := strings.Cut(field.Tag.Get("json"), ",")
+			p := s.Properties[tag]
+			if p == nil || p.Ref == "" || field.Type.Kind() != reflect.Pointer || strings.Contains(options, "omitempty") {
+				continue
+			}
+			s.Properties[tag] = &huma.Schema{Description: p.Description, AnyOf: []*huma.Schema{{Ref: p.Ref}, {Type: "null"}}}
+		}
+	}
+}
