@@ -43,8 +43,10 @@ type download struct {
 	content io.ReadSeekCloser
 }
 
-// send sends a file, or the part of it that is asked for, and closes it.
+// send sends a file, or the part of it that is asked for, and closes it. It is
+// in the audit log first: who has seen half of it has seen it.
 func (a *API) send(c *call, d download) *huma.StreamResponse {
+	a.note(c, nil)
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		r, w := humago.Unwrap(ctx)
 		gate.Patient(c.w)

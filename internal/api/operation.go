@@ -47,6 +47,7 @@ type call struct {
 	object  string // what the audit log says that it is about
 	detail  string
 	begun   bool  // a run began, which tells its outcome itself
+	noted   bool  // it is in the audit log, and so is only what goes wrong after that
 	outcome error // of a handler that gives the answer itself
 }
 
@@ -106,9 +107,10 @@ func (op *operation) describe() string {
 
 // note adds what was done, or was refused, to the audit log.
 func (a *API) note(c *call, err error) {
-	if c.op.action == "" || c.r.Method == http.MethodHead {
+	if c.op.action == "" || c.r.Method == http.MethodHead || c.noted && err == nil {
 		return
 	}
+	c.noted = true
 	by := asker(context.WithValue(c.r.Context(), callKey{}, c))
 	entry := core.Audited{Who: by.By, Via: by.Via, Action: c.op.action, Object: c.object, Outcome: "ok", Detail: c.detail}
 	switch {
