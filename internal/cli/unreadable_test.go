@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,8 +21,14 @@ import (
 // inProcess runs a command line in this process, as whoever it belongs to.
 func inProcess(t *testing.T, dir string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
+	return withEnvironment(t, dir, nil, args...)
+}
+
+func withEnvironment(t *testing.T, dir string, vars map[string]string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
 	var out, errs bytes.Buffer
 	env := map[string]string{"BACKSTAY_CONFIG": filepath.Join(dir, "backstay.yaml"), "HOME": dir}
+	maps.Copy(env, vars)
 	code = cli.Main(t.Context(), args, cli.Environment{
 		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Getenv: func(k string) string { return env[k] },
 		Clock: core.SystemClock{}, Version: "test",

@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,9 +78,31 @@ func (c *Caretaker) dropExpired(ctx context.Context, t engine.Target) {
 
 // begin records that a run begins.
 func (c *Caretaker) begin(ctx context.Context, run *core.Run) {
-	id, err := c.State.BeginRun(ctx, *run)
-	run.ID = id
-	c.stateFailed(ctx, "record that a run begins", err)
+	given := c.Adopt
+	if c.Adopt = 0; given != 0 {
+		c.takeOver(ctx, given, run)
+	}
+	if run.ID == 0 {
+		id, err := c.State.BeginRun(ctx, *run)
+		run.ID = id
+		c.stateFailed(ctx, "record that a run begins", err)
+	}
+	if c.Began != nil {
+		c.ended = c.Began(cmp.Or(run.ID, given))
+	}
+}
+
+// takeOver makes the run that was recorded for this one its record.
+func (c *Caretaker) takeOver(ctx context.Context, id int64, run *core.Run) {
+	given, err := c.State.AdoptRun(ctx, id)
+	switch {
+	case core.CodeOf(err) == core.CodeNotFound: // the state was begun anew, or never had it
+		c.Log.Debug("the run that was recorded for this one is not there", "run", id)
+	case err != nil:
+		c.stateFailed(ctx, "take over a run", err)
+	case given.Kind == run.Kind && (given.App == "" || given.App == run.App):
+		run.ID, run.Started, run.By = given.ID, given.Started, given.By
+	}
 }
 
 // faultRepository says that the repository is to blame for a run's error.
@@ -110,6 +133,10 @@ func (c *Caretaker) finish(ctx context.Context, a App, run *core.Run, b core.Bac
 		}
 	}
 	c.record(ctx, run)
+	if c.ended != nil {
+		c.ended()
+		c.ended = nil
+	}
 	c.ping(ctx, a, *run)
 }
 

@@ -39,6 +39,14 @@ type Caretaker struct {
 	// Unsaved has the alarms that State could not keep; nil: none is remembered.
 	Unsaved *Unsaved
 
+	// Adopt is the run that was recorded for the first that is done here, before
+	// this process began; 0: there is none.
+	Adopt int64
+	// Began is told of each run that begins, and what it returns is called when
+	// it is over; nil: nobody is told.
+	Began func(run int64) (ended func())
+
+	ended      func()                         // of the run under way
 	records    []repository.Record            // of all apps, oldest first; read once
 	byApp      map[string][]repository.Record // the same
 	lost       error                          // what the repository cannot show any more

@@ -113,11 +113,15 @@ func (s commands) export(ctx context.Context, ref, file string, f exportFlags) e
 	if err := f.wrong(file); err != nil {
 		return err
 	}
+	if !f.simulate {
+		s.Records(core.RunExport, "")
+	}
 	return s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
 		rec, err := e.Find(ctx, ref)
 		if err != nil {
 			return notBackup(ctx, e, cfg, ref, file, err)
 		}
+		s.About(ctx, rec.App, rec.ID)
 		x, err := s.prepare(ctx, e, cfg, rec, file, f)
 		if err != nil {
 			return err
@@ -317,19 +321,19 @@ const (
 
 // tellMissing says what the archive does not carry, and what it gives away.
 func (s commands) tellMissing(x *export, done *exporting.Exported) error {
-	lost := false
+	lost := 0
 	for _, w := range done.Warnings {
 		if w.Code == archive.NeverCarried || w.Code == commentsChanged || w.Code == definerNeeded {
 			s.Printer.Infof("note: %s", w)
 			continue
 		}
-		lost = true
+		lost++
 		s.Printer.Warn(w)
 	}
 	if !x.sealed() {
 		s.Printer.Infof("this archive is not encrypted: whoever can read it can read all that the app holds, its passwords and keys too")
 	}
-	if lost {
+	if s.Warned(lost); lost > 0 {
 		return session.Outcome(core.CodeWarnings.ExitCode())
 	}
 	return nil

@@ -68,6 +68,9 @@ func (s commands) importArchives(ctx context.Context, name, path string, f impor
 	if f.salvage != "" && (folder || f.dryRun || f.note != "" || f.pin || f.again) {
 		return &core.Error{Code: core.CodeUsage, Op: "import --salvage", Message: "it loads one archive into a database and makes no backup", Hint: "give one file, and leave out --dry-run, --note, --pin and --again"}
 	}
+	if !f.dryRun {
+		s.Records(core.RunImport, name)
+	}
 	return s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
 		app, err := cfg.App(name)
 		if err != nil {
@@ -161,6 +164,9 @@ func (s commands) importFile(ctx context.Context, e *engine.Engine, req importin
 	if err != nil {
 		return s.refused(req.File, done, err)
 	}
+	if done.Backup != nil {
+		s.About(ctx, done.App, done.Backup.ID)
+	}
 	latest := isLatest(ctx, e, done)
 	err = s.Printer.Result(map[string]any{"imports": []jsonImport{jsonOf(done.File, done, nil, latest)}}, func() {
 		Print(s.Session, done)
@@ -172,6 +178,7 @@ func (s commands) importFile(ctx context.Context, e *engine.Engine, req importin
 		return err
 	}
 	if warned(done) {
+		s.Warned(len(done.Backup.Warnings))
 		return session.Outcome(core.CodeWarnings.ExitCode())
 	}
 	return nil
@@ -196,6 +203,7 @@ func (s commands) refused(path string, done *importing.Imported, err error) erro
 		if perr := s.Printer.Result(map[string]any{"imports": []jsonImport{jsonOf(path, done, nil, false)}, "error": ui.FailureOf(err)}, nil); perr != nil {
 			return perr
 		}
+		s.FailedWith(err)
 		return session.Outcome(core.CodeOf(err).ExitCode())
 	}
 	PrintFlaws(s.Session, done)
@@ -332,6 +340,10 @@ func (s commands) importFolder(ctx context.Context, e *engine.Engine, req import
 		}
 	}); err != nil {
 		return err
+	}
+	s.Warned(len(failures))
+	if len(failures) > 0 {
+		s.FailedWith(failures[0])
 	}
 	switch {
 	case len(failures) > 0 && imported+known+whole == 0: // each has been reported already

@@ -347,6 +347,7 @@ func (s commands) diffCommand() *cobra.Command {
 func (s commands) verifyCommand() *cobra.Command {
 	var all bool
 	cmd := s.Command("verify [BACKUP|APP]", "Read back every object of a backup and compare every checksum", cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
+		s.Records(core.RunVerify, "")
 		return s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
 			ref := ""
 			if len(args) > 0 {
@@ -356,6 +357,7 @@ func (s commands) verifyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			s.aboutAll(ctx, records)
 			results := []*engine.Verified{}
 			damaged := false
 			for _, r := range records {
@@ -388,6 +390,7 @@ func (s commands) verifyCommand() *cobra.Command {
 				}
 			})
 			if err == nil && damaged {
+				s.FailedWith(damage(results))
 				err = session.Outcome(core.CodeDamage.ExitCode())
 			}
 			return err
@@ -395,6 +398,33 @@ func (s commands) verifyCommand() *cobra.Command {
 	})
 	cmd.Flags().BoolVar(&all, "all", false, "all backups, of the app or of all apps")
 	return cmd
+}
+
+// aboutAll says what a run reads: one backup, or several of an app.
+func (s commands) aboutAll(ctx context.Context, records []repository.Record) {
+	if len(records) == 0 {
+		return
+	}
+	app, id := records[0].App, records[0].ID
+	for _, r := range records[1:] {
+		if id = ""; r.App != app {
+			app = ""
+		}
+	}
+	s.About(ctx, app, id)
+}
+
+// damage says, for the record of the run, what was found.
+func damage(results []*engine.Verified) error {
+	e := &core.Error{Code: core.CodeDamage, Op: "verify", Message: "the repository has lost backups", Hint: "what is damaged was not removed: docs/check.md says what can be done; make a new backup, which reads all anew"}
+	for _, v := range results {
+		if n := len(v.Damaged); n > 0 {
+			first := v.Damaged[0]
+			e.Message = fmt.Sprintf("backup %s of %s is damaged: %d object(s), the first is %s: %s", ui.ShortID(v.ID), v.App, n, first.Path, first.Message)
+			break
+		}
+	}
+	return e
 }
 
 // trust ends the distrust of a repository of which every backup is whole. A

@@ -38,7 +38,7 @@ func (s commands) checkCommand() *cobra.Command {
 			if quietly {
 				return s.printReport(c.Look(ctx, names(apps)), names(apps))
 			}
-			found, err := c.Check(ctx, names(apps), s.trigger())
+			found, err := c.Check(ctx, names(apps), s.Trigger())
 			if err != nil && ctx.Err() != nil {
 				return err
 			}

@@ -1,7 +1,9 @@
 package operations
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +21,7 @@ func (s commands) notifyCommand() *cobra.Command {
 func (s commands) notifyTestCommand() *cobra.Command {
 	var leaveOpen bool
 	cmd := s.Command("test [APP…]", "Open, update and close a test alarm at every destination", cobra.ArbitraryArgs, func(ctx context.Context, args []string) error {
+		s.Records(core.RunNotify, oneOf(args))
 		return s.withCaretaker(ctx, args, func(c *operation.Caretaker, apps []operation.App) error {
 			results := c.TestAlarms(ctx, apps, len(args) == 0, leaveOpen)
 			if err := ctx.Err(); err != nil {
@@ -27,11 +30,18 @@ func (s commands) notifyTestCommand() *cobra.Command {
 			if len(results) == 0 {
 				return &core.Error{Code: core.CodeConfig, Op: "notify", Message: "there is no destination", Hint: "add some under notify: in backstay.yaml; docs/notify.md lists them"}
 			}
-			failed := 0
+			failed, first := 0, ""
 			for _, r := range results {
 				if r.Error != "" {
-					failed++
+					failed, first = failed+1, cmp.Or(first, r.Destination+": "+r.Error)
 				}
+			}
+			s.Warned(failed)
+			if failed > 0 {
+				s.FailedWith(&core.Error{
+					Code: core.CodeFailed, Op: "notify test", Message: fmt.Sprintf("%d of %d attempts to tell destinations failed, the first: %s", failed, len(results), first),
+					Hint: "correct the destination below notify: in backstay.yaml; docs/notify.md explains each",
+				})
 			}
 			err := s.Printer.Result(map[string]any{"tried": results}, func() {
 				for _, r := range results {

@@ -66,7 +66,7 @@ func names(apps []operation.App) []string {
 func (s commands) maintainCommand() *cobra.Command {
 	return s.Command("maintain", "Give back the space of deleted backups in the repository", cobra.NoArgs, func(ctx context.Context, _ []string) error {
 		return s.withCaretaker(ctx, nil, func(c *operation.Caretaker, _ []operation.App) error {
-			done, err := c.Maintain(ctx, s.trigger())
+			done, err := c.Maintain(ctx, s.Trigger())
 			if err != nil {
 				return err
 			}
@@ -79,14 +79,6 @@ func (s commands) maintainCommand() *cobra.Command {
 			})
 		})
 	})
-}
-
-// trigger says who asked for this run.
-func (s commands) trigger() string {
-	if s.ByService() {
-		return "schedule"
-	}
-	return "manual"
 }
 
 // withState calls do with the state database, for commands that show it.

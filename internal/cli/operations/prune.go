@@ -25,6 +25,9 @@ type pruned struct {
 func (s commands) pruneCommand() *cobra.Command {
 	var dryRun bool
 	cmd := s.Command("prune [APP…]", "Remove the backups that retention does not keep", cobra.ArbitraryArgs, func(ctx context.Context, args []string) error {
+		if !dryRun {
+			s.Records(core.RunPrune, oneOf(args))
+		}
 		return s.withCaretaker(ctx, args, func(c *operation.Caretaker, apps []operation.App) error {
 			report := c.Look(ctx, names(apps))
 			var results []pruned
@@ -65,6 +68,14 @@ a check has an anomaly open, all of them stay. --dry-run explains each decision.
 with the repository's maintenance.`
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be removed and why, and remove nothing")
 	return cmd
+}
+
+// oneOf returns the app that a command is about, "" for several and for all.
+func oneOf(apps []string) string {
+	if len(apps) == 1 {
+		return apps[0]
+	}
+	return ""
 }
 
 func (s commands) printDecisions(p pruned, dryRun bool) {

@@ -161,6 +161,12 @@ func (s commands) restore(ctx context.Context, app, ref string, f restoreFlags) 
 	if ref == "latest" {
 		ref = app + "@latest"
 	}
+	switch {
+	case !f.dryRun:
+		s.Records(core.RunRestore, app)
+	case s.Launched(): // somebody waits for the plan
+		s.Records(core.RunPlan, app)
+	}
 	return s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
 		if err := checkCopyFlags(cfg, app, f); err != nil {
 			return err
@@ -169,6 +175,7 @@ func (s commands) restore(ctx context.Context, app, ref string, f restoreFlags) 
 		if err != nil {
 			return err
 		}
+		s.About(ctx, app, rec.ID)
 		t, asked, err := s.restoreTargets(cfg, app, rec.Profile, f)
 		if err != nil {
 			return err
@@ -194,6 +201,7 @@ func (s commands) restore(ctx context.Context, app, ref string, f restoreFlags) 
 		if f.dryRun {
 			err := s.Printer.Result(map[string]any{"plan": r.Plan}, func() { s.printPlan(r, rec.Backup) })
 			if refused := r.Refused(); err == nil && refused != nil {
+				s.FailedWith(refused)
 				return session.Outcome(core.CodeOf(refused).ExitCode())
 			}
 			return err
@@ -250,7 +258,7 @@ func (s commands) reportRestored(done any, warnings []core.Warning, print func()
 	if err := s.Printer.Result(done, print); err != nil {
 		return err
 	}
-	if len(warnings) > 0 {
+	if s.Warned(len(warnings)); len(warnings) > 0 {
 		return session.Outcome(core.CodeWarnings.ExitCode())
 	}
 	return nil

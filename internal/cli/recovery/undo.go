@@ -18,6 +18,7 @@ func (s commands) undoCommand() *cobra.Command {
 	var f restoreFlags
 	var drop bool
 	cmd := s.Command("undo APP", "Put back what the last restore replaced", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		s.Records(core.RunUndo, args[0])
 		if drop {
 			if done, err := s.dropUnknown(ctx, args[0], f); done || err != nil {
 				return err
@@ -161,8 +162,10 @@ func (s commands) dropEarlier(ctx context.Context, r *switchover.Earlier, yes bo
 }
 
 func (s commands) resumeRestore(ctx context.Context, app string, f restoreFlags) error {
+	s.Records(core.RunRestore, app)
 	return s.withEarlier(ctx, app, f, func(r *switchover.Earlier) error {
 		j := r.Journal
+		s.About(ctx, app, j.Backup)
 		if !f.yes && j.Mixed() {
 			if err := s.Printer.Confirm(ctx, app, "the live app "+app+" will be brought to one state: "+j.Describe()+" goes on"); err != nil {
 				return err

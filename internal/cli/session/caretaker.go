@@ -9,16 +9,30 @@ import (
 	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/notify"
 	"github.com/backstay/backstay/internal/operation"
+	"github.com/backstay/backstay/internal/state"
 )
 
 // Caretaker wires what looks after the apps of a configuration.
 func (s *Session) Caretaker(ctx context.Context, e *engine.Engine, cfg *config.Config) *operation.Caretaker {
+	return s.CaretakerWith(e, cfg, s.State(ctx, cfg.StateDir))
+}
+
+// CaretakerWith is Caretaker with a state database of the caller's: that of the
+// session is for one goroutine.
+func (s *Session) CaretakerWith(e *engine.Engine, cfg *config.Config, db *state.DB) *operation.Caretaker {
 	c := &operation.Caretaker{
-		Engine: e, State: s.State(ctx, cfg.StateDir), Limits: cfg.Defaults.Check, Log: e.Log, By: s.Who(),
+		Engine: e, State: db, Limits: cfg.Defaults.Check, Log: e.Log, By: s.Who(),
 		// What is the machine's own concerns those who are told of any app.
 		Posts:       func() []notify.Post { return s.posts("", cfg.Defaults.Notify) },
 		Config:      s.configFile(),
 		ServiceRuns: s.ByService() || daemon.Holder(cfg.StateDir) != "",
+		Began: func(run int64) func() {
+			s.progress.follow(s, run)
+			return s.progress.leave
+		},
+	}
+	if s.recorded == nil { // else the command is the run
+		c.Adopt = s.adopt()
 	}
 	for i := range cfg.Apps {
 		c.Apps = append(c.Apps, s.Operated(&cfg.Apps[i]))

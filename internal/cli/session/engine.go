@@ -12,6 +12,7 @@ import (
 
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/daemon"
 	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/engine/guard"
 	"github.com/backstay/backstay/internal/engine/journal"
@@ -77,9 +78,10 @@ func (s *Session) LoadConfig() (*config.Config, error) {
 }
 
 // UseConfig has targets keep the passwords of this configuration from hooks, and
-// what says that the service runs this: a backstay in a hook is a person's.
+// what says that the service runs this, and for whom: a backstay in a hook is a
+// person's.
 func (s *Session) UseConfig(cfg *config.Config) {
-	s.passwordEnv = append(cfg.PasswordEnv(), EnvService)
+	s.passwordEnv = append(cfg.PasswordEnv(), EnvService, daemon.EnvRun, daemon.EnvBy, daemon.EnvVia)
 }
 
 // WithEngine opens the repository that the configuration, or the flags of a
@@ -116,11 +118,13 @@ func (s *Session) withEngine(ctx context.Context, open storeOpener, do func(e *e
 		if cfg.StateDir == "" {
 			cfg.StateDir = config.DefaultStateDir()
 		}
+		s.UseConfig(cfg)
 	}
 	if err := s.warnUnfinished(cfg.StateDir); err != nil {
 		return err
 	}
 	s.beginAudit(ctx, cfg.StateDir)
+	s.beginRun(ctx, cfg.StateDir)
 	return s.withStore(ctx, cfg, open, func(e *engine.Engine) error { return do(e, cfg) })
 }
 
@@ -140,7 +144,7 @@ func (s *Session) withStore(ctx context.Context, cfg *config.Config, open storeO
 		}
 	}()
 	progress := s.Printer.Progress()
-	e, err := s.NewEngine(store, cfg, progress)
+	e, err := s.NewEngine(store, cfg, s.progress.show(progress))
 	if err != nil {
 		return err
 	}
@@ -193,7 +197,7 @@ func (s *Session) keyHint() string {
 // StoreOptions say how to open or create the repository of a configuration.
 func (s *Session) StoreOptions(cfg *config.Config, key core.Secret) kopia.Options {
 	o := kopia.Options{URL: cfg.Repository.URL, Password: key, Clock: s.Env.Clock, Logger: s.Printer.Logger(), StateDir: usableDir(cfg.StateDir)}
-	if s.ByService() { // a person who waits is not slowed down
+	if s.ByService() && !s.Launched() { // a person who waits is not slowed down
 		o.UploadLimit, o.DownloadLimit = cfg.Service.UploadLimit, cfg.Service.DownloadLimit
 	}
 	return o
@@ -275,8 +279,9 @@ func (s *Session) WithMachine(ctx context.Context, do func(*engine.Engine, *conf
 		}
 	}
 	s.beginAudit(ctx, cfg.StateDir)
+	s.beginRun(ctx, cfg.StateDir)
 	progress := s.Printer.Progress()
-	e, err := s.NewEngine(nil, cfg, progress)
+	e, err := s.NewEngine(nil, cfg, s.progress.show(progress))
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,10 @@ type Session struct {
 	object                  []string // what the command is about, for the audit log
 	auditBegun              bool
 	state                   *state.DB // once it was opened
+	stateDir                string    // of what runs
+	recorded                *recorded // the run that the command is; nil: it is none
+	adopted                 bool      // the run that was recorded for it was taken over
+	progress                shared
 }
 
 // New returns the session of a command line that is yet to be parsed.
@@ -75,7 +79,10 @@ func (s *Session) Prepare(json bool) {
 }
 
 // Begin says that a command begins: errors from now on are not about usage.
-func (s *Session) Begin(command string) { s.ran, s.keyFlag = command, KeyFlag }
+func (s *Session) Begin(command string) {
+	s.ran, s.keyFlag = command, KeyFlag
+	s.surviveService()
+}
 
 // Acts says what a command does, where the audit log has that by a name of its
 // own.
@@ -109,6 +116,7 @@ func (s *Session) Command(use, short string, args cobra.PositionalArgs, run func
 				}
 			}
 			err := run(cmd.Context(), args)
+			s.endRun(cmd.Context(), err)
 			s.endAudit(cmd.Context(), err)
 			return err
 		},
