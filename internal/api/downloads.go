@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -45,5 +46,6 @@ func (a *API) download(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	return a.send(callOf(ctx), download{name: d.Name, etag: d.SHA256, changed: d.Made, content: content}), nil
+	etag := fmt.Sprintf("%d-%d-%d", d.Run, d.Size, d.Made.UnixNano()) // it is made once, and never changed
+	return a.send(callOf(ctx), download{name: d.Name, etag: etag, changed: d.Made, content: content}), nil
 }
