@@ -30,21 +30,26 @@ import (
 // Command returns the demo command.
 func Command(s *session.Session) *cobra.Command {
 	var size int64
-	var keep string
+	var keep, listen string
 	cmd := s.Command("demo", "Show it all on a throwaway helpdesk: backup, damage, restore, comparison", cobra.NoArgs, func(ctx context.Context, _ []string) error {
 		if size < 1 || size > demoLimit {
 			return &core.Error{Code: core.CodeUsage, Op: "demo", Message: fmt.Sprintf("a helpdesk of %d MiB cannot be made", size), Hint: fmt.Sprintf("give --size from 1 to %d", demoLimit)}
 		}
-		return demonstrate(ctx, s, size<<20, keep)
+		return demonstrate(ctx, s, size<<20, keep, listen)
 	})
 	cmd.Long = `Show it all on a throwaway helpdesk: backup, damage, restore, comparison.
 
 It starts a private database server in a temporary folder, with its own socket, and touches no
 server, folder or configuration that is there already. Nothing is left behind unless --keep, but for
-an empty server's data folder in the user's cache folder, which makes the next start faster.`
+an empty server's data folder in the user's cache folder, which makes the next start faster.
+
+With --keep on a terminal, or with --listen, the demo ends with the web console on the helpdesk, until
+Ctrl-C.`
 	cmd.Flags().Int64Var(&size, "size", demo.DefaultSize>>20, "size of the helpdesk in MiB")
 	cmd.Flags().StringVar(&keep, "keep", "", "keep the repository, the files and a configuration to explore them with in this folder (without DIR: in a new temporary one)")
 	cmd.Flags().Lookup("keep").NoOptDefVal = keepAnywhere
+	cmd.Flags().StringVar(&listen, "listen", "", "host:port of the console that --keep opens at the end")
+	cmd.PreRunE = session.RefuseEmptyFlags
 	return cmd
 }
 
@@ -79,7 +84,10 @@ type demoReport struct {
 	DurationMS  int64             `json:"duration_ms"`
 }
 
-func demonstrate(ctx context.Context, s *session.Session, size int64, keep string) (err error) {
+func demonstrate(ctx context.Context, s *session.Session, size int64, keep, listen string) (err error) {
+	if listen != "" && keep == "" {
+		return &core.Error{Code: core.CodeUsage, Op: "demo", Message: "--listen is for the console of a demo that is kept", Hint: "give --keep too"}
+	}
 	d := &demonstration{s: s}
 	start := s.Env.Clock.Now()
 	d.say("starting a private database server…")
@@ -99,7 +107,7 @@ func demonstrate(ctx context.Context, s *session.Session, size int64, keep strin
 		return err
 	}
 	d.report.DurationMS = s.Env.Clock.Now().Sub(start).Milliseconds()
-	if err := d.finish(keep); err != nil {
+	if err := d.finish(ctx, keep, listen); err != nil {
 		return err
 	}
 	if len(d.report.Differences) > 0 {
@@ -267,7 +275,7 @@ func (d *demonstration) restore(ctx context.Context) error {
 	return nil
 }
 
-func (d *demonstration) finish(keep string) error {
+func (d *demonstration) finish(ctx context.Context, keep, listen string) error {
 	r := d.report
 	if err := d.s.Printer.Result(r, func() {
 		d.say("\ncompared with the helpdesk before the damage: %d tables, %s rows, %s files", r.Tables, ui.Count(int64(r.Rows)), ui.Count(int64(r.Files)))
@@ -283,12 +291,15 @@ func (d *demonstration) finish(keep string) error {
 	if keep == "" {
 		return nil
 	}
-	return d.keep()
+	return d.keep(ctx, listen)
 }
 
-// keep leaves a configuration with which the repository can be explored.
-func (d *demonstration) keep() error {
-	keyFile, cfgFile := filepath.Join(d.dir, "repository.key"), filepath.Join(d.dir, "backstay.yaml")
+const keyFileName = "repository.key"
+
+// keep leaves a configuration with which the repository can be explored, and
+// shows the console where somebody looks.
+func (d *demonstration) keep(ctx context.Context, listen string) error {
+	keyFile, cfgFile := filepath.Join(d.dir, keyFileName), filepath.Join(d.dir, "backstay.yaml")
 	if err := config.WriteKeyFile(keyFile, d.key); err != nil {
 		return err
 	}
@@ -296,10 +307,17 @@ func (d *demonstration) keep() error {
 	if err != nil {
 		return err
 	}
-	if err := config.WriteFile(cfgFile, text); err != nil {
+	if listen == "" && !d.s.Printer.Watched() {
+		if err := config.WriteFile(cfgFile, text); err != nil {
+			return err
+		}
+		d.s.Printer.Infof("kept in %s; explore it with: backstay --config %s list\nremove it with: rm -r %s", d.dir, cfgFile, d.dir)
+		return nil
+	}
+	if err := d.console(ctx, cfgFile, listen); err != nil {
 		return err
 	}
-	d.s.Printer.Infof("kept in %s; explore it with: backstay --config %s list\nremove it with: rm -r %s", d.dir, cfgFile, d.dir)
+	d.s.Printer.Infof("kept in %s; remove it with: rm -r %s", d.dir, d.dir)
 	return nil
 }
 

@@ -31,22 +31,7 @@ func (s commands) serveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if path, err = filepath.Abs(path); err != nil {
-			return err
-		}
-		cfg, err := config.LoadExcusing(path)
-		if err != nil {
-			return err
-		}
-		log := s.Printer.Logger()
-		if cfg.Service.Log == "json" {
-			log = s.Printer.JSONLogger()
-		}
-		v := &service{commands: s, path: path, stateDir: cfg.StateDir, log: log}
-		return daemon.Run(ctx, daemon.Options{
-			Load: v.load, Environment: append(os.Environ(), session.EnvService+"="+path), StateDir: cfg.StateDir, Listen: listen,
-			Clock: s.Env.Clock, Log: log, Version: s.Env.Version, Problems: v.problems,
-		})
+		return Serve(ctx, s.Session, path, listen)
 	})
 	cmd.PreRunE = session.RefuseEmptyFlags
 	cmd.Long = `Look after all apps of the configuration: back them up on their schedules, check them, apply retention,
@@ -55,6 +40,52 @@ changed configuration takes effect at once, and on SIGHUP; one that is wrong is 
 the former one goes on. http://127.0.0.1:8484/metrics is for Prometheus, /healthz for monitors.`
 	cmd.Flags().StringVar(&listen, "listen", "", "host:port of metrics and health (default: service.listen of the configuration)")
 	return cmd
+}
+
+// Serve runs the service on a configuration until ctx ends. listen "" is as the
+// configuration says.
+func Serve(ctx context.Context, s *session.Session, path, listen string) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	cfg, err := config.LoadExcusing(path)
+	if err != nil {
+		return err
+	}
+	log := s.Printer.Logger()
+	if cfg.Service.Log == "json" {
+		log = s.Printer.JSONLogger()
+	}
+	v := &service{commands: commands{s}, path: path, stateDir: cfg.StateDir, log: log}
+	return v.run(ctx, listen)
+}
+
+// run runs the service. A console that cannot be had keeps no backup from being
+// made: that is a problem of the service.
+func (v *service) run(ctx context.Context, listen string) error {
+	o := daemon.Options{
+		Load: v.load, Environment: append(os.Environ(), session.EnvService+"="+v.path), StateDir: v.stateDir, Listen: listen,
+		Clock: v.Env.Clock, Log: v.log, Version: v.Env.Version, Problems: v.problems,
+	}
+	o.Launcher = daemon.NewLauncher(v.arguments)
+	parts, err := v.newConsole(ctx, o.Launcher)
+	if err != nil {
+		v.log.Error("there is no console", "err", err, "hint", core.HintOf(err))
+		v.noConsole = &core.Problem{Topic: core.TopicService, Name: "no-console", Level: core.LevelAlarm, Message: "the console cannot be used: " + err.Error(), Hint: core.HintOf(err)}
+	} else {
+		o.Handler = parts.handler
+		o.Ready = parts.ready
+		looking, end := context.WithCancel(ctx)
+		defer end()
+		go parts.look(looking)
+		defer func() {
+			if err := parts.close(); err != nil {
+				v.log.Error("close the console", "err", err)
+			}
+		}()
+	}
+	return daemon.Run(ctx, o)
 }
 
 // service turns the configuration into what the daemon does.
@@ -66,6 +97,8 @@ type service struct {
 	cfg      atomic.Pointer[config.Config] // the last that was good
 	kept     atomic.Pointer[string]        // the path of a copy of what is in effect
 	unsaved  operation.Unsaved             // alarms of the service that are not in the state database
+
+	noConsole *core.Problem // why there is no console; nil: there is one
 }
 
 // refreshSchedules is how often applications are asked anew when they want to
@@ -111,6 +144,10 @@ func (v *service) load(ctx context.Context) (daemon.Plan, error) {
 	}
 	v.keepConfig()
 	v.cfg.Store(cfg)
+	plan.Service.TLS = daemon.TLS{Certificate: cfg.Console.Certificate, Key: cfg.Console.Key}
+	if v.noConsole != nil && cfg.Console.Enabled {
+		plan.Problems = append(plan.Problems, *v.noConsole)
+	}
 	plan.Digest = digest(plan, checks)
 	return plan, nil
 }
@@ -194,10 +231,7 @@ func checkName(spec schedule.Spec) string {
 
 // command is the command line of a job's process.
 func (v *service) command(job daemon.Job, start agenda.Start, checks map[string][]string) []string {
-	args := []string{"--config", *v.kept.Load(), "--json", "--no-progress"}
-	if v.Verbose {
-		args = append(args, "--verbose")
-	}
+	args := v.arguments(nil)
 	switch job.Kind {
 	case core.RunBackup:
 		args = append(args, "backup", job.App, "--trigger", start.Trigger, "--due", start.Due.UTC().Format(time.RFC3339))
@@ -217,6 +251,15 @@ func (v *service) command(job daemon.Job, start agenda.Start, checks map[string]
 		args = append(args, job.Kind)
 	}
 	return args
+}
+
+// arguments are those of a process: what it is to do, and what holds for all.
+func (v *service) arguments(command []string) []string {
+	args := []string{"--config", *v.kept.Load(), "--json", "--no-progress"}
+	if v.Verbose {
+		args = append(args, "--verbose")
+	}
+	return append(args, command...)
 }
 
 // problems tells of what is wrong with the service itself.

@@ -66,6 +66,11 @@ func isTerminal(file any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// Watched says whether a person sees the result as it comes.
+func (p *Printer) Watched() bool {
+	return !p.options.JSON && p.options.IsTerminal(p.options.Stdout)
+}
+
 // JSON says whether the result is to be JSON.
 func (p *Printer) JSON() bool { return p.options.JSON }
 
