@@ -369,6 +369,9 @@ type Key struct {
 	Trouble  string     `json:"trouble,omitempty"`
 }
 
+// AuditReport says whether the audit log is as it was written.
+type AuditReport = state.AuditReport
+
 // AuditQuery chooses entries of the audit log.
 type AuditQuery struct {
 	Who, Action, Object string

@@ -183,7 +183,10 @@ func (c *Console) StartPlan(ctx context.Context, o RestoreOrder, w Who) (int64, 
 	if err != nil {
 		return 0, err
 	}
-	return c.launch(ctx, w, Launch{Kind: core.RunPlan, App: o.App, Backup: o.Backup, Args: append(args, "--dry-run")})
+	return c.launch(ctx, w, Launch{
+		Kind: core.RunPlan, App: o.App, Backup: o.Backup, Args: append(args, "--dry-run"),
+		Prepare: func(run int64) ([]string, error) { return nil, c.keepPlanned(run, o) },
+	})
 }
 
 // StartRestore begins a restore. It stops before it changes anything when there

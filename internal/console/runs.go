@@ -181,7 +181,7 @@ func (c *Console) Audit(ctx context.Context, q AuditQuery) ([]core.Audited, erro
 }
 
 // VerifyAudit says whether the log is as it was written.
-func (c *Console) VerifyAudit(ctx context.Context) (state.AuditReport, error) {
+func (c *Console) VerifyAudit(ctx context.Context) (AuditReport, error) {
 	return c.o.State(ctx).VerifyAudit(ctx)
 }
 
