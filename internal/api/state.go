@@ -8,7 +8,6 @@ import (
 	"github.com/backstay/backstay/internal/access"
 	"github.com/backstay/backstay/internal/console"
 	"github.com/backstay/backstay/internal/core"
-	"github.com/backstay/backstay/internal/state"
 )
 
 // none is a request without a body and without parameters.
@@ -55,7 +54,7 @@ type auditAnswer struct {
 	Offset int                `json:"offset"`
 	Limit  int                `json:"limit"`
 	Audit  []core.Audited     `json:"audit" doc:"The newest first. There is more while there are as many as limit."`
-	Log    *state.AuditReport `json:"log" doc:"Whether the log is as it was written; null when it was not asked for."`
+	Log    *console.AuditReport `json:"log" doc:"Whether the log is as it was written; null when it was not asked for."`
 }
 
 func (a *API) registerState() {
