@@ -50,10 +50,10 @@ type repositoryAnswer struct {
 }
 
 type auditAnswer struct {
-	Schema int                `json:"schema"`
-	Offset int                `json:"offset"`
-	Limit  int                `json:"limit"`
-	Audit  []core.Audited     `json:"audit" doc:"The newest first. There is more while there are as many as limit."`
+	Schema int                  `json:"schema"`
+	Offset int                  `json:"offset"`
+	Limit  int                  `json:"limit"`
+	Audit  []core.Audited       `json:"audit" doc:"The newest first. There is more while there are as many as limit."`
 	Log    *console.AuditReport `json:"log" doc:"Whether the log is as it was written; null when it was not asked for."`
 }
 
