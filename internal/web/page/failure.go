@@ -2,7 +2,6 @@ package page
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"net/http"
 	"net/url"
@@ -141,8 +140,8 @@ func status(code core.Code) int {
 // logged writes to the log what the page does not tell, and returns the id by
 // which a person can find it there.
 func (q *Request) logged(message string, args ...any) string {
-	id := rand.Text()[:10]
-	args = append(args, "id", id, "method", q.Method, "path", q.URL.Path, "user", q.Who.User.Name)
+	id := gate.RequestID(q.Context())
+	args = append(args, "request", id, "method", q.Method, "path", q.URL.Path, "user", q.Who.User.Name)
 	q.site.o.Log.Error(message, args...)
 	return id
 }
@@ -161,4 +160,17 @@ func (s *Site) sorry(q *Request, f failure) {
 		s.o.Log.Error("the page of an error cannot be written", "error", err)
 		http.Error(q, http.StatusText(f.status), f.status)
 	}
+}
+
+// Refuse shows why the gate lets a request not in; it is for gate.Options.
+func (s *Site) Refuse(w http.ResponseWriter, r *http.Request, refusal gate.Refusal) {
+	q := s.request(w, r)
+	title := "page.error.refused"
+	switch {
+	case refusal.Code == "slow_down":
+		title = "page.error.slow"
+	case refusal.Status >= 500:
+		title = "page.error.unknown"
+	}
+	s.sorry(q, failure{status: refusal.Status, title: title, message: refusal.Message, hint: refusal.Hint, id: refusal.ID})
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"net/http"
 
 	"github.com/backstay/backstay/internal/gate"
 )
@@ -20,7 +19,7 @@ type note struct {
 
 // noteCookie takes notes to the next page. It holds keys and values only, and
 // is signed: what it says is said by the console.
-const noteCookie = "backstay_note"
+const noteCookie = "note"
 
 // Say has the next page that this person sees begin with a line: key is of the
 // catalogue.
@@ -48,7 +47,7 @@ func (q *Request) keepNotes() {
 		q.site.o.Log.Error("a note cannot be kept", "error", err)
 		return
 	}
-	q.cookie(noteCookie, base64.RawURLEncoding.EncodeToString(append(q.site.sign(content), content...)), 60)
+	gate.KeepCookie(q, q.Request, noteCookie, base64.RawURLEncoding.EncodeToString(append(q.site.sign(content), content...)), 60)
 }
 
 func (s *Site) sign(content []byte) []byte {
@@ -61,12 +60,12 @@ func (s *Site) sign(content []byte) []byte {
 // forgotten with it.
 func (q *Request) notes() []note {
 	said := q.said
-	cookie, err := q.Cookie(noteCookie)
-	if err != nil {
-		return said // there is none
+	cookie := gate.KeptCookie(q.Request, noteCookie)
+	if cookie == "" {
+		return said
 	}
-	q.cookie(noteCookie, "", -1)
-	signed, err := base64.RawURLEncoding.DecodeString(cookie.Value)
+	gate.KeepCookie(q, q.Request, noteCookie, "", -1)
+	signed, err := base64.RawURLEncoding.DecodeString(cookie)
 	if err != nil || len(signed) < sha256.Size {
 		return said
 	}
@@ -79,13 +78,4 @@ func (q *Request) notes() []note {
 		return said
 	}
 	return append(kept, said...)
-}
-
-// cookie sets a cookie that no script reads. seconds is how long it lives; -1
-// takes it back.
-func (q *Request) cookie(name, value string, seconds int) {
-	http.SetCookie(q, &http.Cookie{
-		Name: name, Value: value, Path: gate.BasePath(q.Context()) + "/", MaxAge: seconds,
-		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: q.TLS != nil,
-	})
 }

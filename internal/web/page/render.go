@@ -163,6 +163,7 @@ func (s *Site) functions(q *Request) template.FuncMap {
 			}
 			return q.Text.T(n.Key, args...)
 		},
+		"words":   func() (template.HTMLAttr, error) { return q.words() },
 		"dict":    dict,
 		"may":     func(role any) bool { return q.May(access.Role(fmt.Sprint(role))) },
 		"who":     func() access.Identity { return q.Who },

@@ -33,8 +33,8 @@ func (h *served) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // The cookies with which a browser remembers what was chosen on it.
 const (
-	languageCookie = "backstay_language"
-	themeCookie    = "backstay_theme"
+	languageCookie = "language"
+	themeCookie    = "theme"
 )
 
 // ServeHTTP answers; it must stand behind the gate's Wrap.
@@ -71,13 +71,6 @@ func clean(p string) bool {
 
 // answer is what happens around every Handle.
 func (s *Site) answer(h *served, w http.ResponseWriter, r *http.Request) {
-	switch {
-	case h.route.Body != 0:
-		gate.AllowBody(w, r, h.route.Body)
-	}
-	if h.route.Patient {
-		gate.Patient(w)
-	}
 	tracked := &tracked{ResponseWriter: w}
 	q := s.request(tracked, r)
 	q.part = h.part
@@ -98,6 +91,12 @@ func (s *Site) answer(h *served, w http.ResponseWriter, r *http.Request) {
 
 	err := s.o.Gate.Check(r, h.route.Need)
 	if err == nil {
+		if h.route.Body != 0 {
+			gate.AllowBody(w, r, h.route.Body)
+		}
+		if h.route.Patient {
+			gate.Patient(w)
+		}
 		if err = q.readForm(h.route.Body); err == nil {
 			err = h.route.Handle(q)
 		}
@@ -163,21 +162,14 @@ func (s *Site) request(w http.ResponseWriter, r *http.Request) *Request {
 	if who, ok := gate.Identity(r.Context()); ok {
 		q.Who = who
 	}
-	cookie := func(name string) string {
-		c, err := r.Cookie(name)
-		if err != nil {
-			return ""
-		}
-		return c.Value
-	}
 	language := q.Who.User.Language
 	if language == "" {
-		language = cookie(languageCookie)
+		language = gate.KeptCookie(r, languageCookie)
 	}
 	q.Text = text.Choose(language, r.Header.Get("Accept-Language"))
 	q.Theme = q.Who.User.Theme
 	if q.Theme == "" {
-		q.Theme = cookie(themeCookie)
+		q.Theme = gate.KeptCookie(r, themeCookie)
 	}
 	if q.Theme != "light" && q.Theme != "dark" {
 		q.Theme = ""
@@ -231,13 +223,13 @@ func (s *Site) display(q *Request) error {
 		if text.Choose(language, "").Tag != language {
 			return &core.Error{Code: core.CodeUsage, Message: "no such language"}
 		}
-		q.cookie(languageCookie, language, 365*24*3600)
+		gate.KeepCookie(q, q.Request, languageCookie, language, 365*24*3600)
 	}
 	if theme != "" {
 		if theme != "light" && theme != "dark" {
 			return &core.Error{Code: core.CodeUsage, Message: "no such theme"}
 		}
-		q.cookie(themeCookie, theme, 365*24*3600)
+		gate.KeepCookie(q, q.Request, themeCookie, theme, 365*24*3600)
 	}
 	if q.Who.User.ID != 0 && s.o.Prefer != nil {
 		if err := s.o.Prefer(q, language, theme); err != nil {

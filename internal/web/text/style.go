@@ -205,3 +205,16 @@ func (l *Language) zone(t time.Time) string {
 	}
 	return name
 }
+
+// Spans are what Ago is made of, for a script that lets times grow old: one and
+// several of each span, from seconds to years, as "s|s;min|min;…"; now; the
+// texts around a span, as "{0} ago"; and the units of bytes.
+func (l *Language) Spans() (spans, now, ago, until, units string) {
+	s := l.style.spans
+	var pairs []string
+	for _, pair := range [][2]string{s.second, s.minute, s.hour, s.day, s.month, s.year} {
+		pairs = append(pairs, pair[0]+"|"+pair[1])
+	}
+	around := func(a [2]string) string { return a[0] + "{0}" + a[1] }
+	return strings.Join(pairs, ";"), l.style.now, around(l.style.ago), around(l.style.until), strings.Join(l.style.units, " ")
+}
