@@ -53,6 +53,10 @@ func (c *Config) App(name string) (*App, error) {
 	}
 }
 
+// HoldsSecret says whether a secret is written in the file itself, which only
+// its owner may read then.
+func (c *Config) HoldsSecret() bool { return c.inlineSecret != nil }
+
 // SecretSource says where a password is. At most one of the three is set.
 type SecretSource struct {
 	Password     core.Secret // written in the configuration itself

@@ -132,10 +132,33 @@ func (r *Reader) Err() error {
 			hints = append(hints, hint)
 		}
 	}
-	return &core.Error{
-		Code: core.CodeConfig, Message: strings.Join(messages, "\n"), Hint: strings.Join(hints, "\n"),
+	whole := &core.Error{Code: core.CodeConfig, Message: strings.Join(messages, "\n"), Hint: strings.Join(hints, "\n")}
+	found := &Error{whole: whole}
+	for _, p := range r.problems {
+		found.Problems = append(found.Problems, Problem{p.at, p.message, p.hint})
 	}
+	return found
 }
+
+// Problem is one thing that is wrong.
+type Problem struct {
+	At      Position
+	Message string
+	Hint    string // ""; or what to do about it
+}
+
+// Error is all that is wrong with a file: a core.Error that can also be taken
+// apart.
+type Error struct {
+	whole    *core.Error
+	Problems []Problem // in the order of the file
+}
+
+// Error lists the first MaxProblems, one a line.
+func (e *Error) Error() string { return e.whole.Error() }
+
+// Unwrap returns the core.Error.
+func (e *Error) Unwrap() error { return e.whole }
 
 // Parse returns the file's only document, or nil when there is none or when it
 // is not YAML; then there are problems.
