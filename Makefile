@@ -29,7 +29,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
-demo: setup build ## back up, damage and restore a throwaway application on a private database server
+demo: server build ## back up, damage and restore a throwaway application on a private database server
 	bin/backstay demo $(DEMO_FLAGS)
 
 .PHONY: test
@@ -37,7 +37,7 @@ test: setup ## run all tests, on private database servers
 	go test -count=1 -p $(TEST_JOBS) -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
 
 .PHONY: test-matrix
-test-matrix: setup ## run the database tests on MariaDB 10.11 and 11 and MySQL 9, and print a table
+test-matrix: server ## run the database tests on MariaDB 10.11 and 11 and MySQL 9, and print a table
 	scripts/servers.sh | go run ./test/matrix -p $(TEST_JOBS) $(MATRIX_PACKAGES)
 
 .PHONY: fuzz
@@ -59,20 +59,20 @@ build: ## build bin/backstay
 	go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/backstay ./cmd/backstay
 
 .PHONY: bench
-bench: setup build ## measure backstay beside mydumper, mariadb-dump and restic (BENCH_FLAGS=-help lists the flags)
+bench: server build ## measure backstay beside mydumper, mariadb-dump and restic (BENCH_FLAGS=-help lists the flags)
 	go build -trimpath -o bin/bench ./test/bench
 	exec bin/bench $(BENCH_FLAGS)
 
 .PHONY: microbench
-microbench: setup ## run the Go benchmarks
+microbench: server ## run the Go benchmarks
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(TEST_FLAGS) ./...
 
 .PHONY: bench-freeze
-bench-freeze: setup ## measure how long writers wait at most during a backup
+bench-freeze: server ## measure how long writers wait at most during a backup
 	go test -run '^$$' -bench Freeze -benchtime 1x -timeout 60m $(TEST_FLAGS) ./test/consistency
 
 .PHONY: test-consistency
-test-consistency: setup ## change schemas at every moment of a backup, and wait for what is rare
+test-consistency: server ## change schemas at every moment of a backup, and wait for what is rare
 	BACKSTAY_TEST_LONG=1 go test -count=1 -timeout 60m $(TEST_FLAGS) ./test/consistency
 
 .PHONY: test-large
@@ -80,5 +80,10 @@ test-large: ## archives of 71 GiB that take little disk (BACKSTAY_TEST_LARGE_GIB
 	BACKSTAY_TEST_LONG=1 go test -count=1 -v -timeout 6h $(TEST_FLAGS) ./test/large
 
 .PHONY: setup
-setup:
+setup: ## install what the tests need: MariaDB's programs, Chromium, axe-core
+	@scripts/setup.sh browser
+
+# What the demo and benchmarks need: no browser.
+.PHONY: server
+server:
 	@scripts/setup.sh
