@@ -185,3 +185,24 @@ func TestOrders(t *testing.T) {
 		}
 	}
 }
+
+func TestSettings(t *testing.T) {
+	w := consoletest.New(t)
+	found, err := w.Console.Settings(t.Context(), "helpdesk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]console.Setting{}
+	for _, s := range found {
+		got[s.Section+" "+s.Name] = s
+	}
+	for name, want := range map[string]console.Setting{
+		"schedule when":  {Section: "schedule", Name: "when", Value: "daily 02:00 local time", Source: "backstay.yaml:12"},
+		"retention keep": {Section: "retention", Name: "keep", Value: "one of each of 7 days, one of each of 4 weeks", Source: "backstay.yaml:13"},
+		"notify alarms":  {Section: "notify", Name: "alarms", Value: "nobody is told", Source: "backstay's default"},
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %+v, want %+v", name, got[name], want)
+		}
+	}
+}

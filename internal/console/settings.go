@@ -10,6 +10,7 @@ import (
 
 	"github.com/backstay/backstay/internal/check"
 	"github.com/backstay/backstay/internal/config"
+	"github.com/backstay/backstay/internal/config/edit"
 	"github.com/backstay/backstay/internal/operation"
 	"github.com/backstay/backstay/internal/retention"
 )
@@ -45,8 +46,23 @@ func (c *Console) schedules(ctx context.Context, app string) []operation.Schedul
 }
 
 // sources says where the sections of an app's settings come from.
-func (c *Console) sources(string) func(section string) string {
-	return func(string) string { return filepath.Base(c.o.ConfigPath) }
+func (c *Console) sources(app string) func(section string) string {
+	file := filepath.Base(c.o.ConfigPath)
+	d, err := edit.Read(c.o.ConfigPath)
+	if err != nil { // the settings in effect are those from before somebody broke the file
+		return func(string) string { return file + " as it was before it was broken" }
+	}
+	return func(section string) string {
+		if own, err := d.Section(app, section); err != nil {
+			return file
+		} else if own.Set {
+			return file + ":" + strconv.Itoa(own.Line)
+		}
+		if shared, err := d.Section("", section); err == nil && shared.Set {
+			return "defaults (" + file + ":" + strconv.Itoa(shared.Line) + ")"
+		}
+		return "backstay's default"
+	}
 }
 
 // settings gathers them.
