@@ -124,6 +124,22 @@ func beChild(args []string) int {
 		}
 	case "service":
 		return beService(dir, app, func() error { return nil })
+	case "adopts and waits", "adopts and is killed", "adopts and ends":
+		return beLaunched(mode, dir, app, mark)
+	case "tells":
+		secret := ""
+		for _, a := range args[3:] {
+			if file, ok := strings.CutPrefix(a, "--password-file="); ok {
+				b, err := os.ReadFile(file)
+				if err != nil {
+					panic(err)
+				}
+				secret = string(b)
+			}
+		}
+		fmt.Printf("%s|%s|%s|%s|%s", os.Getenv(EnvRun), os.Getenv(EnvBy), os.Getenv(EnvVia), secret, strings.Join(args[3:len(args)-1], " "))
+	case "service that launches":
+		return beLaunchingService(dir)
 	case "service whose program is removed":
 		return beService(dir, app, func() error {
 			path, err := os.Executable()

@@ -189,13 +189,15 @@ func (l *Launcher) Launch(ctx context.Context, what Launch) (run int64, err erro
 	}
 	how := process.Command{Path: s.path, Spare: s.spare, Args: l.command(args), Env: env, Pipes: s.wait.pipes}
 	log.Info("the run begins", "via", x.Via)
-	begun := make(chan error, 1)
+	begun, over := make(chan error, 1), make(chan struct{})
 	go func() {
+		defer close(over)
 		exit, signal, err := x.child.Run(how, func(int, IOClass) error { return nil }, func(err error) { begun <- err })
 		asked, late := x.child.Asked()
 		l.ended(s, x, out, ending{child: x.child, err: err, exit: exit, signal: signal, asked: asked, late: late, at: s.clock.Now()})
 	}()
 	if err := <-begun; err != nil {
+		<-over // nothing is left of it when this returns
 		return 0, fmt.Errorf("start %s: %w", x.Kind, err)
 	}
 	return x.run.ID, nil
@@ -384,6 +386,7 @@ func settleLaunched(ctx context.Context, db *state.DB, e ending) error {
 			return db.FinishRun(ctx, run)
 		}
 	}
+	run.ID = 0 // it is not one of the database's
 	// It may have recorded itself when it could not be recorded here.
 	known, err := db.Runs(ctx, state.RunFilter{App: run.App, Kind: run.Kind, Since: run.Started, Limit: 20})
 	if err != nil || slices.ContainsFunc(known, func(k core.Run) bool { return k.By == run.By && k.Outcome != core.OutcomeRunning }) {
