@@ -41,6 +41,7 @@ missing() {
 	[ -n "$browser" ] || return 0
 	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || echo chromium
 	has_axe || command -v npm >/dev/null || echo npm
+	command -v curl >/dev/null || echo curl
 }
 
 # refuse explains and ends. Its last line is the one command to run.
@@ -112,7 +113,7 @@ install_as_root() {
 	local package known= packages=()
 	[ -z "$(server_missing)" ] || packages+=(mariadb-server)
 	while read -r package; do
-		case "$package" in chromium | npm) packages+=("$package") ;; esac
+		case "$package" in chromium | npm | curl) packages+=("$package") ;; esac
 	done < <(missing)
 	say "installing with apt-get: ${packages[*]}"
 	for package in mariadb-server mysql-server mysql-community-server percona-server-server; do
@@ -164,7 +165,7 @@ if [ -n "$(missing)" ]; then
 	[ -z "$browser" ] || say "the tests look at the console's pages in Chromium"
 
 	command -v apt-get >/dev/null ||
-		refuse "this system has no apt-get" "install with its package manager what is missing (the MariaDB server, 10.5 or newer; Chromium; npm) and run this again"
+		refuse "this system has no apt-get" "install with its package manager what is missing (the MariaDB server, 10.5 or newer; Chromium; npm; curl) and run this again"
 
 	as_root=("${browser:+browser}")
 	if [ "$(id -u)" -eq 0 ]; then

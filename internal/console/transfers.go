@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"path/filepath"
 	"strings"
@@ -13,7 +14,21 @@ import (
 // download looks at the download that a run made.
 func (c *Console) download(run int64) (Download, error) {
 	d, err := c.downloads.Get(run)
+	if err == nil && d.SHA256 == "" {
+		d.SHA256 = c.sum(run)
+	}
 	return Download(d), err
+}
+
+// sum is the SHA-256 of what a run exported, as it said itself; "" when it did not.
+func (c *Console) sum(run int64) string {
+	var said struct {
+		Exported struct{ SHA256 string }
+	}
+	if err := json.Unmarshal(c.result(run), &said); err != nil {
+		return ""
+	}
+	return said.Exported.SHA256
 }
 
 // StartExport begins to make a download of a backup. password encrypts it, for
@@ -60,6 +75,7 @@ func (c *Console) Downloads(context.Context) ([]Download, error) {
 	found, err := c.downloads.List()
 	out := make([]Download, 0, len(found))
 	for _, d := range found {
+		d.SHA256 = c.sum(d.Run)
 		out = append(out, Download(d))
 	}
 	return out, err
@@ -71,6 +87,7 @@ func (c *Console) OpenDownload(_ context.Context, run int64) (Download, io.ReadS
 	if err != nil {
 		return Download{}, nil, err
 	}
+	d.SHA256 = c.sum(run)
 	return Download(d), f, nil
 }
 

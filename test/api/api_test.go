@@ -24,7 +24,7 @@ var blocks = regexp.MustCompile("(?ms)^```sh\n(.*?)^```\n(?:```json\n(.*?)^```\n
 
 func TestGuide(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("curl is not installed")
+		t.Fatal("curl is missing: make setup installs it")
 	}
 	text, err := os.ReadFile("../../docs/api.md")
 	if err != nil {
