@@ -5,7 +5,6 @@ package chrome
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
@@ -24,6 +24,12 @@ import (
 
 // axeFile is what scripts/setup.sh fetches, in the user's cache folder.
 const axeFile = "axe-core-4.10.3.min.js"
+
+// patience is how long one action may take.
+const patience = 30 * time.Second
+
+// Step is something that a person does.
+type Step = chromedp.Action[chromedp.Void]
 
 // Browser is a browser with one tab. It is used by one goroutine.
 type Browser struct {
@@ -55,14 +61,15 @@ func Open(t testing.TB, artifacts string) *Browser {
 	}
 	options := []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()), chromedp.Headless, chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck,
-		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(time.Minute),
-		chromedp.Env("LANG=en_US.UTF-8"),
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Env("LANG=en_US.UTF-8"),
+		chromedp.Flag("lang", "en-US"), chromedp.Flag("no-proxy-server", true), // the console is on this machine
 	}
-	for _, name := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "disable-dev-shm-usage", "disable-extensions", "hide-scrollbars", "disable-default-apps", "metrics-recording-only"} {
+	for _, name := range []string{
+		"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "disable-dev-shm-usage",
+		"disable-extensions", "disable-default-apps", "hide-scrollbars", "metrics-recording-only",
+	} {
 		options = append(options, chromedp.Flag(name, true))
 	}
-	// The console is on this machine: no proxy is asked.
-	options = append(options, chromedp.Flag("no-proxy-server", true), chromedp.Flag("lang", "en-US"))
 	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, closeTab := chromedp.NewContext(ctx)
 	b := &Browser{t: t, ctx: ctx, axe: string(axe), artifacts: artifacts}
@@ -76,12 +83,26 @@ func Open(t testing.TB, artifacts string) *Browser {
 			t.Errorf("the browser complains: %s", complaint)
 		}
 	})
-	chromedp.ListenTarget(ctx, b.hear)
-	if err := chromedp.Run(ctx, cdplog.Enable(), runtime.Enable()); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
 		t.Fatalf("start %s: %v", program, err)
 	}
+	if err := chromedp.Listen(ctx, b.hear); err != nil {
+		t.Fatal(err)
+	}
+	command(b, cdplog.Enable, cdp.Empty{})
+	command(b, runtime.Enable, cdp.Empty{})
 	b.Size(1280, 900)
 	return b
+}
+
+// command sends a command of the browser's protocol.
+func command[P, R any](b *Browser, c cdp.Command[P, R], params P) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if _, err := chromedp.Call(ctx, c, params); err != nil {
+		b.t.Fatalf("%s: %v", c.Method, err)
+	}
 }
 
 func find(t testing.TB) string {
@@ -99,12 +120,15 @@ func (b *Browser) hear(event any) {
 	var complaint string
 	switch e := event.(type) {
 	case *cdplog.EventEntryAdded:
-		if e.Entry.Level != cdplog.LevelError {
+		if e.Entry.Level != cdplog.EntryLevelError {
 			return
 		}
 		complaint = fmt.Sprintf("%s %s", e.Entry.Text, e.Entry.URL)
 	case *runtime.EventExceptionThrown:
-		complaint = e.ExceptionDetails.Error()
+		complaint = e.ExceptionDetails.Text
+		if thrown := e.ExceptionDetails.Exception; thrown != nil {
+			complaint += " " + thrown.Description
+		}
 	default:
 		return
 	}
@@ -127,25 +151,24 @@ func (b *Browser) Forgive(part string) {
 }
 
 // Do runs actions, for at most half a minute.
-func (b *Browser) Do(actions ...chromedp.Action) {
+func (b *Browser) Do(actions ...Step) {
 	b.t.Helper()
 	if err := b.Try(actions...); err != nil {
-		b.picture("failed-" + strings.ReplaceAll(b.t.Name(), "/", "-"))
-		b.t.Fatalf("at %s: %v", b.Address(), err)
+		b.failed(err)
 	}
 }
 
 // Try is Do whose failure is the test's to judge.
-func (b *Browser) Try(actions ...chromedp.Action) error {
-	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
+func (b *Browser) Try(actions ...Step) error {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	return chromedp.Run(ctx, actions...)
+	return chromedp.Do(ctx, actions...)
 }
 
 // Go opens an address and returns the answer's status.
 func (b *Browser) Go(address string) int64 {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	response, err := chromedp.RunResponse(ctx, chromedp.Navigate(address))
 	if err != nil {
@@ -157,43 +180,61 @@ func (b *Browser) Go(address string) int64 {
 	return response.Status
 }
 
+// ask is Do for one action that has an answer.
+func ask[T any](b *Browser, action chromedp.Action[T]) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	answer, err := chromedp.Run(ctx, action)
+	if err != nil {
+		b.failed(err)
+	}
+	return answer
+}
+
+func (b *Browser) failed(err error) {
+	b.t.Helper()
+	name := "failed-" + strings.ReplaceAll(b.t.Name(), "/", "-")
+	if shot := b.picture(name); shot != nil {
+		b.t.Logf("there is no picture of it: %v", shot)
+	}
+	b.t.Fatalf("at %s (%s.png): %v", b.Address(), name, err)
+}
+
 // Fill types text into a field.
 func (b *Browser) Fill(selector, text string) {
 	b.t.Helper()
-	b.Do(chromedp.WaitVisible(selector, chromedp.ByQuery), chromedp.SetValue(selector, "", chromedp.ByQuery), chromedp.SendKeys(selector, text, chromedp.ByQuery))
+	b.Do(chromedp.WaitVisible(chromedp.CSS(selector)), chromedp.SetValue(chromedp.CSS(selector), ""), chromedp.SendKeys(chromedp.CSS(selector), text))
 }
 
 // Press clicks on something that leads to another page, and waits for that.
 func (b *Browser) Press(selector string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	if _, err := chromedp.RunResponse(ctx, chromedp.Click(selector, chromedp.ByQuery)); err != nil {
-		b.picture("failed-" + strings.ReplaceAll(b.t.Name(), "/", "-"))
-		b.t.Fatalf("at %s: press %s: %v", b.Address(), selector, err)
+	if _, err := chromedp.RunResponse(ctx, chromedp.Click(chromedp.CSS(selector))); err != nil {
+		b.failed(fmt.Errorf("press %s: %w", selector, err))
 	}
 }
 
 // Text is what a person reads in what the selector finds.
 func (b *Browser) Text(selector string) string {
 	b.t.Helper()
-	var text string
-	b.Do(chromedp.Text(selector, &text, chromedp.ByQuery))
-	return text
+	return ask(b, chromedp.Text(chromedp.CSS(selector)))
 }
 
 // Find evaluates a script that finds strings.
 func (b *Browser) Find(script string) []string {
 	b.t.Helper()
-	var found []string
-	b.Do(chromedp.Evaluate(script, &found))
-	return found
+	return ask(b, chromedp.Evaluate[[]string](script))
 }
 
 // Address is where the tab is.
 func (b *Browser) Address() string {
-	var address string
-	if err := b.Try(chromedp.Location(&address)); err != nil {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	address, err := chromedp.Run(ctx, chromedp.Location())
+	if err != nil {
 		return "an unknown page (" + err.Error() + ")"
 	}
 	return address
@@ -213,21 +254,25 @@ func (b *Browser) Size(width, height int64) {
 // Prefer has the browser ask for "light" or "dark".
 func (b *Browser) Prefer(theme string) {
 	b.t.Helper()
-	b.Do(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{
+	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 		{Name: "prefers-color-scheme", Value: theme}, {Name: "prefers-reduced-motion", Value: "reduce"},
-	}))
+	}})
 }
 
 // Script says whether scripts run.
 func (b *Browser) Script(runs bool) {
 	b.t.Helper()
-	b.Do(emulation.SetScriptExecutionDisabled(!runs))
+	command(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !runs})
 }
 
 // SaveTo has downloads put into a folder.
 func (b *Browser) SaveTo(folder string) {
 	b.t.Helper()
-	b.Do(browser.SetDownloadBehavior(browser.SetDownloadBehaviorBehaviorAllow).WithDownloadPath(folder).WithEventsEnabled(true))
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if _, err := chromedp.CallBrowser(ctx, browser.SetDownloadBehavior, browser.SetDownloadBehaviorParams{Behavior: browser.SetDownloadBehaviorBehaviorAllow, DownloadPath: folder}); err != nil {
+		b.t.Fatalf("have downloads saved: %v", err)
+	}
 }
 
 // Picture keeps a picture of the whole page.
@@ -239,33 +284,41 @@ func (b *Browser) Picture(name string) {
 }
 
 func (b *Browser) picture(name string) error {
-	var png []byte
-	if err := b.Try(chromedp.FullScreenshot(&png, 100)); err != nil {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(b.artifacts, name+".png"), png, 0o644)
 }
 
+// report is what axe-core returns.
+type report struct {
+	Violations []violation `json:"violations"`
+}
+
 // violation is what axe-core says of a rule.
 type violation struct {
-	ID, Impact, Help string
-	Nodes            []struct {
-		Target         []json.RawMessage
-		FailureSummary string
-	}
+	ID     string `json:"id"`
+	Impact string `json:"impact"`
+	Help   string `json:"help"`
+	Nodes  []struct {
+		Target         []string `json:"target"`
+		FailureSummary string   `json:"failureSummary"`
+	} `json:"nodes"`
 }
 
 // Accessible checks the page that is shown with axe-core.
 func (b *Browser) Accessible(name string) {
 	b.t.Helper()
-	var result struct{ Violations []violation }
-	var here bool
-	b.Do(chromedp.Evaluate(`typeof axe === "object"`, &here))
-	if !here {
-		b.Do(chromedp.Evaluate(b.axe+";true", &here))
+	if !ask(b, chromedp.Evaluate[bool](`typeof axe === "object"`)) {
+		ask(b, chromedp.Evaluate[bool](b.axe+";true"))
 	}
-	b.Do(chromedp.Evaluate(`axe.run(document, {resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})`, &result,
-		func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
+	result := ask(b, chromedp.Evaluate[report](`axe.run(document, {
+		resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+	}).then((r) => ({violations: r.violations.map((v) => ({id: v.id, impact: v.impact, help: v.help,
+		nodes: v.nodes.map((n) => ({target: n.target.map(String), failureSummary: n.failureSummary}))}))}))`, chromedp.EvalAwaitPromise))
 	for _, v := range result.Violations {
 		for _, node := range v.Nodes {
 			b.t.Errorf("%s (%s): %s (%s): %s at %s: %s", name, b.Address(), v.ID, v.Impact, v.Help, node.Target, node.FailureSummary)

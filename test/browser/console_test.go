@@ -1,0 +1,85 @@
+package browser
+
+import (
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/backstay/backstay/test/browser/chrome"
+)
+
+const password = "a ship in a bottle, twice"
+
+// setUp opens a browser and makes the first admin.
+func setUp(t *testing.T, m *machine) *chrome.Browser {
+	t.Helper()
+	b := chrome.Open(t, artifacts())
+	b.Go(m.link())
+	b.Picture("setup")
+	b.Accessible("setup")
+	b.Fill("input[name=name]", "anna")
+	b.Fill("input[name=password]", password)
+	b.Fill("input[name=again]", password)
+	b.Press("main form button.primary")
+	return b
+}
+
+// TestEveryPageIsForEverybody goes wherever a link of the console leads, and
+// looks at each kind of page once: in light and dark, on a desk and a telephone.
+func TestEveryPageIsForEverybody(t *testing.T) {
+	m := newMachine(t)
+	m.run("backup", "helpdesk")
+	m.serve("127.0.0.1:0")
+	b := setUp(t, m)
+	id := regexp.MustCompile(`/[0-9a-f]{16,}|/[0-9]+|=[^&]*`)
+	seen, todo := map[string]bool{}, []string{m.url + "/", m.url + "/account"}
+	looked := 0
+	for len(todo) > 0 {
+		address := todo[0]
+		todo = todo[1:]
+		u, err := url.Parse(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind := id.ReplaceAllString(u.RequestURI(), "-")
+		if seen[kind] || strings.HasPrefix(u.Path, "/api/") {
+			continue
+		}
+		seen[kind] = true
+		b.Size(1280, 900)
+		b.Prefer("light")
+		if status := b.Go(address); status != 200 {
+			t.Errorf("%s answers %d", u.RequestURI(), status)
+			continue
+		}
+		looked++
+		todo = append(todo, b.Find(`Array.from(document.querySelectorAll("main a[href], header a[href]"))
+			.filter((a) => a.origin === location.origin && !a.download).map((a) => a.href.split("#")[0])`)...)
+		name := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(kind, "-"), "-")
+		if name == "" {
+			name = "overview"
+		}
+		b.Picture(name + "-light")
+		b.Accessible(name + ", light")
+		b.Fits(name)
+		b.Prefer("dark")
+		b.Picture(name + "-dark")
+		b.Accessible(name + ", dark")
+		b.Size(390, 844)
+		b.Picture(name + "-phone")
+		b.Accessible(name + ", phone")
+		b.Fits(name)
+	}
+	if looked < 2 {
+		t.Errorf("looked at %d pages only", looked)
+	}
+	t.Logf("looked at %d kinds of pages: %v", looked, slices.Sorted(func(yield func(string) bool) {
+		for kind := range seen {
+			if !yield(kind) {
+				return
+			}
+		}
+	}))
+}
