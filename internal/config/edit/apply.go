@@ -43,11 +43,13 @@ func (p *Proposal) Apply(now time.Time, stateDir, by string) error {
 	if err != nil || current.Digest() != p.d.Digest() || current.target != p.d.target {
 		return changedError(p.d.path)
 	}
-	if err := keepVersion(folder, now, p.d, p.After, by); err != nil {
-		return writeError(err)
+	id, err := keepVersion(folder, now, p.d, p.After, by)
+	if err == nil {
+		err = replaceFile(current.target, p.After, current.info)
 	}
-	if err := replaceFile(current.target, p.After, current.info); err != nil {
-		return writeError(err)
+	if err != nil {
+		// What is still in effect is no former version.
+		return writeError(errors.Join(err, removeVersion(folder, id)))
 	}
 	return forget(folder)
 }

@@ -35,17 +35,21 @@ const versionTime = "20060102T150405.000000000Z"
 
 var versionID = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}\.[0-9]{9}Z-[0-9a-f]{12}$`)
 
-func keepVersion(folder string, now time.Time, d *Document, after []byte, by string) error {
+func keepVersion(folder string, now time.Time, d *Document, after []byte, by string) (id string, err error) {
 	v := Version{Until: now.UTC(), By: by, Path: d.target, Digest: d.Digest(), Next: digest(after)}
-	id := now.UTC().Format(versionTime) + "-" + v.Digest[:12]
+	id = now.UTC().Format(versionTime) + "-" + v.Digest[:12]
 	about, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("describe the former configuration: %w", err)
+		return id, fmt.Errorf("describe the former configuration: %w", err)
 	}
 	if err := replaceFile(filepath.Join(folder, id+".json"), append(about, '\n'), nil); err != nil {
-		return err
+		return id, err
 	}
-	return replaceFile(filepath.Join(folder, id+".yaml"), d.data, nil)
+	return id, replaceFile(filepath.Join(folder, id+".yaml"), d.data, nil)
+}
+
+func removeVersion(folder, id string) error {
+	return errors.Join(ignoreMissing(os.Remove(filepath.Join(folder, id+".yaml"))), ignoreMissing(os.Remove(filepath.Join(folder, id+".json"))))
 }
 
 // forget removes all but the newest versions.
@@ -57,7 +61,7 @@ func forget(folder string) error {
 	var errs []error
 	for i, id := range ids {
 		if i >= keptVersions {
-			errs = append(errs, ignoreMissing(os.Remove(filepath.Join(folder, id+".yaml"))), ignoreMissing(os.Remove(filepath.Join(folder, id+".json"))))
+			errs = append(errs, removeVersion(folder, id))
 		}
 	}
 	return errors.Join(errs...)

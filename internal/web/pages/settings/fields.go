@@ -12,6 +12,7 @@ import (
 // field is a key of a section in the form.
 type field struct {
 	Key, Value string
+	Label      string // in the catalogue, below settings.field
 	Kind       string // "text", "number", "time", "truth", "choice"
 	Choices    []string
 }
@@ -31,7 +32,7 @@ func guided(section string) []field {
 	of := func(kind string, keys ...string) []field {
 		var list []field
 		for _, key := range keys {
-			list = append(list, field{Key: key, Kind: kind})
+			list = append(list, field{Key: key, Kind: kind, Label: section + "." + key})
 		}
 		return list
 	}
@@ -44,7 +45,7 @@ func guided(section string) []field {
 		return slices.Concat(of("truth", "enabled"), of("text", "max_age", "size_min", "size_reduction_max", "size_drop", "rows_drop", "verify_age", "drill_age", "free_min"))
 	case "service":
 		return slices.Concat(of("number", "parallel"), of("text", "upload_limit", "download_limit", "timeout"),
-			[]field{{Key: "stop", Kind: "choice", Choices: []string{"cancel", "finish"}}, {Key: "log", Kind: "choice", Choices: []string{"text", "json"}}})
+			[]field{{Key: "stop", Label: "service.stop", Kind: "choice", Choices: []string{"cancel", "finish"}}, {Key: "log", Label: "service.log", Kind: "choice", Choices: []string{"text", "json"}}})
 	}
 	return nil
 }
