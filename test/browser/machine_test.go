@@ -99,7 +99,7 @@ apps:
       time: "02:00"  # every night
     retention: {count: 20, daily: 14}
 `, m.dir, server.Socket, server.User, m.database))
-	m.write("repository.key", strings.Repeat("k", 40)+"\n")
+	m.run("init")
 	return m
 }
 

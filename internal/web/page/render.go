@@ -170,10 +170,19 @@ func (s *Site) functions(q *Request) template.FuncMap {
 		"active":  func(pattern string) bool { return active(pattern, q.URL.Path) },
 		"lang":    func() string { return q.Text.Tag },
 		"theme":   func() string { return q.Theme },
-		"zone":    func() string { return q.Zone.String() },
+		"zone":    func() string { return q.zoneName() },
 		"version": func() string { return s.o.Version },
 		"base":    func() string { return gate.BasePath(q.Context()) },
 	}
+}
+
+// zoneName says in which zone times are shown; the machine's may have no name.
+func (q *Request) zoneName() string {
+	if name := q.Zone.String(); name != "Local" {
+		return name
+	}
+	name, _ := q.Now.In(q.Zone).Zone()
+	return name
 }
 
 // moment writes a time for people, with the exact one beside it.

@@ -204,7 +204,7 @@ func (b *Browser) failed(err error) {
 // Fill types text into a field.
 func (b *Browser) Fill(selector, text string) {
 	b.t.Helper()
-	b.Do(chromedp.WaitVisible(chromedp.CSS(selector)), chromedp.SetValue(chromedp.CSS(selector), ""), chromedp.SendKeys(chromedp.CSS(selector), text))
+	b.Do(chromedp.WaitVisible(chromedp.CSS(selector)), chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector(%q).value = %q", selector, "")), chromedp.SendKeys(chromedp.CSS(selector), text))
 }
 
 // Press clicks on something that leads to another page, and waits for that.
