@@ -114,15 +114,6 @@ func (m *machine) write(name, text string) {
 	}
 }
 
-func (m *machine) read(name string) string {
-	m.t.Helper()
-	content, err := os.ReadFile(filepath.Join(m.dir, name))
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	return string(content)
-}
-
 func (m *machine) command(args ...string) *exec.Cmd {
 	m.t.Helper()
 	self, err := os.Executable()
