@@ -186,12 +186,15 @@ func rowOf(q *page.Request, a console.App, unlisted bool) row {
 	switch {
 	case a.Unfinished != "":
 		r.State, r.Word = "bad", "overview.state.unfinished"
+	case a.Last == nil && !unlisted:
+		r.State, r.Word = "warn", "overview.state.none"
+		if alarming {
+			r.State = "bad"
+		}
 	case a.Overdue:
 		r.State, r.Word = "bad", "overview.state.overdue"
 	case alarming:
 		r.State, r.Word = "bad", "overview.state.alarm"
-	case a.Last == nil && !unlisted:
-		r.State, r.Word = "warn", "overview.state.none"
 	case a.Disabled != "":
 		r.State, r.Word = "warn", "overview.state.disabled"
 	case len(a.Problems) > 0:

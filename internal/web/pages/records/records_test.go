@@ -1,0 +1,189 @@
+package records_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/internal/access"
+	"github.com/backstay/backstay/internal/core"
+)
+
+const hostile = "<script>alert(1)</script>\"' \u202eevil"
+
+func small(t *testing.T, what, content string) {
+	t.Helper()
+	if len(content) > 100_000 {
+		t.Errorf("%s has %d bytes", what, len(content))
+	}
+	if strings.Contains(content, "<script>alert") || strings.Contains(content, " style=") {
+		t.Errorf("%s has what a record put into it, or a style", what)
+	}
+}
+
+// add records a run that is over.
+func (s *site) add(t *testing.T, r core.Run) int64 {
+	t.Helper()
+	r.Trigger, r.Started = "manual", s.Clock.Now().Add(-time.Hour)
+	done := r.Started.Add(90 * time.Second)
+	r.Finished = &done
+	id, err := s.State.AddRun(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestRuns(t *testing.T) {
+	s := newSite(t)
+	holds(t, s.page(t, access.Viewer, "/runs"), "Nothing has run yet.")
+	for i := range 60 {
+		s.add(t, core.Run{App: "helpdesk", Kind: core.RunBackup, Outcome: core.OutcomeFailed, Message: fmt.Sprint(i, hostile, strings.Repeat("x", 5000)), Hint: hostile, By: hostile})
+	}
+	s.add(t, core.Run{Kind: core.RunMaintain, Outcome: core.OutcomeOK, By: "service"})
+	content := s.page(t, access.Viewer, "/runs")
+	small(t, "the list", content)
+	holds(t, content, "offset=50", "Maintenance of the repository")
+	if content := s.page(t, access.Viewer, "/runs?offset=50"); strings.Contains(content, `rel="next"`) {
+		t.Error("the last page has a next one")
+	}
+	if content := s.page(t, access.Viewer, "/runs?kind=maintain"); strings.Count(content, "<tr>") != 2 {
+		t.Error("the filter lets others through")
+	}
+	holds(t, s.page(t, access.Viewer, "/runs?app=nothing"), "Nothing in this list fits.")
+	holds(t, s.page(t, access.Viewer, "/runs?since=yesterday"), "“Since” is not a day")
+	small(t, "hostile filters", s.page(t, access.Viewer, "/runs?offset=-1&app="+url.QueryEscape(hostile)+"&kind="+url.QueryEscape(hostile)+"&outcome="+url.QueryEscape(hostile)+"&since="+url.QueryEscape(hostile)))
+}
+
+func TestFailedRun(t *testing.T) {
+	s := newSite(t)
+	id := s.add(t, core.Run{App: "helpdesk", Kind: core.RunBackup, Outcome: core.OutcomeFailed, Code: core.CodeDisk, Message: "no room" + hostile, Hint: "make room", By: hostile})
+	content := s.page(t, access.Viewer, fmt.Sprintf("/runs/%d", id))
+	small(t, "a failed run", content)
+	holds(t, content, "no room&lt;script", "make room", "The disk cannot take it", "1 min 30 s")
+	if strings.Contains(content, "data-run=") || strings.Contains(content, "http-equiv") {
+		t.Error("the page of a run that is over keeps looking")
+	}
+	for _, target := range []string{"/runs/99999", "/runs/0", "/runs/-1", "/runs/abc", "/runs/99999999999999999999", "/runs/99999/live"} {
+		if r := s.ask(t, access.Viewer, target, nil); r.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %s", target, r.Status)
+		}
+	}
+}
+
+func TestRunUnderWay(t *testing.T) {
+	s := newSite(t)
+	begin := func(kind, by string) int64 {
+		id, err := s.State.BeginRun(t.Context(), core.Run{App: "helpdesk", Kind: kind, Trigger: "manual", Started: s.Clock.Now().Add(-time.Minute), By: by})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	id := begin(core.RunRestore, "somebody")
+	dir := filepath.Join(s.StateDir, "progress")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	now := s.Clock.Now()
+	file := fmt.Sprintf(`{"run":%d,"stage":"files","item":%q,"done":250000000,"total":1000000000,"began":%q,"updated":%q,"stages":[{"name":"database","done":5,"duration_ms":2000}]}`,
+		id, "a<b>", now.Add(-10*time.Second).Format(time.RFC3339), now.Format(time.RFC3339))
+	if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.json", id)), []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	page := fmt.Sprintf("/runs/%d", id)
+	content := s.page(t, access.Admin, page)
+	small(t, "a run under way", content)
+	holds(t, content, `data-run="`, `data-live="`+page+`/live"`, "http-equiv", "a&lt;b&gt;", `value="25"`, "25.0 MB", "30.0 s", "database", "/cancel")
+	live := s.page(t, access.Viewer, page+"/live")
+	holds(t, live, `value="25"`)
+	if strings.Contains(live, "<html") || strings.Contains(live, "/cancel") || strings.Contains(live, "data-over") {
+		t.Errorf("the live part: %s", live)
+	}
+	cancel := func(role access.Role, id int64) int {
+		return s.ask(t, role, fmt.Sprintf("/runs/%d/cancel", id), url.Values{}).StatusCode
+	}
+	if got := cancel(access.Viewer, id); got != http.StatusForbidden {
+		t.Errorf("a viewer cancels: %d", got)
+	}
+	if got := cancel(access.Operator, id); got != http.StatusForbidden {
+		t.Errorf("an operator cancels another's restore: %d", got)
+	}
+	if got := cancel(access.Operator, begin(core.RunBackup, "somebody")); got != http.StatusSeeOther {
+		t.Errorf("an operator cancels a backup: %d", got)
+	}
+	if got := cancel(access.Admin, id); got != http.StatusSeeOther {
+		t.Errorf("an admin cancels a restore: %d", got)
+	}
+}
+
+func TestAuditAndAlarms(t *testing.T) {
+	s := newSite(t)
+	holds(t, s.page(t, access.Viewer, "/alarms"), "There is no open alarm.")
+	for range 3 {
+		if err := s.State.Audit(t.Context(), core.Audited{Time: s.Clock.Now(), Who: hostile, Via: "console", Action: "restore", Object: hostile, Outcome: "ok", Detail: strings.Repeat(hostile, 1000)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	content := s.page(t, access.Admin, "/audit?action=restore&check=1")
+	small(t, "the audit log", content)
+	holds(t, content, "The log is as it was written", "&lt;script&gt;")
+	for _, role := range []access.Role{access.Viewer, access.Operator} {
+		if r := s.ask(t, role, "/audit", nil); r.StatusCode != http.StatusForbidden {
+			t.Errorf("%s sees the audit log: %s", role, r.Status)
+		}
+	}
+	closed := s.Clock.Now()
+	for i, alarm := range []core.Alarm{{App: "helpdesk", Topic: core.TopicBackup}, {Topic: core.TopicRepository, Closed: &closed}} {
+		alarm.Opened, alarm.Updated = s.Clock.Now().Add(-time.Duration(i+1)*time.Hour), s.Clock.Now()
+		alarm.Problems = []core.Problem{{Topic: alarm.Topic, Name: "stale", Object: hostile, Message: hostile, Hint: hostile, Level: core.LevelAlarm}}
+		alarm.Deliveries = map[string]core.Delivery{hostile: {Told: core.AlarmOpened, At: s.Clock.Now(), Ref: hostile}, "mail": {Error: hostile}}
+		if err := s.State.SaveAlarm(t.Context(), &alarm); err != nil {
+			t.Fatal(err)
+		}
+	}
+	content = s.page(t, access.Operator, "/alarms")
+	small(t, "the alarms", content)
+	holds(t, content, "told that it began", "not delivered", "<details>", "/alarms/test")
+}
+
+func TestRepository(t *testing.T) {
+	s := newSite(t)
+	for day := range 5 {
+		if err := s.State.AddSpace(t.Context(), s.Config.Repository.URL, core.Space{Used: int64(day+1) * 1e9, Free: 5e9, Total: 10e9}); err != nil {
+			t.Fatal(err)
+		}
+		s.Clock.Pass(time.Minute)
+	}
+	content := s.page(t, access.Admin, "/repository")
+	small(t, "the repository", content)
+	holds(t, content, `class="picture growth"`, "helpdesk", "can be read", "/repository/maintain", "/repository/key")
+	viewer := s.page(t, access.Viewer, "/repository")
+	if strings.Contains(viewer, "/repository/key") || strings.Contains(viewer, "/repository/maintain") {
+		t.Error("a viewer is shown buttons that they may not use")
+	}
+	for _, role := range []access.Role{access.Viewer, access.Operator} {
+		for _, target := range []string{"/repository/key", "/repository/maintain"} {
+			if r := s.ask(t, role, target, url.Values{}); r.StatusCode != http.StatusForbidden || strings.Contains(text(t, r), "key-of-the-test") {
+				t.Errorf("%s: %s %s", role, target, r.Status)
+			}
+		}
+	}
+	s.noted = nil
+	r := s.ask(t, access.Admin, "/repository/key", url.Values{})
+	if r.Header.Get("Cache-Control") != "no-store" {
+		t.Error("the key may be kept by a cache")
+	}
+	holds(t, text(t, r), "key-of-the-test")
+	if got := strings.Join(s.noted, "\n"); got != "show key repository ok" {
+		t.Errorf("the audit log has %q", got)
+	}
+	if r := s.ask(t, access.Admin, "/repository/maintain", url.Values{}); r.StatusCode != http.StatusSeeOther {
+		t.Errorf("maintain: %s", r.Status)
+	}
+}
