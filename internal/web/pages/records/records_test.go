@@ -187,3 +187,41 @@ func TestRepository(t *testing.T) {
 		t.Errorf("maintain: %s", r.Status)
 	}
 }
+
+// TestResults: what each kind of run came to is on its page, and what a file
+// says that is none of ours does no harm.
+func TestResults(t *testing.T) {
+	s := newSite(t)
+	damaged := strings.Repeat(`{"path":"files/<b>","message":"the checksum differs"},`, 300)
+	for name, c := range map[string]struct {
+		kind, result string
+		want         []string
+	}{
+		"backup":      {core.RunBackup, `{"schema":1,"backups":[{"id":"b1","time":"2026-11-23T10:00:00Z","logical_bytes":5000,"stored_bytes":10,"freeze_ms":7,"warnings":[{"code":"vanished","object":"a<b>","message":"it is gone"}]}]}`, []string{"/backups/b1", "5.0 kB", "7 ms", "1 warning", "a&lt;b&gt;: it is gone"}},
+		"verify":      {core.RunVerify, `{"schema":1,"verified":[{"id":"b1","files":3,"rows":1200,"bytes":9,"damaged":[]}]}`, []string{"intact", "3 objects and 1,200 rows"}},
+		"damage":      {core.RunVerify, `{"verified":[{"id":"b1","damaged":[` + strings.TrimSuffix(damaged, ",") + `]}]}`, []string{"damaged", "files/&lt;b&gt;", "and 200 more"}},
+		"check":       {core.RunCheck, `{"apps":["helpdesk"],"problems":[{"app":"helpdesk","name":"stale","message":"too old","hint":"back up","level":"alarm"}]}`, []string{"too old", "back up", "alarm"}},
+		"check ok":    {core.RunCheck, `{"apps":["helpdesk"],"problems":[]}`, []string{"Nothing is wrong."}},
+		"prune":       {core.RunPrune, `{"apps":[{"app":"helpdesk","removed":1,"decisions":[{"id":"x","time":"2026-01-01T00:00:00Z","keep":false,"reasons":["older than the last 7 days"]},{"id":"y","keep":true,"reasons":["pinned"]}]}]}`, []string{"1 backup was removed", "older than the last 7 days"}},
+		"notify test": {core.RunNotify, `{"tried":[{"destination":"mail","part":"opened","took_ms":20},{"destination":"itop","part":"opened","error":"refused"}]}`, []string{"mail", "20 ms", "itop", "refused"}},
+		"not JSON":    {core.RunBackup, `{"backups":[`, []string{"ok"}},
+		"other JSON":  {core.RunPrune, `{"apps":"<script>alert(1)</script>","verified":7}`, []string{"ok"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			id := s.add(t, core.Run{App: "helpdesk", Kind: c.kind, Outcome: core.OutcomeOK, By: "x"})
+			dir := filepath.Join(s.StateDir, "console", "results")
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.json", id)), []byte(c.result), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			content := s.page(t, access.Viewer, fmt.Sprintf("/runs/%d", id))
+			small(t, "the page", content)
+			holds(t, content, c.want...)
+			if strings.Contains(content, "pinned") {
+				t.Error("it lists what is kept")
+			}
+		})
+	}
+}
