@@ -9,11 +9,17 @@ import (
 
 	"github.com/backstay/backstay/internal/access"
 	"github.com/backstay/backstay/internal/access/oidc"
+	"github.com/backstay/backstay/internal/config/edit"
 	"github.com/backstay/backstay/internal/console"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/gate"
 	"github.com/backstay/backstay/internal/web/page"
+	"github.com/backstay/backstay/internal/web/pages/backups"
+	"github.com/backstay/backstay/internal/web/pages/overview"
 	"github.com/backstay/backstay/internal/web/pages/people"
+	"github.com/backstay/backstay/internal/web/pages/records"
+	"github.com/backstay/backstay/internal/web/pages/recovery"
+	"github.com/backstay/backstay/internal/web/pages/settings"
 )
 
 // Options are what the pages work on.
@@ -23,6 +29,13 @@ type Options struct {
 	Gate    *gate.Gate
 	OIDC    *oidc.Provider
 	Label   func() string // of the button that leads to the provider
+
+	ConfigPath string // of backstay.yaml
+	StateDir   string
+	// Effective is the configuration in effect, and why the file as it is now is
+	// not that; nil when it is.
+	Effective func() (*edit.Config, error)
+
 	Version string
 	Clock   core.Clock
 	Log     *slog.Logger
@@ -33,9 +46,13 @@ func New(o Options) (*page.Site, error) {
 	return page.New(page.Options{
 		Gate: o.Gate, Version: o.Version, Clock: o.Clock, Log: o.Log,
 		Pages: []page.Pages{
+			overview.Pages(o.Console), backups.Pages(o.Console), recovery.Pages(o.Console), records.Pages(o.Console),
+			settings.Pages(settings.Options{Console: o.Console, Path: o.ConfigPath, StateDir: o.StateDir, Effective: o.Effective}),
 			people.Pages(people.Options{Store: o.Access, Gate: o.Gate, OIDC: o.OIDC, Label: o.Label}),
 		},
-		Audit:  func(q *page.Request, action, object, outcome, detail string) { note(o, q, action, object, outcome, detail) },
+		Audit: func(q *page.Request, action, object, outcome, detail string) {
+			note(o, q, action, object, outcome, detail)
+		},
 		Prefer: func(q *page.Request, language, theme string) error { return prefer(o, q, language, theme) },
 	})
 }

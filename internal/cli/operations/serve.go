@@ -95,6 +95,7 @@ type service struct {
 	stateDir string
 	log      *slog.Logger
 	cfg      atomic.Pointer[config.Config] // the last that was good
+	broken   atomic.Pointer[error]         // why the file could not be read last
 	kept     atomic.Pointer[string]        // the path of a copy of what is in effect
 	unsaved  operation.Unsaved             // alarms of the service that are not in the state database
 
@@ -105,8 +106,23 @@ type service struct {
 // be backed up.
 const refreshSchedules = 5 * time.Minute
 
-// load makes the plan. What is wrong with one app keeps no other from its work.
+// load makes the plan, and remembers why it could not.
 func (v *service) load(ctx context.Context) (daemon.Plan, error) {
+	plan, err := v.plan(ctx)
+	v.broken.Store(&err)
+	return plan, err
+}
+
+// effective is the configuration in effect, and why the file as it is now is not.
+func (v *service) effective() (*config.Config, error) {
+	if broken := v.broken.Load(); broken != nil {
+		return v.cfg.Load(), *broken
+	}
+	return v.cfg.Load(), nil
+}
+
+// plan makes the plan. What is wrong with one app keeps no other from its work.
+func (v *service) plan(ctx context.Context) (daemon.Plan, error) {
 	load := config.Load
 	if v.cfg.Load() == nil { // there is no former one to go on with: what is right is done
 		load = config.LoadExcusing
