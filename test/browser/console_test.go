@@ -56,7 +56,7 @@ func TestEveryPageIsForEverybody(t *testing.T) {
 		}
 		looked++
 		todo = append(todo, b.Find(`Array.from(document.querySelectorAll("main a[href], header a[href]"))
-			.filter((a) => a.origin === location.origin && !a.download).map((a) => a.href.split("#")[0])`)...)
+			.filter((a) => a.origin === location.origin && !a.download && !a.pathname.includes("/download/") && !/^\/downloads\/[^/]+\//.test(a.pathname)).map((a) => a.href.split("#")[0])`)...)
 		name := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(kind, "-"), "-")
 		if name == "" {
 			name = "overview"
