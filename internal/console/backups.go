@@ -24,6 +24,7 @@ const (
 	horizon    = 5 * 365 * 24 * time.Hour // how far retention is looked ahead
 	mostOpen   = 200_000                  // tables, chunks and objects of the backups that are kept open
 	mostNames  = 400_000                  // in the folders that are remembered
+	mostPlaces = 2_000                    // paths that were looked up
 	mostDiffs  = 20_000                   // changes in the comparisons that are remembered
 	mostFiles  = 500                      // of a comparison that are named
 )
@@ -267,10 +268,17 @@ func (c *Console) entry(ctx context.Context, id, p string) (o *engine.Open, e co
 	if o, err = c.opened(ctx, id); err != nil {
 		return nil, e, "", err
 	}
-	err = c.with(ctx, func(r Repository) (err error) {
-		e, err = o.Lookup(ctx, clean)
-		return err
-	})
+	key := id + " " + clean
+	e, known := c.places.get(key)
+	if !known {
+		err = c.with(ctx, func(r Repository) (err error) {
+			e, err = o.Lookup(ctx, clean)
+			return err
+		})
+		if err == nil {
+			c.places.put(key, e, 1)
+		}
+	}
 	return o, e, clean, err
 }
 
@@ -283,19 +291,9 @@ func (c *Console) Folder(ctx context.Context, id string, q FileQuery) (Folder, e
 	if dir.Type != core.TypeDir {
 		return Folder{}, &core.Error{Code: core.CodeUsage, Op: "list " + clean, Message: "it is not a folder", Hint: "open its folder, and download it from there"}
 	}
-	entries, known := c.folders.get(dir.Object.ID)
-	if !known {
-		err := c.with(ctx, func(r Repository) (err error) {
-			entries, err = r.Engine().Store.ReadDir(ctx, dir.Object.ID)
-			return err
-		})
-		if err != nil {
-			return Folder{}, err
-		}
-		slices.SortFunc(entries, func(a, b core.Entry) int {
-			return cmp.Or(-boolCompare(a.Type == core.TypeDir, b.Type == core.TypeDir), strings.Compare(a.Name, b.Name))
-		})
-		c.folders.put(dir.Object.ID, entries, len(entries)+1)
+	entries, err := c.names(ctx, dir.Object.ID)
+	if err != nil {
+		return Folder{}, err
 	}
 	if q.Name != "" {
 		name := strings.ToLower(q.Name)
@@ -308,9 +306,52 @@ func (c *Console) Folder(ctx context.Context, id string, q FileQuery) (Folder, e
 		if e.Type == core.TypeSymlink {
 			f.Target = c.target(ctx, e)
 		}
+		if e.Type == core.TypeDir && e.Files > manyFiles {
+			c.readAhead(e.Object.ID)
+		}
 		out.Entries = append(out.Entries, f)
 	}
 	return out, nil
+}
+
+// names returns what lies in a folder: folders first, by name. It must not be changed.
+func (c *Console) names(ctx context.Context, dir core.ObjectID) ([]core.Entry, error) {
+	if entries, known := c.folders.get(dir); known {
+		return entries, nil
+	}
+	var entries []core.Entry
+	err := c.with(ctx, func(r Repository) (err error) {
+		entries, err = r.Engine().Store.ReadDir(ctx, dir)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(entries, func(a, b core.Entry) int {
+		return cmp.Or(-boolCompare(a.Type == core.TypeDir, b.Type == core.TypeDir), strings.Compare(a.Name, b.Name))
+	})
+	c.folders.put(dir, entries, len(entries)+1)
+	return entries, nil
+}
+
+// manyFiles is from how many on a folder below one that is looked at is read
+// ahead: 100,000 names take half a second.
+const manyFiles = 5000
+
+// readAhead reads a folder that somebody may look at next, unless another one is
+// being read so.
+func (c *Console) readAhead(dir core.ObjectID) {
+	if _, known := c.folders.get(dir); known || !c.ahead.TryLock() {
+		return
+	}
+	go func() {
+		defer c.ahead.Unlock()
+		ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+		defer cancel()
+		if _, err := c.names(ctx, dir); err != nil {
+			c.o.Log.Debug("read a folder ahead", "err", err) // who looks at it hears of it
+		}
+	}()
 }
 
 func boolCompare(a, b bool) int {

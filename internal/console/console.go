@@ -1,8 +1,8 @@
 // Package console answers what people ask of backstay over the web: the same
 // use cases as the commands, in the terms of pages and API calls. It is for
 // packages api and web. It promises that what takes long is a run, a process of
-// its own that goes on whoever looks; that what it shows of backups is at most
-// seconds old; and that it keeps nothing in memory that a restart would lose.
+// its own that goes on whoever looks; that what it shows is never older than the
+// last run that ended here; and that it keeps nothing in memory that a restart would lose.
 package console
 
 import (
@@ -85,8 +85,11 @@ type Console struct {
 	listed  cached[*listing]
 	opens   *recent[string, *engine.Open]
 	folders *recent[core.ObjectID, []core.Entry]
+	places  *recent[string, core.Entry] // what lies at a path of a backup, which never changes
 	diffs   *recent[string, *engine.Difference]
 	space   cached[core.Space]
+
+	ahead sync.Mutex // held while a folder is read that nobody has asked for yet
 
 	uploads   *transfer.Uploads
 	downloads *transfer.Downloads
@@ -100,7 +103,8 @@ type Console struct {
 func New(o Options) *Console {
 	c := &Console{
 		o: o, opens: newRecent[string, *engine.Open](mostOpen), folders: newRecent[core.ObjectID, []core.Entry](mostNames),
-		diffs: newRecent[string, *engine.Difference](mostDiffs), uploads: transfer.NewUploads(o.StateDir, o.Clock), downloads: transfer.NewDownloads(o.StateDir, o.Clock),
+		places: newRecent[string, core.Entry](mostPlaces),
+		diffs:  newRecent[string, *engine.Difference](mostDiffs), uploads: transfer.NewUploads(o.StateDir, o.Clock), downloads: transfer.NewDownloads(o.StateDir, o.Clock),
 		outlooks: map[string]*cached[*outlook]{},
 	}
 	c.hold = &holder{open: o.Open, now: o.Clock.Now, shown: func(err error) { o.Log.Error("close the repository", "err", err) }}

@@ -15,11 +15,14 @@ import (
 	"github.com/backstay/backstay/internal/state"
 )
 
+// How old what is shown may be, and how old while a newer answer is being found
+// out. What runs on this machine did is never shown late, for their end has
+// everything found out anew (mark): only what other machines did to the
+// repository, and what nobody did, such as a schedule whose time went by.
 const (
-	statusFresh = 5 * time.Second // how old what is shown of apps may be
-	statusStale = time.Minute     // and while a newer answer is being found out
+	statusFresh = 5 * time.Second
 	listFresh   = 2 * time.Second
-	listStale   = 20 * time.Second
+	stale       = 15 * time.Minute
 	trendPoints = 30
 )
 
@@ -34,7 +37,7 @@ type listing struct {
 // list returns the backups of all apps. Runs that end have it found out anew.
 func (c *Console) list(ctx context.Context) (*listing, error) {
 	c.mark(ctx)
-	return c.listed.get(ctx, c.o.Clock.Now, listFresh, listStale, func(ctx context.Context) (l *listing, err error) {
+	return c.listed.get(ctx, c.o.Clock.Now, listFresh, stale, func(ctx context.Context) (l *listing, err error) {
 		err = c.with(ctx, func(r Repository) error {
 			all, err := r.Engine().List(ctx, "")
 			l = &listing{byApp: map[string][]repository.Record{}, byID: make(map[string]repository.Record, len(all)), total: len(all)}
@@ -123,10 +126,10 @@ func noBackup(id string) error {
 	return &core.Error{Code: core.CodeNotFound, Op: "find backup", Message: "there is no backup " + id, Hint: "it may have been removed by retention; the app's page lists what there is"}
 }
 
-// Overview looks at all apps. It is seconds old at most.
+// Overview looks at all apps, at the time that it names.
 func (c *Console) Overview(ctx context.Context) (Overview, error) {
 	c.mark(ctx)
-	o, err := c.status.get(ctx, c.o.Clock.Now, statusFresh, statusStale, c.look)
+	o, err := c.status.get(ctx, c.o.Clock.Now, statusFresh, stale, c.look)
 	if err != nil {
 		return Overview{}, err
 	}
@@ -135,6 +138,18 @@ func (c *Console) Overview(ctx context.Context) (Overview, error) {
 		o.Running = running
 	}
 	return o, nil
+}
+
+// Warm has the overview found out, for somebody who is about to ask for it.
+func (c *Console) Warm() {
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+		defer cancel()
+		// Nobody has proved who they are: what is known is good enough.
+		if _, err := c.status.get(ctx, c.o.Clock.Now, stale, stale, c.look); err != nil {
+			c.o.Log.Debug("look at the apps ahead", "err", err) // who asks hears of it
+		}
+	}()
 }
 
 // look finds the overview out.

@@ -65,6 +65,9 @@ func (v *service) newConsole(ctx context.Context, launcher *daemon.Launcher) (_ 
 			http.NotFound(w, r)
 			return
 		}
+		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/login") {
+			p.console.Warm() // before the password is typed, the repository is open
+		}
 		wrapped.ServeHTTP(w, r)
 	})
 	return p, nil

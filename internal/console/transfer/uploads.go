@@ -289,7 +289,7 @@ func (u *Uploads) copy(ctx context.Context, op string, f *os.File, have, size in
 		have += n
 		switch {
 		case in.failed != nil:
-			return &core.Error{Code: core.CodeFailed, Op: op, Message: "the connection ended", Hint: "send the rest: what arrived is kept", Err: in.failed}
+			return &core.Error{Code: core.CodeUsage, Op: op, Message: "the connection ended", Hint: "send the rest: what arrived is kept", Err: in.failed}
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
@@ -307,7 +307,7 @@ func (u *Uploads) atEnd(op string, in *faithful) error {
 		return &core.Error{Code: core.CodeUsage, Op: op, Message: "more came than the file's size", Hint: "is it another file, or did it grow? begin again with its size now"}
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		return &core.Error{Code: core.CodeFailed, Op: op, Message: "the connection ended", Err: err}
+		return &core.Error{Code: core.CodeUsage, Op: op, Message: "the connection ended", Err: err}
 	}
 	return nil
 }
