@@ -31,6 +31,7 @@ import (
 	"github.com/backstay/backstay/internal/access"
 	"github.com/backstay/backstay/internal/access/oidc"
 	"github.com/backstay/backstay/internal/api"
+	"github.com/backstay/backstay/internal/config/edit"
 	"github.com/backstay/backstay/internal/console"
 	"github.com/backstay/backstay/internal/console/consoletest"
 	"github.com/backstay/backstay/internal/core"
@@ -152,7 +153,7 @@ func newWorld(t *testing.T, of *consoletest.World) *world {
 	g := gate.New(gate.Options{Store: w.access, Settings: func() gate.Settings { return gate.Settings{} }, Clock: w.Clock, Log: log, Refuse: people.Refuse})
 	w.site, err = web.New(web.Options{
 		Console: w.Console, Access: w.access, Gate: g, OIDC: oidc.New(oidc.Options{Settings: func() oidc.Settings { return oidc.Settings{} }, Clock: w.Clock}),
-		Label: func() string { return "" }, Version: "test", Clock: w.Clock, Log: log,
+		Label: func() string { return "" }, ConfigPath: w.config(), StateDir: w.StateDir, Effective: func() (*edit.Config, error) { return w.Config, nil }, Version: "test", Clock: w.Clock, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
