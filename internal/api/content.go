@@ -86,6 +86,7 @@ func (w *fileWriter) WriteHeader(status int) {
 	}
 	w.refused = true
 	w.Header().Del("Content-Disposition")
+	w.Header().Set("Cache-Control", "no-store") // http takes it away
 	newProblem(status, codeRange, "the file has no such part", "it has as many bytes as Content-Range says").write(w.ResponseWriter)
 }
 

@@ -41,7 +41,6 @@ func part[T any](all []T, p Page) ([]T, Page) {
 type outlook struct {
 	operation.Outlook
 	keep map[string]decision
-	at   time.Time
 	err  error
 }
 
@@ -62,8 +61,13 @@ func (c *Console) future(ctx context.Context, app string) *outlook {
 	c.mu.Unlock()
 	o, err := slot.get(ctx, c.o.Clock.Now, outlookAge, 10*time.Minute, func(ctx context.Context) (o *outlook, _ error) {
 		o = &outlook{keep: map[string]decision{}}
-		o.err = c.with(ctx, func(r Repository) (err error) {
+		o.err = c.with(ctx, func(r Repository) error {
 			caretaker := r.Caretaker(ctx)
+			l, err := c.list(ctx)
+			if err != nil {
+				return err
+			}
+			caretaker.Know(l.all, l.lost)
 			for _, a := range caretaker.Apps {
 				if a.Name == app {
 					o.Outlook, err = caretaker.Outlook(ctx, a, c.o.Clock.Now().Add(horizon))
