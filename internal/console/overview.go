@@ -28,9 +28,9 @@ const (
 
 // listing is all backups of the repository, by app, the oldest first.
 type listing struct {
+	all   []repository.Record
 	byApp map[string][]repository.Record
 	byID  map[string]repository.Record
-	total int
 	lost  error // names backups that the repository cannot find any more
 }
 
@@ -40,7 +40,7 @@ func (c *Console) list(ctx context.Context) (*listing, error) {
 	return c.listed.get(ctx, c.o.Clock.Now, listFresh, stale, func(ctx context.Context) (l *listing, err error) {
 		err = c.with(ctx, func(r Repository) error {
 			all, err := r.Engine().List(ctx, "")
-			l = &listing{byApp: map[string][]repository.Record{}, byID: make(map[string]repository.Record, len(all)), total: len(all)}
+			l = &listing{all: all, byApp: map[string][]repository.Record{}, byID: make(map[string]repository.Record, len(all))}
 			if core.CodeOf(err) == core.CodeDamage {
 				l.lost, err = err, nil
 			}
@@ -155,8 +155,12 @@ func (c *Console) Warm() {
 // look finds the overview out.
 func (c *Console) look(ctx context.Context) (Overview, error) {
 	var o Overview
+	l, _ := c.list(ctx) // where it cannot be had, Unlisted will say so
 	do := func(r Repository) error {
 		caretaker := r.Caretaker(ctx)
+		if l != nil {
+			caretaker.Know(l.all, l.lost)
+		}
 		var names []string
 		for _, a := range caretaker.Apps {
 			names = append(names, a.Name)
@@ -182,7 +186,6 @@ func (c *Console) look(ctx context.Context) (Overview, error) {
 	if err != nil {
 		return Overview{}, err
 	}
-	l, _ := c.list(ctx) // where it cannot be had, Unlisted says so
 	for i := range o.Apps {
 		c.complete(ctx, &o.Apps[i], l)
 	}

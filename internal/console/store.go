@@ -36,7 +36,7 @@ func (c *Console) Repository(ctx context.Context) (RepositoryInfo, error) {
 	if l, err := c.list(ctx); err != nil {
 		info.Error = err.Error()
 	} else {
-		info.Backups = l.total
+		info.Backups = len(l.all)
 		for app, own := range l.byApp {
 			info.Apps[app] = len(own)
 			for _, r := range own {

@@ -111,11 +111,17 @@ func (c *Caretaker) list(ctx context.Context) ([]repository.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.records, c.listed, c.byApp = all, true, map[string][]repository.Record{}
+	c.Know(all, c.lost)
+	return all, nil
+}
+
+// Know tells what backups there are, of all apps and the oldest first, and which
+// the repository has lost, to a caretaker whose caller has just listed them.
+func (c *Caretaker) Know(all []repository.Record, lost error) {
+	c.records, c.lost, c.listed, c.byApp = all, lost, true, map[string][]repository.Record{}
 	for _, r := range all {
 		c.byApp[r.App] = append(c.byApp[r.App], r)
 	}
-	return all, nil
 }
 
 // again has the next list read the repository.

@@ -2,6 +2,9 @@ package operation
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
@@ -33,20 +36,55 @@ func (c *Caretaker) Outlook(ctx context.Context, a App, horizon time.Time) (Outl
 		o.Unknown = "nothing is removed at present: " + o.Unknown
 		return o, nil
 	}
-	var schedules []*schedule.Schedule
-	for _, spec := range want.Schedules {
-		if s, err := schedule.Compile(spec, ""); err == nil && !spec.Off {
-			schedules = append(schedules, s.Keyed(JobKey(core.RunBackup, a.Name, spec.Name)))
+	o.Until = map[string]time.Time{}
+	bySet := map[string][]core.Backup{}
+	for _, b := range backups(c.byApp[a.Name]) {
+		set := setOf(slices.Collect(maps.Keys(b.Components)))
+		bySet[set] = append(bySet[set], b)
+	}
+	for set, own := range bySet {
+		maps.Copy(o.Until, retention.Until(own, want.Retention, nextOf(a.Name, want.Schedules, set), retention.Options{Now: c.now(), Location: location(want)}, horizon))
+	}
+	return o, nil
+}
+
+// setOf names a set of components.
+func setOf(components []core.Component) string {
+	names := make([]string, len(components))
+	for i, c := range components {
+		names[i] = string(c)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ",")
+}
+
+// nextOf says when the next backup is made, after a time, of a set of
+// components: by the schedules that ask for just these, or where none does by
+// those that ask for all.
+func nextOf(app string, specs []schedule.Spec, set string) func(after time.Time) time.Time {
+	var own, whole []*schedule.Schedule
+	for _, spec := range specs {
+		s, err := schedule.Compile(spec, "")
+		if err != nil || spec.Off {
+			continue
+		}
+		s = s.Keyed(JobKey(core.RunBackup, app, spec.Name))
+		switch {
+		case len(spec.Only) == 0:
+			whole = append(whole, s)
+		case setOf(spec.Only) == set:
+			own = append(own, s)
 		}
 	}
-	next := func(after time.Time) (first time.Time) {
-		for _, s := range schedules {
+	if len(own) == 0 {
+		own = whole
+	}
+	return func(after time.Time) (first time.Time) {
+		for _, s := range own {
 			if t := s.Next(after); !t.IsZero() && (first.IsZero() || t.Before(first)) {
 				first = t
 			}
 		}
 		return first
 	}
-	o.Until = retention.Until(backups(c.byApp[a.Name]), want.Retention, next, retention.Options{Now: c.now(), Location: location(want)}, horizon)
-	return o, nil
 }
