@@ -59,7 +59,7 @@ func (c *Console) future(ctx context.Context, app string) *outlook {
 		c.outlooks[app] = slot
 	}
 	c.mu.Unlock()
-	o, err := slot.get(ctx, c.o.Clock.Now, outlookAge, 10*time.Minute, func(ctx context.Context) (o *outlook, _ error) {
+	o, err := slot.get(ctx, c.o.Clock.Now, outlookAge, stale, func(ctx context.Context) (o *outlook, _ error) {
 		o = &outlook{keep: map[string]decision{}}
 		o.err = c.with(ctx, func(r Repository) error {
 			caretaker := r.Caretaker(ctx)

@@ -24,6 +24,7 @@ const (
 	listFresh   = 2 * time.Second
 	stale       = 15 * time.Minute
 	trendPoints = 30
+	warmApps    = 20 // whose retention is foreseen ahead
 )
 
 // listing is all backups of the repository, by app, the oldest first.
@@ -146,8 +147,12 @@ func (c *Console) Warm() {
 		ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 		defer cancel()
 		// Nobody has proved who they are: what is known is good enough.
-		if _, err := c.status.get(ctx, c.o.Clock.Now, stale, stale, c.look); err != nil {
+		o, err := c.status.get(ctx, c.o.Clock.Now, stale, stale, c.look)
+		if err != nil {
 			c.o.Log.Debug("look at the apps ahead", "err", err) // who asks hears of it
+		}
+		for _, a := range o.Apps[:min(len(o.Apps), warmApps)] {
+			c.future(ctx, a.App)
 		}
 	}()
 }
