@@ -56,9 +56,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 // serve runs the service until the test ends.
-func (g *guide) serve() {
+func (g *guide) serve(flags ...string) {
 	g.t.Helper()
-	cmd := exec.Command(filepath.Join(g.dir, "bin/backstay"), "serve")
+	cmd := exec.Command(filepath.Join(g.dir, "bin/backstay"), append([]string{"serve"}, flags...)...)
 	cmd.Env = g.env
 	log, err := os.Create(filepath.Join(g.dir, "service.log"))
 	g.ok(err)
