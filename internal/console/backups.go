@@ -305,16 +305,18 @@ func (c *Console) Folder(ctx context.Context, id string, q FileQuery) (Folder, e
 	}
 	shown, page := part(entries, q.Page)
 	out := Folder{Page: page, Path: clean, Entries: []File{}}
+	var large []core.ObjectID
 	for _, e := range shown {
 		f := fileOf(e, clean, o.Manifest.Owners)
 		if e.Type == core.TypeSymlink {
 			f.Target = c.target(ctx, e)
 		}
-		if e.Type == core.TypeDir && e.Files > manyFiles {
-			c.readAhead(e.Object.ID)
+		if e.Type == core.TypeDir && e.Files > manyFiles && len(large) < mostAhead {
+			large = append(large, e.Object.ID)
 		}
 		out.Entries = append(out.Entries, f)
 	}
+	c.readAhead(large)
 	return out, nil
 }
 
@@ -342,18 +344,27 @@ func (c *Console) names(ctx context.Context, dir core.ObjectID) ([]core.Entry, e
 // ahead: 100,000 names take half a second.
 const manyFiles = 5000
 
-// readAhead reads a folder that somebody may look at next, unless another one is
+// mostAhead is how many folders are read ahead at most.
+const mostAhead = 4
+
+// readAhead reads folders that somebody may look at next, unless others are
 // being read so.
-func (c *Console) readAhead(dir core.ObjectID) {
-	if _, known := c.folders.get(dir); known || !c.ahead.TryLock() {
+func (c *Console) readAhead(folders []core.ObjectID) {
+	folders = slices.DeleteFunc(folders, func(dir core.ObjectID) bool {
+		_, known := c.folders.get(dir)
+		return known
+	})
+	if len(folders) == 0 || !c.ahead.TryLock() {
 		return
 	}
 	go func() {
 		defer c.ahead.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 		defer cancel()
-		if _, err := c.names(ctx, dir); err != nil {
-			c.o.Log.Debug("read a folder ahead", "err", err) // who looks at it hears of it
+		for _, dir := range folders {
+			if _, err := c.names(ctx, dir); err != nil {
+				c.o.Log.Debug("read a folder ahead", "err", err) // who looks at it hears of it
+			}
 		}
 	}()
 }

@@ -74,7 +74,7 @@ func elsewhere() map[string]string {
 		"POST /setup": "pages/people", "POST /login": "pages/people", "POST /prove": "pages/people", "POST /account/password": "pages/people",
 		"POST /account/second": "pages/people", "POST /account/second/confirm": "pages/people", "POST /account/second/drop": "pages/people",
 		"POST /users/{name}/password": "pages/people", "POST /users/{name}/role": "pages/people", "POST /users/{name}/second/drop": "pages/people", "POST /users/{name}/tokens/remove": "pages/people",
-		"POST /apps/{app}/restore/plan/{run}/confirm": "pages/recovery", "POST /apps/{app}/restore/resume": "pages/recovery", "POST /apps/{app}/undo": "pages/recovery",
+		"POST /apps/{app}/restore/plan/{run}/confirm": "pages/recovery", "POST /apps/{app}/restore/plan/{run}/again": "pages/recovery", "POST /apps/{app}/restore/resume": "pages/recovery", "POST /apps/{app}/undo": "pages/recovery",
 		"POST /apps/{app}/undo/drop": "pages/recovery", "POST /apps/{app}/import": "pages/recovery",
 		"POST /settings/{scope}/{section}": "pages/settings", "POST /settings/{scope}/{section}/apply": "pages/settings", "POST /versions/{id}": "pages/settings",
 	}

@@ -56,6 +56,7 @@ func decided() map[string]string {
 
 		// recovery
 		"GET /apps/{app}/restore": admin, "POST /apps/{app}/restore/plan": admin, "GET /apps/{app}/restore/plan/{run}": admin,
+		"POST /apps/{app}/restore/plan/{run}/again":  admin,
 		"GET /apps/{app}/restore/plan/{run}/confirm": adminFresh, "POST /apps/{app}/restore/plan/{run}/confirm": adminFresh,
 		"POST /apps/{app}/restore/resume": adminFresh, "GET /apps/{app}/undo": adminFresh, "POST /apps/{app}/undo": adminFresh, "POST /apps/{app}/undo/drop": adminFresh,
 		"GET /import": admin, "GET /apps/{app}/import": admin, "POST /apps/{app}/import": admin, "POST /apps/{app}/import/start": admin, "POST /apps/{app}/import/remove": admin,

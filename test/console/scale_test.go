@@ -92,7 +92,8 @@ func TestScale(t *testing.T) {
 		if calls[0] > 20 && !all && !strings.Contains(target, "compare") {
 			t.Errorf("%s: the first look asks the repository %d times", target, calls[0])
 		}
-		if calls[1] > 0 || calls[2] > 0 {
+		// Large folders below the one that is shown are read ahead, whenever that ends.
+		if calls[1]+calls[2] > 4 {
 			t.Errorf("%s: looking again asks the repository %d and %d times: %v", target, calls[1], calls[2], w.asked)
 		}
 	}

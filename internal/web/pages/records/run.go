@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay/internal/access"
@@ -177,7 +178,8 @@ func (p pages) live(q *page.Request) error {
 // mayCancel says whether a person may end a run: an operator their own, and
 // backups; an admin all.
 func mayCancel(q *page.Request, run core.Run) bool {
-	return q.May(access.Admin) || q.May(access.Operator) && (run.Kind == core.RunBackup || run.By == q.Who.By())
+	owner, _, _ := strings.Cut(run.By, " (token ") // what a person's token began is theirs
+	return q.May(access.Admin) || q.May(access.Operator) && (run.Kind == core.RunBackup || owner == q.Who.User.Name)
 }
 
 func (p pages) cancel(q *page.Request) error {

@@ -214,8 +214,27 @@ func (p pages) planPage(q *page.Request, status int, found planned, problems []p
 	return q.RenderStatus(status, "plan.html", data)
 }
 
-// again makes a plan anew, when it is too old; done says that it did, or that
-// the page was shown for another reason.
+// planAgain makes a plan of the same order.
+func (p pages) planAgain(q *page.Request) error {
+	found, err := p.find(q)
+	if err != nil {
+		return err
+	}
+	q.Concerns(found.A.App + " " + found.Order.Backup)
+	return p.startAgain(q, found)
+}
+
+func (p pages) startAgain(q *page.Request, found planned) error {
+	run, err := p.c.StartPlan(q.Context(), found.Order, who(q))
+	if err != nil {
+		return err
+	}
+	q.Warn("recovery.plan.old.said")
+	return q.Go("/apps/{app}/restore/plan/{run}", found.A.App, strconv.FormatInt(run, 10))
+}
+
+// ready says whether a restore can go by a plan; done says that it cannot, and
+// that the person was sent to what is to be done first.
 func (p pages) ready(q *page.Request, found planned) (done bool, err error) {
 	problem := func(key string) (bool, error) {
 		return true, p.planPage(q, http.StatusConflict, found, []page.Problem{{Text: q.Text.T(key)}})
@@ -223,13 +242,10 @@ func (p pages) ready(q *page.Request, found planned) (done bool, err error) {
 	switch {
 	case found.Run.Outcome == core.OutcomeRunning || found.Plan == nil:
 		return true, q.Go("/apps/{app}/restore/plan/{run}", found.A.App, strconv.FormatInt(found.Run.ID, 10))
+	case found.Old && q.Method != http.MethodPost: // a GET starts nothing: the plan's page offers it
+		return true, q.Go("/apps/{app}/restore/plan/{run}", found.A.App, strconv.FormatInt(found.Run.ID, 10))
 	case found.Old:
-		run, err := p.c.StartPlan(q.Context(), found.Order, who(q))
-		if err != nil {
-			return true, err
-		}
-		q.Warn("recovery.plan.old.said")
-		return true, q.Go("/apps/{app}/restore/plan/{run}", found.A.App, strconv.FormatInt(run, 10))
+		return true, p.startAgain(q, found)
 	case len(found.Plan.Impossible()) > 0 || len(found.Plan.Refusals) > 0:
 		return problem("recovery.plan.impossible.said")
 	case found.Plan.open(append(q.Fields("force"), found.Order.Force...)):

@@ -35,6 +35,7 @@ func Pages(c *console.Console) page.Pages {
 		{Method: http.MethodGet, Pattern: "/apps/{app}/restore", Need: admin, Handle: p.choose},
 		{Method: http.MethodPost, Pattern: "/apps/{app}/restore/plan", Need: admin, Action: "plan restore", Handle: p.startPlan},
 		{Method: http.MethodGet, Pattern: "/apps/{app}/restore/plan/{run}", Need: admin, Handle: p.plan},
+		{Method: http.MethodPost, Pattern: "/apps/{app}/restore/plan/{run}/again", Need: admin, Action: "plan restore", Handle: p.planAgain},
 		{Method: http.MethodGet, Pattern: "/apps/{app}/restore/plan/{run}/confirm", Need: fresh, Handle: p.confirm},
 		{Method: http.MethodPost, Pattern: "/apps/{app}/restore/plan/{run}/confirm", Need: fresh, Action: "restore", Handle: p.restore},
 		{Method: http.MethodPost, Pattern: "/apps/{app}/restore/resume", Need: fresh, Action: "resume restore", Handle: p.resume},

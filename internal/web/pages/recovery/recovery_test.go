@@ -91,10 +91,18 @@ func TestOldPlanIsMadeAnew(t *testing.T) {
 	id := s.ids(t)[1]
 	run := s.planned(t, url.Values{"backup": {id}, "what": {"all"}}, "plan.json")
 	s.Clock.Pass(16 * time.Minute)
+	plan := "/apps/helpdesk/restore/plan/" + run
+	if r := s.ask(t, access.Admin, plan+"/confirm", nil); r.Header.Get("Location") != plan || len(s.Launcher.Launched()) != 1 {
+		t.Errorf("a GET with an old plan: %s to %s, launched %+v", r.Status, r.Header.Get("Location"), s.Launcher.Launched())
+	}
+	holds(t, s.page(t, access.Admin, plan), plan+"/again", "Make the plan anew")
 	r := s.ask(t, access.Admin, "/apps/helpdesk/restore/plan/"+run+"/confirm", url.Values{"confirm": {"helpdesk"}})
 	launched := s.Launcher.Launched()
 	if location := r.Header.Get("Location"); r.StatusCode != http.StatusSeeOther || location == "/apps/helpdesk/restore/plan/"+run || len(launched) != 2 || launched[1].Kind != core.RunPlan {
 		t.Errorf("%s %s %+v", r.Status, location, launched)
+	}
+	if r := s.ask(t, access.Admin, plan+"/again", url.Values{}); r.StatusCode != http.StatusSeeOther || len(s.Launcher.Launched()) != 3 {
+		t.Errorf("%s %+v", r.Status, s.Launcher.Launched())
 	}
 }
 

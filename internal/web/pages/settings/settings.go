@@ -96,7 +96,8 @@ func (p pages) all(q *page.Request) error {
 		defaults.Rows = append(defaults.Rows, look(everywhere, section))
 	}
 	var groups []group
-	for _, app := range d.Apps() {
+	shown, links := partOf(q, d.Apps())
+	for _, app := range shown {
 		g := group{Scope: app, Name: app}
 		for i, section := range edit.Sections() {
 			r := look(app, section)
@@ -115,7 +116,34 @@ func (p pages) all(q *page.Request) error {
 		Pending       bool
 		Groups        []group
 		Versions      []edit.Version
-	}{p.o.Path, p.trouble(), !p.taken(d), append(groups, defaults), versions})
+		Pager         pager
+	}{p.o.Path, p.trouble(), !p.taken(d), append(groups, defaults), versions, links})
+}
+
+// pager is what the template of that name takes.
+type pager struct {
+	First, Last, Total int
+	Former, Next       string
+}
+
+const perPage = 30
+
+// partOf returns the part of a list that the page asks for, and the links to the others.
+func partOf(q *page.Request, all []string) ([]string, pager) {
+	from, err := strconv.Atoi(q.Field("offset"))
+	if err != nil || from < 0 || from > len(all) {
+		from = 0
+	}
+	to := min(from+perPage, len(all))
+	link := func(offset int) string { return q.Path("/settings") + "?offset=" + strconv.Itoa(offset) }
+	p := pager{First: from + 1, Last: to, Total: len(all)}
+	if from > 0 {
+		p.Former = link(max(from-perPage, 0))
+	}
+	if to < len(all) {
+		p.Next = link(to)
+	}
+	return all[from:to], p
 }
 
 // taken says whether the service works by what the file says.
