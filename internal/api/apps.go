@@ -94,7 +94,7 @@ func (a *API) registerApps() {
 	add(a, health, a.health)
 
 	a.begins("/apps/{app}/check", "check-app", "check", operator, "Begin to check an app's newest backup, and tell of alarms", a.o.Console.StartCheck)
-	a.begins("/apps/{app}/prune", "prune-app", "prune", admin, "Begin to remove backups that retention does not keep", a.o.Console.StartPrune)
+	a.begins("/apps/{app}/prune", "prune-app", "prune", afresh, "Begin to remove backups that retention does not keep", a.o.Console.StartPrune)
 	a.begins("/apps/{app}/notify-test", "test-notify", "notify test", operator, "Begin to try the destinations of an app's alarms", a.o.Console.StartNotifyTest)
 	a.begins("/apps/{app}/resume", "resume-restore", "restore", afresh, "Begin to finish a restore that was cut short", a.o.Console.StartResume)
 	undo := func(drop bool) func(context.Context, string, console.Who) (int64, error) {

@@ -85,7 +85,7 @@ func (a *API) registerBackups() {
 		return a.begun(ctx, run, err)
 	})
 	export := post("/backups/{id}/exports", "export-backup", "Begin to make an archive to be downloaded")
-	export.need, export.action = admin, "export"
+	export.need, export.action = afresh, "export"
 	export.text = "When the run is over, the archive is at /downloads/{run} for a day."
 	add(a, export, a.export)
 	add(a, operation{method: http.MethodDelete, path: "/backups/{id}", id: "delete-backup", tag: "backups", need: afresh, action: "delete", status: http.StatusNoContent,

@@ -107,6 +107,7 @@ func New(o Options) *Console {
 		diffs:  newRecent[string, *engine.Difference](mostDiffs), uploads: transfer.NewUploads(o.StateDir, o.Clock), downloads: transfer.NewDownloads(o.StateDir, o.Clock),
 		outlooks: map[string]*cached[*outlook]{},
 	}
+	c.downloads.Limits = func() (time.Duration, int64) { return o.Config().Console.Keep, o.Config().Console.Most }
 	c.hold = &holder{open: o.Open, now: o.Clock.Now, shown: func(err error) { o.Log.Error("close the repository", "err", err) }}
 	return c
 }

@@ -61,6 +61,7 @@ func (c *Console) Run(ctx context.Context, id int64) (Run, error) {
 		}
 		return run, nil
 	}
+	c.awaitResult(ctx, run.Run)
 	run.Result = c.result(id)
 	if run.Kind == core.RunExport && run.Outcome != core.OutcomeFailed {
 		if d, err := c.download(id); err == nil {
@@ -68,6 +69,33 @@ func (c *Console) Run(ctx context.Context, id int64) (Run, error) {
 		}
 	}
 	return run, nil
+}
+
+// resultDelay is how much later than its end a run's result is written at most.
+const resultDelay = 2 * time.Second
+
+// awaitResult waits for what a run that has just ended prints last: whoever
+// watches looks in between.
+func (c *Console) awaitResult(ctx context.Context, run core.Run) {
+	if run.Finished == nil {
+		return
+	}
+	late := time.NewTimer(resultDelay - c.o.Clock.Now().Sub(*run.Finished))
+	defer late.Stop()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		if info, err := os.Stat(c.resultPath(strconv.FormatInt(run.ID, 10))); err != nil || info.Size() > 0 {
+			return
+		}
+		select {
+		case <-late.C:
+			return
+		case <-ctx.Done():
+			return
+		case <-again.C:
+		}
+	}
 }
 
 // firstUnrecorded is the least id of the runs that the state database could not

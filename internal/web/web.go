@@ -29,6 +29,8 @@ type Options struct {
 	Gate    *gate.Gate
 	OIDC    *oidc.Provider
 	Label   func() string // of the button that leads to the provider
+	// Language is that of people who have not chosen one; "": as their browser asks for.
+	Language func() string
 
 	ConfigPath string // of backstay.yaml
 	StateDir   string
@@ -44,7 +46,7 @@ type Options struct {
 // New puts the pages together. An error is a mistake in them.
 func New(o Options) (*page.Site, error) {
 	return page.New(page.Options{
-		Gate: o.Gate, Version: o.Version, Clock: o.Clock, Log: o.Log,
+		Gate: o.Gate, Version: o.Version, Language: o.Language, Clock: o.Clock, Log: o.Log,
 		Pages: []page.Pages{
 			overview.Pages(o.Console), backups.Pages(o.Console), recovery.Pages(o.Console), records.Pages(o.Console),
 			settings.Pages(settings.Options{Console: o.Console, Path: o.ConfigPath, StateDir: o.StateDir, Effective: o.Effective}),

@@ -76,13 +76,13 @@ func decided() map[string]string {
 		// the API: apps
 		"GET /api/v1/apps": viewer, "GET /api/v1/apps/{app}": viewer, "GET /api/v1/apps/{app}/settings": viewer, "GET /api/v1/apps/{app}/health": operator,
 		"POST /api/v1/apps/{app}/backups": operator, "POST /api/v1/apps/{app}/check": operator, "POST /api/v1/apps/{app}/notify-test": operator,
-		"POST /api/v1/apps/{app}/accept": admin, "POST /api/v1/apps/{app}/prune": admin, "POST /api/v1/apps/{app}/plans": admin, "POST /api/v1/apps/{app}/imports": admin,
+		"POST /api/v1/apps/{app}/accept": admin, "POST /api/v1/apps/{app}/prune": adminFresh, "POST /api/v1/apps/{app}/plans": admin, "POST /api/v1/apps/{app}/imports": admin,
 		"POST /api/v1/apps/{app}/restores": adminFresh, "POST /api/v1/apps/{app}/resume": adminFresh, "POST /api/v1/apps/{app}/undo": adminFresh, "POST /api/v1/apps/{app}/drop": adminFresh,
 
 		// the API: backups and runs
 		"GET /api/v1/backups": viewer, "GET /api/v1/backups/{id}": viewer, "GET /api/v1/backups/{id}/tables": viewer, "GET /api/v1/backups/{id}/files": viewer,
 		"GET /api/v1/backups/{id}/compare": viewer, "POST /api/v1/backups/{id}/pin": operator, "POST /api/v1/backups/{id}/unpin": operator,
-		"POST /api/v1/backups/{id}/verify": operator, "GET /api/v1/backups/{id}/content": admin, "POST /api/v1/backups/{id}/exports": admin,
+		"POST /api/v1/backups/{id}/verify": operator, "GET /api/v1/backups/{id}/content": admin, "POST /api/v1/backups/{id}/exports": adminFresh,
 		"DELETE /api/v1/backups/{id}": adminFresh, "GET /api/v1/runs": viewer, "GET /api/v1/runs/{id}": viewer, "GET /api/v1/runs/{id}/events": viewer,
 		"POST /api/v1/runs/{id}/cancel": operator,
 

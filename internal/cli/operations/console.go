@@ -50,6 +50,7 @@ func (v *service) newConsole(ctx context.Context, launcher *daemon.Launcher) (_ 
 	g := gate.New(gate.Options{Store: p.access, Settings: p.settings, Clock: v.Env.Clock, Log: v.log, Refuse: people.Refuse})
 	site, err := web.New(web.Options{
 		Console: p.console, Access: p.access, Gate: g, OIDC: provider, Label: func() string { return v.cfg.Load().Console.OIDC.Label },
+		Language:   func() string { return v.cfg.Load().Console.Language },
 		ConfigPath: v.path, StateDir: v.stateDir, Effective: v.effective,
 		Version: v.Env.Version, Clock: v.Env.Clock, Log: v.log,
 	})

@@ -37,8 +37,9 @@ func (s commands) serveCommand() *cobra.Command {
 	cmd.Long = `Look after all apps of the configuration: back them up on their schedules, check them, apply retention,
 maintain the repository, and tell of alarms where notify: says. Each run is a process of its own. A
 changed configuration takes effect at once, and on SIGHUP; one that is wrong is refused, said, and
-the former one goes on. http://127.0.0.1:8484/metrics is for Prometheus, /healthz for monitors.`
-	cmd.Flags().StringVar(&listen, "listen", "", "host:port of metrics and health (default: service.listen of the configuration)")
+the former one goes on. http://127.0.0.1:8484/ is the web console, /api/v1 its API for scripts, /metrics
+is for Prometheus, /healthz for monitors. The first start prints the link that sets the console up.`
+	cmd.Flags().StringVar(&listen, "listen", "", "host:port of the console, the API, metrics and health (default: service.listen of the configuration)")
 	return cmd
 }
 

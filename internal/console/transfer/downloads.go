@@ -16,7 +16,8 @@ import (
 	"github.com/backstay/backstay/internal/core"
 )
 
-// DownloadKept is how long a download is kept after it was made.
+// DownloadKept is how long a download is kept after it was made, unless
+// Downloads.Limits says otherwise.
 const DownloadKept = 24 * time.Hour
 
 // What lies beside the archive in a download's folder.
@@ -46,6 +47,16 @@ type Downloads struct {
 	dir   string
 	clock core.Clock
 	free  func(dir string) (int64, error)
+	// Limits are how long a download is kept, 0 for DownloadKept, and how many
+	// bytes all may have together, 0 for as many as fit; nil: those.
+	Limits func() (keep time.Duration, most int64)
+}
+
+func (d *Downloads) limits() (keep time.Duration, most int64) {
+	if d.Limits != nil {
+		keep, most = d.Limits()
+	}
+	return cmp.Or(keep, DownloadKept), most
 }
 
 // NewDownloads keeps downloads in stateDir/console/downloads, which is made when it is needed.
@@ -68,6 +79,23 @@ func (d *Downloads) Room(size int64) error {
 	}
 	if size > free-reserve {
 		return full("make download", d.dir, free)
+	}
+	_, most := d.limits()
+	if most == 0 {
+		return nil
+	}
+	there, err := d.List()
+	if err != nil {
+		return err
+	}
+	for _, one := range there {
+		size += one.Size
+	}
+	if size > most {
+		return &core.Error{
+			Code: core.CodeDisk, Op: "make download", Message: fmt.Sprintf("downloads may have %d bytes together, and this would make them about %d", most, size),
+			Hint: "remove downloads that are no longer needed, or raise console.downloads.max in backstay.yaml",
+		}
 	}
 	return nil
 }
@@ -127,7 +155,8 @@ func (d *Downloads) Get(run int64) (Download, error) {
 			return Download{}, fmt.Errorf("look at download: %w", err)
 		}
 		made := info.ModTime()
-		return Download{Run: run, Name: name, Size: info.Size(), SHA256: n.SHA256, Made: made, Until: made.Add(DownloadKept), By: n.By}, nil
+		keep, _ := d.limits()
+		return Download{Run: run, Name: name, Size: info.Size(), SHA256: n.SHA256, Made: made, Until: made.Add(keep), By: n.By}, nil
 	}
 	return Download{}, noDownload()
 }
@@ -188,6 +217,7 @@ func (d *Downloads) Clean(running func(run int64) bool) error {
 		return err
 	}
 	now := d.clock.Now()
+	keep, _ := d.limits()
 	var failures []error
 	for _, name := range names {
 		run, err := strconv.ParseInt(name, 10, 64)
@@ -195,7 +225,7 @@ func (d *Downloads) Clean(running func(run int64) bool) error {
 			continue
 		}
 		one, err := d.Get(run)
-		if over := err == nil && now.After(one.Until); over || err != nil && olderThan(d.folder(run), now, DownloadKept) {
+		if over := err == nil && now.After(one.Until); over || err != nil && olderThan(d.folder(run), now, keep) {
 			if err := d.Remove(run); err != nil && core.CodeOf(err) != core.CodeNotFound {
 				failures = append(failures, err)
 			}

@@ -152,3 +152,37 @@ func TestFreeSpaceOfTheDisk(t *testing.T) {
 		t.Error("no error for a folder that is not there")
 	}
 }
+
+func TestDownloadLimits(t *testing.T) {
+	clock := &at{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	d := NewDownloads(t.TempDir(), clock)
+	d.Limits = func() (time.Duration, int64) { return time.Hour, 100 }
+	dir, err := d.Dir(7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "shop.sql")
+	if err := os.WriteFile(file, make([]byte, 60), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(file, clock.now, clock.now); err != nil {
+		t.Fatal(err)
+	}
+	got, err := d.Get(7)
+	if err != nil || !got.Until.Equal(clock.now.Add(time.Hour)) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if err := d.Room(40); err != nil {
+		t.Errorf("100 bytes are allowed together: %v", err)
+	}
+	if err := d.Room(41); core.CodeOf(err) != core.CodeDisk || core.HintOf(err) == "" {
+		t.Errorf("101 bytes: %v", err)
+	}
+	clock.now = clock.now.Add(61 * time.Minute)
+	if err := d.Clean(nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Get(7); core.CodeOf(err) != core.CodeNotFound {
+		t.Errorf("it is there after its time: %v", err)
+	}
+}

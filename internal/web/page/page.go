@@ -65,8 +65,11 @@ type Options struct {
 	// Prefer keeps the language or theme that a person who is logged in chose on
 	// any page; "" is not chosen. nil: only their browser keeps it.
 	Prefer func(q *Request, language, theme string) error
-	Clock  core.Clock   // nil: the machine's
-	Log    *slog.Logger // nil: nothing is logged
+	// Language is that of people who have not chosen one; nil or "": as their
+	// browser asks for.
+	Language func() string
+	Clock    core.Clock   // nil: the machine's
+	Log      *slog.Logger // nil: nothing is logged
 }
 
 // Site is the console's pages put together. It is safe for concurrent use.

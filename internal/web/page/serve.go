@@ -166,6 +166,9 @@ func (s *Site) request(w http.ResponseWriter, r *http.Request) *Request {
 	if language == "" {
 		language = gate.KeptCookie(r, languageCookie)
 	}
+	if language == "" && s.o.Language != nil {
+		language = s.o.Language()
+	}
 	q.Text = text.Choose(language, r.Header.Get("Accept-Language"))
 	q.Theme = q.Who.User.Theme
 	if q.Theme == "" {
