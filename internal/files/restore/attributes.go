@@ -46,6 +46,17 @@ func (o *restore) setAttributes(fd int, e core.Entry, x files.Extra, real string
 	if err != nil {
 		return st, writeFailed("change mode of", real, err)
 	}
+	if mode&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
+		// chmod(2): without CAP_FSETID the bit of a group that is not ours is
+		// left out, and no error says so.
+		now, err := openat.Fstat(fd)
+		if err != nil {
+			return st, writeFailed("stat", real, err)
+		}
+		if got, want := now.Mode&0o7777, files.UnixMode(mode); got != want {
+			o.warn("mode", real, fmt.Sprintf("its mode could not be set to %#o: the system made it %#o, as this process lacks CAP_FSETID", want, got))
+		}
+	}
 	return st, nil
 }
 
