@@ -183,6 +183,12 @@ func TestOrders(t *testing.T) {
 		if err != nil || r.Outcome != core.OutcomeRunning || r.By != "anna" {
 			t.Errorf("run %+v, %v", r, err)
 		}
+		if r.Kind == core.RunRestore {
+			if again, err := w.Console.StartUndo(t.Context(), "helpdesk", false, who); core.CodeOf(err) != core.CodeLocked {
+				t.Errorf("a second one was begun while the first goes on: run %d, %v", again, err)
+			}
+		}
+		w.Finish(t, run, core.OutcomeOK, "", "", "")
 	}
 }
 

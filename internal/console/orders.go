@@ -176,6 +176,26 @@ func (c *Console) restoring(ctx context.Context, o RestoreOrder) ([]string, erro
 	return append([]string{"restore", o.App, o.Backup}, args...), nil
 }
 
+// alone refuses to change an app back while that is being done already: a
+// second order, as a double click gives, would wait, and then replace what the
+// first has put back, and with it what its undoing leads to.
+func (c *Console) alone(ctx context.Context, app string) error {
+	running, err := c.running(ctx)
+	if err != nil { // it must be possible to restore without records; the app's lock keeps the two apart
+		c.o.Log.Warn("look for restores under way", "app", app, "err", err)
+		return nil
+	}
+	for _, r := range running {
+		if r.App == app && (r.Kind == core.RunRestore || r.Kind == core.RunUndo) {
+			return &core.Error{
+				Code: core.CodeLocked, Op: r.Kind + " " + app, Message: fmt.Sprintf("run %d does that already, for %s", r.ID, r.By),
+				Hint: "watch that run, or cancel it first",
+			}
+		}
+	}
+	return nil
+}
+
 // StartPlan begins to find out what a restore would do; the run's result is the
 // plan, as `backstay restore --dry-run --json` prints it.
 func (c *Console) StartPlan(ctx context.Context, o RestoreOrder, w Who) (int64, error) {
@@ -196,12 +216,18 @@ func (c *Console) StartRestore(ctx context.Context, o RestoreOrder, w Who) (int6
 	if err != nil {
 		return 0, err
 	}
+	if err := c.alone(ctx, o.App); err != nil {
+		return 0, err
+	}
 	return c.launch(ctx, w, Launch{Kind: core.RunRestore, App: o.App, Backup: o.Backup, Args: append(args, "--yes")})
 }
 
 // StartResume begins to finish a restore that was cut short.
 func (c *Console) StartResume(ctx context.Context, app string, w Who) (int64, error) {
 	if err := c.known(app); err != nil {
+		return 0, err
+	}
+	if err := c.alone(ctx, app); err != nil {
 		return 0, err
 	}
 	return c.launch(ctx, w, Launch{Kind: core.RunRestore, App: app, Args: []string{"restore", app, "--resume", "--yes"}})
@@ -211,6 +237,9 @@ func (c *Console) StartResume(ctx context.Context, app string, w Who) (int64, er
 // gives that up and frees its space.
 func (c *Console) StartUndo(ctx context.Context, app string, drop bool, w Who) (int64, error) {
 	if err := c.known(app); err != nil {
+		return 0, err
+	}
+	if err := c.alone(ctx, app); err != nil {
 		return 0, err
 	}
 	args := []string{"undo", app, "--yes"}
