@@ -10,6 +10,7 @@ import (
 	"github.com/backstay/backstay/internal/access"
 	"github.com/backstay/backstay/internal/console"
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/state"
 )
 
 const formType = "application/x-www-form-urlencoded"
@@ -135,6 +136,7 @@ func TestEveryChangeIsInTheAuditLog(t *testing.T) {
 			}
 			header.Set("Upload-Offset", "0")
 		}
+		w.endRestores(t)
 		before, noted := w.snapshot(t), w.lastAudited(t)
 		got := w.ask(t, who, request{method: r.Method, target: v.fill(r.Pattern, nil), body: body, kind: kind, header: header})
 		entries := w.auditedSince(t, noted)
@@ -205,4 +207,18 @@ func mainOf(body []byte) string {
 		return string(body)
 	}
 	return main
+}
+
+// endRestores ends those under way, beside which no other can begin.
+func (w *world) endRestores(t *testing.T) {
+	t.Helper()
+	runs, err := w.State.Runs(t.Context(), state.RunFilter{Outcome: core.OutcomeRunning})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range runs {
+		if r.Kind == core.RunRestore || r.Kind == core.RunUndo {
+			w.Finish(t, r.ID, core.OutcomeOK, "", "", "")
+		}
+	}
 }
