@@ -6,11 +6,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/backstay/backstay/internal/access"
+	"github.com/backstay/backstay/internal/console"
 	"github.com/backstay/backstay/internal/core"
 )
 
@@ -223,5 +225,25 @@ func TestResults(t *testing.T) {
 				t.Error("it lists what is kept")
 			}
 		})
+	}
+}
+
+func TestRestoredRun(t *testing.T) {
+	s := newSite(t)
+	list, err := s.Console.Backups(t.Context(), console.BackupQuery{App: "helpdesk"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := list.Backups[0].ID
+	run, err := s.Console.StartRestore(t.Context(), console.RestoreOrder{App: "helpdesk", Backup: id}, console.Who{By: "anna", Via: "console"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Finish(t, run, core.OutcomeWarnings, "", "", `{"schema":1,"app":"helpdesk","backup":"`+id+`","tables":8,"rows":3892,"files":227,"bytes":20800000,"warnings":[{"code":"owner","object":"a.txt","message":"its owner <b> is not known here"}],"next":["restart php-fpm"],"run":"abc","safety_backup":"`+id+`","unavailable_ms":120,"kept_till":"2026-11-30T12:00:00Z","steps":[]}`)
+	content := s.page(t, access.Admin, "/runs/"+strconv.FormatInt(run, 10))
+	for _, want := range []string{"3,892", "227", "/apps/helpdesk/undo", "restart php-fpm", "its owner &lt;b&gt; is not known here", "/backups/" + id} {
+		if !strings.Contains(content, want) {
+			t.Errorf("the page does not have %q", want)
+		}
 	}
 }

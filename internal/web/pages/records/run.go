@@ -38,6 +38,26 @@ type result struct {
 	Removed  int
 	Tried    []tried
 	Damages  int // that are shown nowhere
+	Restored *restored
+}
+
+// restored is how a restore or its undoing ended.
+type restored struct {
+	Tables        int            `json:"tables"`
+	Rows          int64          `json:"rows"`
+	Files         int64          `json:"files"`
+	Bytes         int64          `json:"bytes"`
+	Warnings      []core.Warning `json:"warnings"`
+	Notes         []string       `json:"notes"`
+	Next          []string       `json:"next"`
+	Safety        string         `json:"safety_backup"`
+	UnavailableMS int64          `json:"unavailable_ms"`
+	KeptTill      *time.Time     `json:"kept_till"`
+	Steps         []struct {
+		Name   string `json:"name"`
+		Error  string `json:"error"`
+		Output string `json:"output"`
+	} `json:"steps"`
 }
 
 type verified struct {
@@ -97,6 +117,13 @@ func resultOf(run console.Run) result {
 		all := len(v.Damaged)
 		v.Damaged = v.Damaged[:min(all, most-shown)]
 		shown, out.Damages = shown+len(v.Damaged), out.Damages+all-len(v.Damaged)
+	}
+	if run.Kind == core.RunRestore || run.Kind == core.RunUndo {
+		var ended restored
+		if run.Code == "" && json.Unmarshal(run.Result, &ended) == nil {
+			ended.Warnings, ended.Notes, ended.Next = ended.Warnings[:min(most, len(ended.Warnings))], ended.Notes[:min(most, len(ended.Notes))], ended.Next[:min(most, len(ended.Next))]
+			out.Restored = &ended
+		}
 	}
 	if run.Kind == core.RunPrune && json.Unmarshal(common.Apps, &out.Pruned) == nil {
 		left := most
