@@ -2,8 +2,9 @@
 // order and blank lines, shows what would be different, and keeps what was
 // there before. It is for the console. It promises that what it writes differs
 // from what it read in one section only, whatever is asked for; that what it
-// shows holds no secret that is written in the file; and that a file that
-// somebody else changed meanwhile is not overwritten.
+// shows holds no secret that is written in the file; that no secret that the
+// service can read is sent elsewhere than before, whatever is asked for; and that
+// a file that somebody else changed meanwhile is not overwritten.
 package edit
 
 import (

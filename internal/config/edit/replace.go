@@ -43,7 +43,9 @@ func (p *Proposal) Changed() bool { return !bytes.Equal(p.Before, p.After) }
 func (p *Proposal) Config() *Config { return p.config }
 
 // Replace proposes another text for a section, or with "" to remove it. One that
-// is not there is added, and `defaults` too. Errors: as of Section; CodeUsage
+// is not there is added, and `defaults` too. A secret that would go elsewhere than
+// now, and a newly named file or variable that holds one, is a Problem. Errors:
+// as of Section; CodeUsage
 // for a text that is not one value, or that would change something else.
 func (d *Document) Replace(scope, name, text string) (*Proposal, error) {
 	at, err := d.find(scope, name)
@@ -98,6 +100,16 @@ func (d *Document) Replace(scope, name, text string) (*Proposal, error) {
 	}
 	if err := d.same(next, scope, name, text, value); err != nil {
 		return nil, err
+	}
+	if text != "" {
+		problems, err := d.guard(at, old, asked, next)
+		if err != nil {
+			return nil, err
+		}
+		if len(problems) > 0 {
+			// What is said of such a file elsewhere could hold the secret.
+			return &Proposal{Before: d.data, After: d.data, Text: asked, Problems: problems, d: d}, nil
+		}
 	}
 	return d.propose(after, next, asked, typed, count)
 }
@@ -349,7 +361,7 @@ func (d *Document) propose(after []byte, next *Document, text string, typed, cou
 	if now.HoldsSecret() && d.info != nil && d.info.Mode().Perm()&0o077 != 0 {
 		p.Problems = append(p.Problems, Problem{
 			Line: 1, Column: 1, Message: "a secret would be written in the file, which others than its owner can read",
-			Hint: "put it into a file of its own (password_file, url_file, …), or: chmod 600 " + d.path,
+			Hint: "on the machine: chmod 600 " + d.path + ", or name a file of its own there with an editor (password_file, url_file, …)",
 		})
 	}
 	var known []core.Warning

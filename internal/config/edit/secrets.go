@@ -70,6 +70,9 @@ func (f *secretFinder) entries(values []*ast.MappingValueNode, within string, hi
 	for _, v := range values {
 		key := keyOf(v)
 		secret := hide || slices.Contains(secretKeys(), key) || within == "notify" && (key == "headers" || key == "url" && kind != "itop" && kind != "itflow")
+		if v.Key.IsMergeKey() {
+			key = within
+		}
 		f.walk(v.Value, key, secret)
 	}
 }

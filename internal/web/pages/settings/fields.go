@@ -132,12 +132,12 @@ func filled(section, text string, q *page.Request) (string, error) {
 // withDestination adds an entry of a type to the text of notify, to be filled in.
 func withDestination(text, kind string) (string, error) {
 	sample := map[string]string{
-		"itop":    "- type: itop\n  url: https://itop.example.org/\n  user: backstay\n  password_file: /etc/backstay/itop.pw  # readable by its owner only\n  customer: Demo                          # the organization of the ticket",
-		"itflow":  "- type: itflow\n  url: https://itflow.example.org/\n  api_key_file: /etc/backstay/itflow.key  # readable by its owner only\n  client_id: 1                            # the client of the ticket\n  priority: High",
-		"mail":    "- type: mail\n  host: mail.example.org\n  tls: starttls                           # or implicit, none\n  user: backstay\n  password_file: /etc/backstay/mail.pw    # readable by its owner only\n  from: backstay@example.org\n  to: [admin@example.org]",
-		"webhook": "- type: webhook\n  url_file: /etc/backstay/hook.url        # holds the address; readable by its owner only\n  #secret_file: /etc/backstay/hook.secret # signs what is sent",
-		"chat":    "- type: chat\n  url_file: /etc/backstay/chat.url        # holds slack://…, teams://…, telegram://…; readable by its owner only",
-		"ping":    "- type: ping\n  url_file: /etc/backstay/ping.url        # holds the address; readable by its owner only",
+		"itop":    "- type: itop\n  url: https://itop.example.org/\n  user: backstay\n  password:        # type it here\n  customer: Demo   # the organization of the ticket",
+		"itflow":  "- type: itflow\n  url: https://itflow.example.org/\n  api_key:         # type it here\n  client_id: 1     # the client of the ticket\n  priority: High",
+		"mail":    "- type: mail\n  host: mail.example.org\n  tls: starttls    # or implicit, none\n  user: backstay\n  password:        # type it here\n  from: backstay@example.org\n  to: [admin@example.org]",
+		"webhook": "- type: webhook\n  url:             # https://…: type it here\n  #secret:         # signs what is sent",
+		"chat":    "- type: chat\n  url:             # slack://…, teams://…, telegram://…: type it here",
+		"ping":    "- type: ping\n  url:             # https://…: type it here",
 	}[kind]
 	text = strings.TrimRight(strings.ReplaceAll(text, "\r\n", "\n"), "\n ")
 	switch {

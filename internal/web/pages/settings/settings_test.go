@@ -316,3 +316,35 @@ func TestBadInput(t *testing.T) {
 		t.Error("the file was changed")
 	}
 }
+
+// TestSecretsOfTheService: no secret that the service can read is sent to an
+// address that is typed here.
+func TestSecretsOfTheService(t *testing.T) {
+	s := newSite(t)
+	for text, want := range map[string]string{
+		`- {type: itop, url: "http://127.0.0.1:8799/", user: u, customer: c, password_file: /k}`:                      "with an editor, not here",
+		`- {type: webhook, url: "http://127.0.0.1:8799/", headers: {X: "(secret 1 is kept)"}}`:                        "would go elsewhere",
+		`- {type: itop, url: "http://127.0.0.1:8799/", user: u, customer: c, password: "(secret 1 is kept)"}`:         "would go elsewhere",
+		"- {type: ping, url: \"(secret 1 is kept)\"}\n- {type: ping, name: b, url_env: BACKSTAY_PASSWORD} # not here": "Line 2 of the text",
+	} {
+		code, content := s.ask(t, access.Admin, "/settings/desk/notify", url.Values{"mode": {"text"}, "text": {text}})
+		holds(t, content, want)
+		if code != http.StatusUnprocessableEntity || strings.Contains(content, `class="primary">Apply`) {
+			t.Errorf("%s: status %d, or it is offered to be applied", text, code)
+		}
+		if code, _ := s.ask(t, access.Admin, "/settings/desk/notify/apply", url.Values{"text": {text}, "digest": {digestOf(t, content)}}); code != http.StatusUnprocessableEntity {
+			t.Errorf("%s: status %d", text, code)
+		}
+	}
+	// What is offered for a new destination is not refused for its way to give a
+	// secret.
+	for _, kind := range edit.DestinationTypes() {
+		_, content := s.ask(t, access.Admin, "/settings/desk/notify", url.Values{"mode": {"add"}, "type": {kind}, "text": {""}})
+		if holds(t, content, "- type: "+kind); strings.Contains(content, "_file:") {
+			t.Errorf("%s is offered with a file", kind)
+		}
+	}
+	if s.now(t) != file {
+		t.Error("the file was changed")
+	}
+}
