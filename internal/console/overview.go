@@ -36,9 +36,12 @@ type listing struct {
 }
 
 // list returns the backups of all apps. Runs that end have it found out anew.
-func (c *Console) list(ctx context.Context) (*listing, error) {
+func (c *Console) list(ctx context.Context) (*listing, error) { return c.listing(ctx, stale) }
+
+// listing is list that is at most so old.
+func (c *Console) listing(ctx context.Context, old time.Duration) (*listing, error) {
 	c.mark(ctx)
-	return c.listed.get(ctx, c.o.Clock.Now, listFresh, stale, func(ctx context.Context) (l *listing, err error) {
+	return c.listed.get(ctx, c.o.Clock.Now, listFresh, old, func(ctx context.Context) (l *listing, err error) {
 		err = c.with(ctx, func(r Repository) error {
 			all, err := r.Engine().List(ctx, "")
 			l = &listing{all: all, byApp: map[string][]repository.Record{}, byID: make(map[string]repository.Record, len(all))}
@@ -109,6 +112,12 @@ func (c *Console) find(ctx context.Context, id string) (repository.Record, error
 	}
 	l, err := c.list(ctx)
 	if err != nil {
+		return repository.Record{}, err
+	}
+	if rec, ok := l.byID[id]; ok {
+		return rec, nil
+	}
+	if l, err = c.listing(ctx, listFresh); err != nil { // another machine may have made it meanwhile
 		return repository.Record{}, err
 	}
 	if rec, ok := l.byID[id]; ok {

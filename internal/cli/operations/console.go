@@ -43,14 +43,14 @@ func (v *service) newConsole(ctx context.Context, launcher *daemon.Launcher) (_ 
 		return nil, err
 	}
 	p.console = console.New(console.Options{
-		StateDir: v.stateDir, ConfigPath: v.path, Config: v.cfg.Load, State: p.stateDB, Open: p.open, Without: p.without,
+		StateDir: v.stateDir, ConfigPath: v.path, Config: v.config, State: p.stateDB, Open: p.open, Without: p.without,
 		Launcher: launching{launcher}, Clock: v.Env.Clock, Log: v.log, Version: v.Env.Version,
 	})
 	provider := oidc.New(oidc.Options{Settings: p.provider, Clock: v.Env.Clock})
 	g := gate.New(gate.Options{Store: p.access, Settings: p.settings, Clock: v.Env.Clock, Log: v.log, Refuse: people.Refuse})
 	site, err := web.New(web.Options{
-		Console: p.console, Access: p.access, Gate: g, OIDC: provider, Label: func() string { return v.cfg.Load().Console.OIDC.Label },
-		Language:   func() string { return v.cfg.Load().Console.Language },
+		Console: p.console, Access: p.access, Gate: g, OIDC: provider, Label: func() string { return v.config().Console.OIDC.Label },
+		Language:   func() string { return v.config().Console.Language },
 		ConfigPath: v.path, StateDir: v.stateDir, Effective: v.effective,
 		Version: v.Env.Version, Clock: v.Env.Clock, Log: v.log,
 	})
@@ -62,7 +62,7 @@ func (v *service) newConsole(ctx context.Context, launcher *daemon.Launcher) (_ 
 	mux.Handle("/", site)
 	wrapped := g.Wrap(mux)
 	p.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if cfg := v.cfg.Load(); cfg == nil || !cfg.Console.Enabled {
+		if !v.config().Console.Enabled {
 			http.NotFound(w, r)
 			return
 		}
@@ -110,7 +110,7 @@ type opened struct {
 func (o *opened) Engine() *engine.Engine { return o.e }
 
 func (o *opened) Caretaker(ctx context.Context) *operation.Caretaker {
-	c := o.p.v.CaretakerWith(o.e, o.p.v.cfg.Load(), o.p.stateDB(ctx))
+	c := o.p.v.CaretakerWith(o.e, o.p.v.config(), o.p.stateDB(ctx))
 	c.ServiceRuns = true
 	return c
 }
@@ -118,7 +118,7 @@ func (o *opened) Caretaker(ctx context.Context) *operation.Caretaker {
 func (o *opened) Close(ctx context.Context) error { return o.e.Store.Close(ctx) }
 
 func (p *consoleParts) open(ctx context.Context) (console.Repository, error) {
-	store, err := p.v.OpenStore(ctx, p.v.cfg.Load())
+	store, err := p.v.OpenStore(ctx, p.v.config())
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func (p *consoleParts) without(reason error) (console.Repository, error) {
 }
 
 func (p *consoleParts) with(store repository.Store) (console.Repository, error) {
-	e, err := p.v.NewEngine(store, p.v.cfg.Load(), core.NoProgress{})
+	e, err := p.v.NewEngine(store, p.v.config(), core.NoProgress{})
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (p *consoleParts) with(store repository.Store) (console.Repository, error) 
 
 // settings are those of the gate.
 func (p *consoleParts) settings() gate.Settings {
-	c := p.v.cfg.Load().Console
+	c := p.v.config().Console
 	s := gate.Settings{
 		Proxies: c.Proxies, AddressHeader: c.Headers.Address, ProtoHeader: c.Headers.Proto, HostHeader: c.Headers.Host,
 		Limits: access.Limits{Idle: c.Idle, Absolute: c.Absolute}, Plain: c.Plain,
@@ -153,7 +153,7 @@ func (p *consoleParts) settings() gate.Settings {
 
 // provider is where people can log in too.
 func (p *consoleParts) provider() oidc.Settings {
-	c := p.v.cfg.Load().Console.OIDC
+	c := p.v.config().Console.OIDC
 	s := oidc.Settings{
 		Issuer: c.Issuer, ClientID: c.ClientID, Scopes: c.Scopes, NameClaim: c.NameClaim, RolesClaim: c.RolesClaim, Default: access.Role(c.DefaultRole),
 		Roles: map[access.Role][]string{access.Admin: c.Admin, access.Operator: c.Operator, access.Viewer: c.Viewer},
@@ -184,7 +184,7 @@ func (p *consoleParts) look(ctx context.Context) {
 
 // address is where people reach the console that listens at bound.
 func (p *consoleParts) address(bound string) string {
-	c := p.v.cfg.Load().Console
+	c := p.v.config().Console
 	switch {
 	case c.URL != "":
 		return strings.TrimRight(c.URL, "/")
@@ -196,7 +196,7 @@ func (p *consoleParts) address(bound string) string {
 
 // ready says where the console is, and how the first person gets in.
 func (p *consoleParts) ready(bound string) {
-	if bound == "" || !p.v.cfg.Load().Console.Enabled {
+	if bound == "" || !p.v.config().Console.Enabled {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -58,7 +58,7 @@ func Serve(ctx context.Context, s *session.Session, path, listen string) error {
 	if cfg.Service.Log == "json" {
 		log = s.Printer.JSONLogger()
 	}
-	v := &service{commands: commands{s}, path: path, stateDir: cfg.StateDir, log: log}
+	v := &service{commands: commands{s}, path: path, stateDir: cfg.StateDir, log: log, initial: cfg}
 	return v.run(ctx, listen)
 }
 
@@ -76,10 +76,12 @@ func (v *service) run(ctx context.Context, listen string) error {
 		v.noConsole = &core.Problem{Topic: core.TopicService, Name: "no-console", Level: core.LevelAlarm, Message: "the console cannot be used: " + err.Error(), Hint: core.HintOf(err)}
 	} else {
 		o.Handler = parts.handler
-		o.Ready = parts.ready
 		looking, end := context.WithCancel(ctx)
 		defer end()
-		go parts.look(looking)
+		o.Ready = func(address string) {
+			go parts.look(looking)
+			parts.ready(address)
+		}
 		defer func() {
 			if err := parts.close(); err != nil {
 				v.log.Error("close the console", "err", err)
@@ -95,6 +97,7 @@ type service struct {
 	path     string
 	stateDir string
 	log      *slog.Logger
+	initial  *config.Config                // what holds before the first plan was made
 	cfg      atomic.Pointer[config.Config] // the last that was good
 	broken   atomic.Pointer[error]         // why the file could not be read last
 	kept     atomic.Pointer[string]        // the path of a copy of what is in effect
@@ -114,12 +117,20 @@ func (v *service) load(ctx context.Context) (daemon.Plan, error) {
 	return plan, err
 }
 
+// config is the configuration in effect.
+func (v *service) config() *config.Config {
+	if cfg := v.cfg.Load(); cfg != nil {
+		return cfg
+	}
+	return v.initial
+}
+
 // effective is the configuration in effect, and why the file as it is now is not.
 func (v *service) effective() (*config.Config, error) {
 	if broken := v.broken.Load(); broken != nil {
-		return v.cfg.Load(), *broken
+		return v.config(), *broken
 	}
-	return v.cfg.Load(), nil
+	return v.config(), nil
 }
 
 // plan makes the plan. What is wrong with one app keeps no other from its work.
