@@ -165,7 +165,7 @@ type Undo struct {
 	Restored   time.Time `json:"restored"`
 	Until      time.Time `json:"until"`
 	Safety     string    `json:"safety_backup,omitempty"`
-	// Undone says that it was undone already: undo would bring the backup's state back again.
+	// Undone says that it was undone already: what it had brought is kept, to be dropped.
 	Undone bool `json:"undone"`
 }
 

@@ -38,7 +38,7 @@
     });
     const complaint = async (answer) => {
       const body = await answer.json().catch(() => ({}));
-      const problem = new Error(body.message || body.detail || answer.statusText);
+      const problem = new Error((body.error || {}).message || answer.statusText);
       problem.final = answer.status < 500 && answer.status !== 409 && answer.status !== 429;
       return problem;
     };
@@ -53,7 +53,7 @@
       if (control) return;
       control = new AbortController();
       const key = "upload " + file.name + " " + file.size + " " + file.lastModified;
-      let id = localStorage.getItem(key), offset = -1, tries = 0;
+      let id = /^[0-9a-f]{32}$/.test(localStorage.getItem(key)) ? localStorage.getItem(key) : "", offset = -1, tries = 0;
       box.hidden = stop.hidden = false;
       bar.max = file.size || 1;
       const leave = (event) => event.preventDefault();
@@ -65,7 +65,7 @@
             if (offset < 0) {
               const answer = await fetch(uploads, { method: "POST", signal: control.signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify({ name: file.name, size: file.size }) });
               if (!answer.ok) throw await complaint(answer);
-              id = (await answer.json()).id;
+              id = (await answer.json()).upload.id;
               offset = 0;
               localStorage.setItem(key, id);
             } else if (offset > 0 && tries === 0) {
