@@ -17,10 +17,12 @@ var validName = regexp.MustCompile(`^[A-Za-z0-9._@+-]{1,64}$`)
 // CheckName says whether a user may be called so: 1 to 64 letters, digits and
 // . _ - @ +, of ASCII, so that no two look alike.
 func CheckName(name string) error {
-	if validName.MatchString(name) {
+	// Dots alone are a part of an address that browsers take away, and a dash
+	// begins a flag.
+	if validName.MatchString(name) && strings.Trim(name, ".") != "" && !strings.HasPrefix(name, "-") {
 		return nil
 	}
-	return &core.Error{Code: core.CodeUsage, Message: fmt.Sprintf("%q cannot be a user's name", shortened(name, 80)), Hint: "take 1 to 64 of a-z, A-Z, 0-9 and . _ - @ +"}
+	return &core.Error{Code: core.CodeUsage, Message: fmt.Sprintf("%q cannot be a user's name", shortened(name, 80)), Hint: "take 1 to 64 of a-z, A-Z, 0-9 and . _ - @ +, not dots alone, and no dash at the beginning"}
 }
 
 // ParseRole reads the name of a role that people can have.

@@ -69,7 +69,7 @@ func TestMatrix(t *testing.T) {
 func TestNeeds(t *testing.T) {
 	w := newWorld(t, gate.Settings{})
 	fresh := []string{"POST /api/v1/apps/{app}/restores", "POST /api/v1/apps/{app}/undo", "POST /api/v1/apps/{app}/drop", "POST /api/v1/apps/{app}/resume", "DELETE /api/v1/backups/{id}", "GET /api/v1/downloads/{run}",
-		"POST /api/v1/apps/{app}/prune", "POST /api/v1/backups/{id}/exports"}
+		"GET /api/v1/backups/{id}/content", "POST /api/v1/apps/{app}/prune", "POST /api/v1/backups/{id}/exports"}
 	operators := []string{
 		"GET /api/v1/apps/{app}/health", "POST /api/v1/apps/{app}/backups", "POST /api/v1/apps/{app}/check", "POST /api/v1/apps/{app}/notify-test",
 		"POST /api/v1/backups/{id}/pin", "POST /api/v1/backups/{id}/unpin", "POST /api/v1/backups/{id}/verify", "POST /api/v1/runs/{id}/cancel",

@@ -16,7 +16,7 @@ import (
 )
 
 func (a *API) registerContent() {
-	add(a, operation{method: http.MethodGet, path: "/backups/{id}/content", id: "get-content", tag: "backups", need: admin, action: "cat", stream: true,
+	add(a, operation{method: http.MethodGet, path: "/backups/{id}/content", id: "get-content", tag: "backups", need: afresh, action: "cat", stream: true,
 		summary: "A file of a backup, as it was", text: "Ranges work, so that a download goes on where it ended.", responses: bytesOf()}, a.content)
 }
 

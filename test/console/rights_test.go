@@ -50,7 +50,7 @@ func decided() map[string]string {
 		// backups: names and numbers, then content
 		"GET /backups/{id}": viewer, "GET /backups/{id}/tables": viewer, "GET /backups/{id}/files/{path...}": viewer, "GET /backups/compare": viewer,
 		"POST /backups/{id}/pin": operator, "POST /backups/{id}/unpin": operator, "POST /backups/{id}/verify": operator,
-		"GET /backups/{id}/download/{path...}": admin, "GET /backups/{id}/delete": adminFresh, "POST /backups/{id}/delete": adminFresh,
+		"GET /backups/{id}/download/{path...}": adminFresh, "GET /backups/{id}/delete": adminFresh, "POST /backups/{id}/delete": adminFresh,
 		"GET /backups/{id}/export": adminFresh, "POST /backups/{id}/export": adminFresh, "GET /downloads": admin, "GET /downloads/{run}/{name}": adminFresh,
 		"POST /downloads/{run}/remove": admin,
 
@@ -82,7 +82,7 @@ func decided() map[string]string {
 		// the API: backups and runs
 		"GET /api/v1/backups": viewer, "GET /api/v1/backups/{id}": viewer, "GET /api/v1/backups/{id}/tables": viewer, "GET /api/v1/backups/{id}/files": viewer,
 		"GET /api/v1/backups/{id}/compare": viewer, "POST /api/v1/backups/{id}/pin": operator, "POST /api/v1/backups/{id}/unpin": operator,
-		"POST /api/v1/backups/{id}/verify": operator, "GET /api/v1/backups/{id}/content": admin, "POST /api/v1/backups/{id}/exports": adminFresh,
+		"POST /api/v1/backups/{id}/verify": operator, "GET /api/v1/backups/{id}/content": adminFresh, "POST /api/v1/backups/{id}/exports": adminFresh,
 		"DELETE /api/v1/backups/{id}": adminFresh, "GET /api/v1/runs": viewer, "GET /api/v1/runs/{id}": viewer, "GET /api/v1/runs/{id}/events": viewer,
 		"POST /api/v1/runs/{id}/cancel": operator,
 

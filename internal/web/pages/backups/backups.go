@@ -37,7 +37,7 @@ func Pages(c *console.Console) page.Pages {
 		{Method: http.MethodGet, Pattern: "/backups/{id}", Need: viewer, Handle: p.backup},
 		{Method: http.MethodGet, Pattern: "/backups/{id}/tables", Need: viewer, Handle: p.tables},
 		{Method: http.MethodGet, Pattern: "/backups/{id}/files/{path...}", Need: viewer, Handle: p.files},
-		{Method: http.MethodGet, Pattern: "/backups/{id}/download/{path...}", Need: admin, Action: "download file", Patient: true, Handle: p.file},
+		{Method: http.MethodGet, Pattern: "/backups/{id}/download/{path...}", Need: fresh, Action: "download file", Patient: true, Handle: p.file},
 		{Method: http.MethodGet, Pattern: "/backups/compare", Need: viewer, Patient: true, Handle: p.compare},
 		{Method: http.MethodPost, Pattern: "/backups/{id}/pin", Need: operator, Action: "pin", Handle: p.pin},
 		{Method: http.MethodPost, Pattern: "/backups/{id}/unpin", Need: operator, Action: "unpin", Handle: p.pin},
