@@ -19,7 +19,7 @@ import (
 
 const (
 	heartbeat  = 15 * time.Second // proxies close what is silent for a minute
-	longest    = time.Hour        // of a stream: whose right was taken away must not go on listening
+	longest    = time.Minute      // of a stream: whose right was taken away must not go on listening
 	retryAfter = 3 * time.Second  // for a listener to come back
 )
 
