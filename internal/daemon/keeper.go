@@ -235,7 +235,7 @@ func settle(ctx context.Context, db *state.DB, e ending) error {
 		if !mine {
 			continue
 		}
-		if k.Outcome != core.OutcomeRunning {
+		if k.Outcome != core.OutcomeRunning && !state.Gone(k) {
 			return nil
 		}
 		run.ID, run.Started, run.Trigger, run.Schedule, run.Due, run.By = k.ID, k.Started, k.Trigger, k.Schedule, k.Due, k.By

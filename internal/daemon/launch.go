@@ -379,7 +379,7 @@ func settleLaunched(ctx context.Context, db *state.DB, e ending) error {
 			return err
 		}
 		if known != nil && known.Kind == run.Kind && known.Started.Equal(run.Started) {
-			if known.Outcome != core.OutcomeRunning {
+			if known.Outcome != core.OutcomeRunning && !state.Gone(*known) { // another process may have looked for the dead just now
 				return nil
 			}
 			run.App, run.Backup = known.App, known.Backup

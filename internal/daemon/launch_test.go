@@ -128,7 +128,9 @@ func (h *harness) over(id int64) (r core.Run) {
 	h.t.Helper()
 	h.until("the end of the run", func() bool {
 		r = h.record(id)
-		return r.Outcome != core.OutcomeRunning
+		// Looking opens the database, which may see that the process is gone before
+		// the service has said how it ended.
+		return r.Outcome != core.OutcomeRunning && !state.Gone(r)
 	})
 	return r
 }

@@ -18,6 +18,10 @@ const (
 	goneHint    = "read the log: journalctl -u backstay, or what the timer or cron job wrote; killed for memory, dmesg says so"
 )
 
+// Gone says whether Sweep recorded how a run ended, which knows only that its
+// process is gone: whoever knows more may say so (FinishRun).
+func Gone(r core.Run) bool { return r.Outcome == core.OutcomeFailed && r.Message == goneMessage }
+
 // RunFilter chooses runs. Zero values choose all.
 type RunFilter struct {
 	App     string
