@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -28,12 +29,24 @@ func TestMain(m *testing.M) {
 	if os.Getenv(isBackstay) != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		code := cli.Main(ctx, os.Args[1:], cli.Environment{
-			Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Clock: core.SystemClock{}, Version: "1.2.3-test",
+			Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Clock: ahead{file: filepath.Join(os.Getenv("HOME"), "ahead")}, Version: "1.2.3-test",
 		})
 		stop()
 		os.Exit(code)
 	}
 	os.Exit(mysqltest.Main(m))
+}
+
+// ahead is a clock that a file, where there is one, puts forward.
+type ahead struct {
+	core.SystemClock
+	file string
+}
+
+func (a ahead) Now() time.Time {
+	by, _ := os.ReadFile(a.file)                              // without it, it goes right
+	d, _ := time.ParseDuration(strings.TrimSpace(string(by))) // as it does with what is not whole yet
+	return a.SystemClock.Now().Add(d)
 }
 
 // artifacts is the folder that takes the pictures.
@@ -98,6 +111,10 @@ apps:
     schedule:
       time: "02:00"  # every night
     retention: {count: 20, daily: 14}
+    hooks:
+      before:
+        - "while [ -e %[1]s/hold ]; do sleep 0.05; done"
+        - "if [ -e %[1]s/broken ]; then echo 'the mail queue cannot be stopped' >&2; exit 1; fi"
 `, m.dir, server.Socket, server.User, m.database))
 	m.run("init")
 	return m
@@ -218,4 +235,28 @@ func (m *machine) link() string {
 	}
 	m.t.Fatalf("there is no set-up link:\n%s", m.said())
 	return ""
+}
+
+func (m *machine) remove(name string) {
+	m.t.Helper()
+	if err := os.Remove(filepath.Join(m.dir, name)); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *machine) read(name string) string {
+	m.t.Helper()
+	b, err := os.ReadFile(filepath.Join(m.dir, name))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// random makes a file that cannot be made smaller.
+func (m *machine) random(name string, size int) {
+	m.t.Helper()
+	b := make([]byte, size)
+	rand.NewChaCha8([32]byte{1}).Read(b)
+	m.write(name, string(b))
 }
