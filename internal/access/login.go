@@ -82,7 +82,7 @@ func (s *Store) SetUp(ctx context.Context, secret core.Secret, c Credentials, l 
 		return core.Secret{}, Identity{}, err
 	}
 	var who Identity
-	err = s.write(ctx, "set up the first user", func(tx *sql.Tx) error {
+	err = s.keep(ctx, "set up the first user", func(tx *sql.Tx) error {
 		if err := s.offered(ctx, tx, secret); err != nil {
 			return err
 		}
@@ -203,7 +203,7 @@ func (s *Store) Enter(ctx context.Context, issuer, subject, name string, role Ro
 		return core.Secret{}, Identity{}, refusal(core.CodeUsage, fmt.Errorf("%w: %s gives %s no role", ErrRefused, issuer, name), "give the person a role at the provider, by the claim that backstay.yaml names")
 	}
 	var who Identity
-	err = s.write(ctx, "log in by a provider", func(tx *sql.Tx) error {
+	err = s.keep(ctx, "log in by a provider", func(tx *sql.Tx) error {
 		p, err := scanPerson(tx.QueryRowContext(ctx, "SELECT "+personColumns+" FROM users u WHERE provider = ? AND subject = ?", issuer, subject))
 		switch {
 		case errors.Is(err, sql.ErrNoRows):

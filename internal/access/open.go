@@ -138,16 +138,45 @@ func (s *Store) open(ctx context.Context, make bool) (err error) {
 	if s.file, err = os.Stat(s.path); err != nil {
 		return diskError(err)
 	}
+	if err := s.inspect(ctx); err != nil {
+		return s.explained(ctx, opOpen, err)
+	}
 	if s.pool, err = openPool(s.path, s.patience); err != nil {
 		return named(opOpen, err)
 	}
-	if err = check(ctx, s.pool); err == nil {
-		err = migrate(ctx, s.pool, s.path)
-	}
-	if err != nil {
+	if err = migrate(ctx, s.pool, s.path); err != nil {
 		return errors.Join(s.explained(ctx, opOpen, err), s.shut())
 	}
 	return nil
+}
+
+// inspect looks at a database in ways that write nothing: one that is opened to
+// be written would have the log that lies beside it written into it when it is
+// closed, and the log removed, whether they belong together or not.
+func (s *Store) inspect(ctx context.Context) error {
+	var id int
+	err := looked(s.path, "immutable=1", func(pool *sql.DB) error { // the file alone, without its log
+		return pool.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id)
+	})
+	if err != nil {
+		return err
+	}
+	if id != applicationID { // it is there from the beginning: see create
+		return errForeign
+	}
+	return looked(s.path, fmt.Sprintf("mode=ro&_busy_timeout=%d", s.patience.Milliseconds()), func(pool *sql.DB) error { return check(ctx, pool) })
+}
+
+// looked runs do with a connection of its own.
+func looked(path, settings string, do func(*sql.DB) error) error {
+	u := url.URL{Scheme: "file", Path: path, RawQuery: settings + "&_defensive=1&_pragma=cell_size_check(1)"}
+	connector, err := sqlite.NewConnector(u.String())
+	if err != nil {
+		return err
+	}
+	pool := sql.OpenDB(connector)
+	pool.SetMaxOpenConns(1)
+	return errors.Join(do(pool), pool.Close())
 }
 
 // check reads the whole database: it is small, and decides who gets in.
@@ -306,6 +335,22 @@ func (s *Store) write(ctx context.Context, op string, do func(*sql.Tx) error) er
 		return s.explained(ctx, op, err)
 	}
 	return s.explained(ctx, op, tx.Commit())
+}
+
+// keep is write, for what people must not lose: users, passwords, tokens, and
+// that they are gone. It is in the database itself then, and not in its log only.
+func (s *Store) keep(ctx context.Context, op string, do func(*sql.Tx) error) error {
+	if err := s.write(ctx, op, do); err != nil {
+		return err
+	}
+	release, err := s.use(ctx)
+	if err != nil {
+		return nil // it was written
+	}
+	defer release()
+	// What fails here is in the log all the same, and comes over with the next change.
+	_, _ = s.pool.ExecContext(context.WithoutCancel(ctx), "PRAGMA wal_checkpoint(TRUNCATE)")
+	return nil
 }
 
 // use readies the pool, which stays as it is until release. A database that was

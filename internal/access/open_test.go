@@ -124,6 +124,113 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// While the service runs, something else takes the database's name, its log
+// lying beside: nothing of either is lost.
+func TestWrongFileBesideTheLog(t *testing.T) {
+	for name, wrong := range map[string][]byte{"junk": bytes.Repeat([]byte("junk"), 100), "letters": bytes.Repeat([]byte("x"), 9000)} {
+		t.Run(name, func(t *testing.T) {
+			w, ctx := newWorld(t), t.Context()
+			w.add("anna", Admin)
+			cookie, _ := w.in("anna", home) // which is in the log only
+			aside := w.path + ".aside"
+			w.ok(os.Rename(w.path, aside))
+			w.ok(os.WriteFile(w.path, wrong, 0o600))
+			before, err := os.ReadFile(w.path + "-wal")
+			w.ok(err)
+			if len(before) == 0 {
+				t.Fatal("there is nothing in the log")
+			}
+			if _, err := w.session(cookie); core.CodeOf(err) != core.CodeDisk {
+				t.Errorf("got %v", err)
+			}
+			if _, err := Open(ctx, w.dir, w.clock); core.CodeOf(err) != core.CodeDisk {
+				t.Errorf("another process got %v", err)
+			}
+			if now, err := os.ReadFile(w.path); err != nil || !bytes.Equal(now, wrong) {
+				t.Errorf("the wrong file was changed: %d bytes, %v", len(now), err)
+			}
+			if now, err := os.ReadFile(w.path + "-wal"); err != nil || !bytes.Equal(now, before) {
+				t.Errorf("the log was changed: %d bytes, %v", len(now), err)
+			}
+			w.ok(os.Rename(aside, w.path))
+			if who, err := w.session(cookie); err != nil || who.User.Name != "anna" {
+				t.Errorf("with the right file: %+v, %v", who, err)
+			}
+		})
+	}
+}
+
+// A database whose pages are damaged is not mixed with the log.
+func TestDamagedPagesBesideTheLog(t *testing.T) {
+	w := newWorld(t)
+	w.add("anna", Admin)
+	w.in("anna", home)
+	dir := t.TempDir()
+	path := filepath.Join(dir, FileName)
+	text, err := os.ReadFile(w.path)
+	w.ok(err)
+	for i := 4096; i < len(text); i++ {
+		text[i] ^= 0x55
+	}
+	log, err := os.ReadFile(w.path + "-wal")
+	w.ok(err)
+	w.ok(errors.Join(os.WriteFile(path, text, 0o600), os.WriteFile(path+"-wal", log, 0o600)))
+	for range 2 {
+		if _, err := Open(t.Context(), dir, w.clock); core.CodeOf(err) != core.CodeDisk {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, text) {
+		t.Errorf("the file was changed: %v", err)
+	}
+	if now, err := os.ReadFile(path + "-wal"); err != nil || !bytes.Equal(now, log) {
+		t.Errorf("the log was changed: %d bytes, %v", len(now), err)
+	}
+}
+
+func TestNamesOfUsers(t *testing.T) {
+	for name, good := range map[string]bool{
+		"anna": true, "a.b-c_d@e+f": true, ".anna": true, "anna.": true, "_": true,
+		"": false, ".": false, "..": false, "...": false, "-": false, "-rf": false, "--force": false, "a b": false, "a/b": false, "änne": false,
+	} {
+		err := CheckName(name)
+		if (err == nil) != good || err != nil && (core.CodeOf(err) != core.CodeUsage || core.HintOf(err) == "") {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+// A copy of the database alone has users, passwords and tokens, and lacks what
+// was taken away.
+func TestCopyOfTheFileAlone(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	w.add("anna", Admin)
+	w.add("bob", Viewer)
+	gone, revoked, err := w.AddToken(ctx, "anna", "gone", Viewer, 0)
+	w.ok(err)
+	token, _, err := w.AddToken(ctx, "anna", "script", Viewer, 0)
+	w.ok(err)
+	w.ok(w.RemoveToken(ctx, "anna", revoked.ID))
+	w.ok(w.RemoveUser(ctx, "bob"))
+	text, err := os.ReadFile(w.path)
+	w.ok(err)
+	dir := t.TempDir()
+	w.ok(os.WriteFile(filepath.Join(dir, FileName), text, 0o600))
+	copied, err := Open(ctx, dir, w.clock)
+	w.ok(err)
+	defer func() { w.ok(copied.Close()) }()
+	users, err := copied.Users(ctx)
+	w.ok(err)
+	if len(users) != 1 || users[0].Name != "anna" {
+		t.Errorf("users are %+v", users)
+	}
+	if who, err := copied.ByToken(ctx, token, home); err != nil || who.User.Name != "anna" {
+		t.Errorf("got %+v, %v", who, err)
+	}
+	_, err = copied.ByToken(ctx, gone, home)
+	w.is(err, ErrNobody)
+}
+
 func TestNewerForm(t *testing.T) {
 	w := newWorld(t)
 	_, err := w.pool.Exec("PRAGMA user_version = 99")

@@ -132,7 +132,7 @@ func (s *Store) OfferSecond(ctx context.Context, name string) (Second, error) {
 // has it, and returns recovery codes, each good for one login; former ones are
 // not any more. ErrCode, ErrNoSuchUser; ErrNoSuchItem when none is offered.
 func (s *Store) ConfirmSecond(ctx context.Context, name, code string) (recovery []core.Secret, err error) {
-	err = s.write(ctx, "confirm a second factor", func(tx *sql.Tx) error {
+	err = s.keep(ctx, "confirm a second factor", func(tx *sql.Tx) error {
 		recovery = nil
 		p, err := find(ctx, tx, name)
 		if err != nil {

@@ -135,7 +135,7 @@ func (s *Store) BySession(ctx context.Context, cookie core.Secret, l Limits) (Id
 // Logout ends a session of a user; 0: all of them but keep (0: none is kept).
 // ErrNoSuchItem when the user has no such session.
 func (s *Store) Logout(ctx context.Context, user, session, keep int64) error {
-	return s.write(ctx, "log out", func(tx *sql.Tx) error {
+	return s.keep(ctx, "log out", func(tx *sql.Tx) error {
 		if session == 0 {
 			return endSessions(ctx, tx, user, keep)
 		}

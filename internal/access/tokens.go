@@ -131,7 +131,7 @@ func (s *Store) AddToken(ctx context.Context, user, name string, role Role, expi
 		end := now.Add(expires)
 		made.Expires, until = &end, sql.NullInt64{Int64: end.UnixNano(), Valid: true}
 	}
-	err := s.write(ctx, "add token", func(tx *sql.Tx) error {
+	err := s.keep(ctx, "add token", func(tx *sql.Tx) error {
 		p, err := find(ctx, tx, user)
 		if err != nil {
 			return err
@@ -196,7 +196,7 @@ func (s *Store) Tokens(ctx context.Context, user string) (list []Token, err erro
 // RemoveToken removes a token of a user, or with "" anybody's. ErrNoSuchItem;
 // ErrNoSuchUser.
 func (s *Store) RemoveToken(ctx context.Context, user string, id int64) error {
-	return s.write(ctx, "remove token", func(tx *sql.Tx) error {
+	return s.keep(ctx, "remove token", func(tx *sql.Tx) error {
 		if user == "" {
 			result, err := tx.ExecContext(ctx, "DELETE FROM tokens WHERE id = ?", id)
 			return oneGone(result, err)

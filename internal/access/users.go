@@ -173,7 +173,7 @@ func (s *Store) AddUser(ctx context.Context, name string, role Role, password co
 		return User{}, err
 	}
 	var added User
-	err = s.write(ctx, "add user", func(tx *sql.Tx) error {
+	err = s.keep(ctx, "add user", func(tx *sql.Tx) error {
 		p, err := insert(ctx, tx, person{User: User{Name: name, Role: role, Created: s.clock.Now()}, password: hash})
 		added = p.User
 		return err
@@ -223,7 +223,7 @@ func insert(ctx context.Context, tx *sql.Tx, p person) (person, error) {
 // their sessions. Errors: ErrNoSuchUser, ErrLastAdmin; core.CodeUsage for values
 // that there cannot be.
 func (s *Store) ChangeUser(ctx context.Context, name string, c Change) (User, error) {
-	err := s.write(ctx, "change user", func(tx *sql.Tx) error {
+	err := s.keep(ctx, "change user", func(tx *sql.Tx) error {
 		p, err := find(ctx, tx, name)
 		if err != nil {
 			return err
@@ -338,7 +338,7 @@ func (s *Store) SetPassword(ctx context.Context, name string, password core.Secr
 	if err != nil {
 		return err
 	}
-	return s.write(ctx, "set password", func(tx *sql.Tx) error {
+	return s.keep(ctx, "set password", func(tx *sql.Tx) error {
 		p, err := find(ctx, tx, name)
 		if err != nil {
 			return err
@@ -373,7 +373,7 @@ func (s *Store) ForceRemoveUser(ctx context.Context, name string) error {
 }
 
 func (s *Store) remove(ctx context.Context, name string, force bool) error {
-	return s.write(ctx, "remove user", func(tx *sql.Tx) error {
+	return s.keep(ctx, "remove user", func(tx *sql.Tx) error {
 		p, err := find(ctx, tx, name)
 		if err != nil {
 			return err
