@@ -185,10 +185,10 @@ func (p *people) endSessions(q *page.Request) error {
 	q.Concerns(q.Who.User.Name)
 	id, err := number(q, "session")
 	if err != nil {
-		return err
+		return missed(q, err)
 	}
 	if err := p.o.Store.Logout(q.Context(), q.Who.User.ID, id, q.Who.Session.ID); err != nil {
-		return err
+		return missed(q, err)
 	}
 	if id == q.Who.Session.ID {
 		p.o.Gate.DropCookie(q.ResponseWriter, q.Request)
@@ -196,6 +196,15 @@ func (p *people) endSessions(q *page.Request) error {
 	}
 	q.Say("people.sessions.ended")
 	return q.Go("/account")
+}
+
+// missed keeps out of the audit log what was asked about a session or token that
+// there is not: nothing was done, and anybody can ask for any number.
+func missed(q *page.Request, err error) error {
+	if errors.Is(err, access.ErrNoSuchItem) {
+		q.Unnoted()
+	}
+	return err
 }
 
 // number is a field with the number of a session or token; 0 when it is missing.
@@ -264,13 +273,13 @@ func (p *people) removeTokenOf(q *page.Request, user string, next string, values
 	q.Concerns(user)
 	id, err := number(q, "token")
 	if err != nil {
-		return err
+		return missed(q, err)
 	}
 	if id == 0 {
-		return access.ErrNoSuchItem
+		return missed(q, access.ErrNoSuchItem)
 	}
 	if err := p.o.Store.RemoveToken(q.Context(), user, id); err != nil {
-		return err
+		return missed(q, err)
 	}
 	q.Say("people.token.removed")
 	return q.Go(next, values...)

@@ -438,8 +438,15 @@ func TestAccount(t *testing.T) {
 	other := c.loggedIn("ada")
 	b.post("/account/sessions/end").want(t, 303, "/account")
 	other.get("/account").want(t, 303, "/login?next=%2Faccount")
+	before := c.noted()
 	b.post("/account/sessions/end", "session", "99999").want(t, 404, "")
 	b.post("/account/sessions/end", "session", "-1").want(t, 404, "")
+	b.post("/account/tokens/remove", "token", "99999").want(t, 404, "")
+	b.post("/account/tokens/remove", "token", "x").want(t, 404, "")
+	b.post("/account/tokens/remove").want(t, 404, "")
+	if after := c.noted(); after != before {
+		t.Errorf("what there is not is in the audit log:\n%s\nbefore:\n%s", after, before)
+	}
 
 	made := b.post("/account/tokens", "token", "nightly", "role", "viewer", "days", "30").want(t, 200, "", "not shown again")
 	secret := regexp.MustCompile(`bst_[A-Za-z0-9_-]+`).FindString(made.text)
