@@ -142,13 +142,32 @@ func setKey(text string, s Setting) (string, error) {
 	}
 	var made []string
 	if line != "" {
-		if _, comment, ok := strings.Cut(c.text, " #"); ok && !c.block && !strings.Contains(c.text, "\n") && !strings.ContainsAny(c.text, `"'`) {
-			line += "  #" + comment
+		if !c.block && !strings.Contains(c.text, "\n") {
+			line += commentAfter(c.text)
 		}
 		made = []string{line}
 	}
 	lines := append(append(append([]string{}, d.lines[:c.first]...), made...), d.lines[c.last:]...)
 	return strings.Join(lines, "\n"), nil
+}
+
+// commentAfter is the comment behind a value on its line, with space before it;
+// "": there is none.
+func commentAfter(value string) string {
+	value = strings.TrimSpace(value)
+	if value != "" && strings.ContainsRune(`"'`, rune(value[0])) {
+		end := endOfQuoted(value, 0)
+		if end < 0 || end > len(value) {
+			return ""
+		}
+		value = value[end:]
+	} else if strings.ContainsAny(value, `"'`) {
+		return ""
+	}
+	if _, comment, ok := strings.Cut(" "+value, " #"); ok {
+		return "  #" + comment
+	}
+	return ""
 }
 
 // unbraced writes a mapping in braces on lines of its own.
