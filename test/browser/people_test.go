@@ -131,7 +131,8 @@ func TestSettingsAreChanged(t *testing.T) {
 	b.Shows("table.diff", "03:30")
 	b.Look("settings-review")
 	b.Press("form[action$='/apply'] button.primary")
-	b.Until(`(/works by the file/.test(document.querySelector("main").textContent)) || (document.querySelector("main .notice.warn a")?.click(), false)`)
+	b.Shows("main .notice", "written")
+	b.Comes(m.url+"/settings/helpdesk/schedule", `/works by the file/.test(document.querySelector("main").textContent)`)
 	b.Look("settings-applied")
 	text, err := os.ReadFile(filepath.Join(m.dir, "backstay.yaml"))
 	if err != nil {
@@ -142,8 +143,7 @@ func TestSettingsAreChanged(t *testing.T) {
 			t.Errorf("%q is not in the configuration:\n%s", part, text)
 		}
 	}
-	b.Go(m.url + "/apps/helpdesk")
-	b.Shows("main dl", "03:30")
+	b.Comes(m.url+"/apps/helpdesk", `/03:30/.test(document.querySelector("main dl").textContent)`)
 	b.Go(m.url + "/settings")
 	b.Press("a[href*='/versions/']")
 	b.Look("settings-version")

@@ -18,6 +18,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	cdplog "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -129,6 +130,11 @@ func (b *Browser) hear(event any) {
 		if thrown := e.ExceptionDetails.Exception; thrown != nil {
 			complaint += " " + thrown.Description
 		}
+	case *page.EventJavascriptDialogOpening: // whether to stay: no
+		go func() {
+			_, _ = chromedp.Call(b.ctx, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: true}) // a page that does not go is seen by the test
+		}()
+		return
 	default:
 		return
 	}

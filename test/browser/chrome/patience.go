@@ -94,9 +94,22 @@ func (b *Browser) Slow(rate float64) {
 	})
 }
 
-// Leave opens an address though the page asks whether to stay.
-func (b *Browser) Leave(address string) {
+// Comes opens an address again and again until a condition holds there: what is
+// shown may be some seconds old.
+func (b *Browser) Comes(address, condition string) {
 	b.t.Helper()
-	b.Is(`addEventListener("beforeunload", (event) => event.stopImmediatePropagation(), { capture: true }), true`)
-	b.Go(address)
+	end := time.After(patience)
+	again := time.NewTicker(300 * time.Millisecond)
+	defer again.Stop()
+	for {
+		b.Go(address)
+		if b.Is(condition) {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-end:
+			b.failed(errors.New("this does not come true: " + condition))
+		}
+	}
 }
