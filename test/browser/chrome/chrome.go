@@ -71,6 +71,8 @@ func Open(t testing.TB, artifacts string) *Browser {
 	} {
 		options = append(options, chromedp.Flag(name, true))
 	}
+	said := &output{}
+	options = append(options, chromedp.CombinedOutput(said))
 	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, closeTab := chromedp.NewContext(ctx)
 	b := &Browser{t: t, ctx: ctx, axe: string(axe), artifacts: artifacts}
@@ -78,6 +80,9 @@ func Open(t testing.TB, artifacts string) *Browser {
 		_ = chromedp.Cancel(ctx) // the browser may have gone
 		closeTab()
 		stop()
+		if t.Failed() {
+			t.Logf("Chromium said:\n%s", said.end())
+		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		for _, complaint := range b.complains {
