@@ -123,6 +123,9 @@ func (p pages) backup(q *page.Request) error {
 	if all, err := p.c.Backups(q.Context(), console.BackupQuery{App: d.App, Page: console.Page{Limit: othersShown + 1}}); err == nil {
 		data.More = all.Total > othersShown+1
 		data.Others = slices.DeleteFunc(all.Backups, func(b console.Backup) bool { return b.ID == d.ID })
+		for i := range data.Others {
+			data.Others[i].Time = data.Others[i].Time.In(q.Zone) // an option has no markup
+		}
 	}
 	return q.Render("backup.html", data)
 }
