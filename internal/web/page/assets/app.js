@@ -99,6 +99,32 @@
   });
   if (spans.length === steps.length) setInterval(age, 20000);
 
+  // A part of the page becomes as it is now; what stays the same stays in place,
+  // with the keyboard's focus and the button that is just being pressed.
+  const renew = (old, now) => {
+    const news = Array.from(now.childNodes);
+    let at = old.firstChild;
+    news.forEach((next) => {
+      while (at && at.nodeName !== next.nodeName && old.childNodes.length > news.length) {
+        const gone = at;
+        at = at.nextSibling;
+        gone.remove();
+      }
+      if (!at || at.nodeName !== next.nodeName) {
+        old.insertBefore(next, at);
+        return;
+      }
+      const same = at;
+      at = at.nextSibling;
+      if (same.isEqualNode(next)) return;
+      if (same.nodeType !== Node.ELEMENT_NODE) { same.data = next.data; return; }
+      for (const { name } of Array.from(same.attributes)) if (name !== "data-sent" && !next.hasAttribute(name)) same.removeAttribute(name);
+      for (const { name, value } of next.attributes) if (same.getAttribute(name) !== value) same.setAttribute(name, value);
+      renew(same, next);
+    });
+    while (at) { const gone = at; at = at.nextSibling; gone.remove(); }
+  };
+
   // A run that is under way.
   // data-live is where the piece of the page comes from that shows it; a page that
   // only wants to know when it ends has none.
@@ -137,7 +163,7 @@
         if (text !== shown) {
           shown = text;
           const page = new DOMParser().parseFromString(text, "text/html");
-          box.replaceChildren(...page.body.childNodes);
+          renew(box, page.body);
           if (box.querySelector("[data-over]")) return end();
         }
         if (!source || source.readyState === EventSource.CLOSED) listen();
