@@ -115,13 +115,17 @@ func TestProgressMoves(t *testing.T) {
 	m.write("hold", "")
 	b.Press("main td form[action$='/backup'] button")
 	b.Shows("main .badge", "running")
+	b.Until(`(document.querySelector("form[action$='/cancel'] button").focus(), true)`)
 	b.Until(`window.seen = new Set(), new MutationObserver(() => {
 		const bytes = document.querySelector("main .size");
-		if (bytes) { window.seen.add(bytes.title || bytes.textContent); sessionStorage.seen = Array.from(window.seen).join("|"); }
-	}).observe(document.getElementById("run"), { childList: true, subtree: true }), true`)
+		if (bytes && !document.querySelector("[data-over]")) { window.seen.add(bytes.title || bytes.textContent); sessionStorage.focus = document.activeElement.tagName; sessionStorage.seen = Array.from(window.seen).join("|"); }
+	}).observe(document.getElementById("run"), { childList: true, subtree: true, characterData: true, attributes: true }), true`)
 	m.remove("hold")
 	b.Until(`(sessionStorage.seen || "").split("|").length > 1`)
 	b.Picture("run-progress-light")
 	b.Shows("main .badge", "ok")
+	if at := b.Find(`[sessionStorage.focus]`)[0]; at != "BUTTON" {
+		t.Errorf("the keyboard's focus went from the button to %s", at)
+	}
 	t.Logf("the page showed %q", b.Find(`sessionStorage.seen.split("|")`))
 }
