@@ -2,6 +2,7 @@ package backups_test
 
 import (
 	"fmt"
+	"github.com/backstay/backstay/internal/web/pages/pagestest"
 	"net/http"
 	"net/url"
 	"os"
@@ -18,10 +19,10 @@ import (
 
 func TestBackup(t *testing.T) {
 	s := newSite(t)
-	id := s.ids(t)[1]
+	id := ids(t, s)[1]
 	for _, role := range access.Roles() {
-		content := s.page(t, role, "/backups/"+id)
-		holds(t, content, id, "helpdesk 1.2", "mariadb 10.11.6", "table-locks", "testhost", "/backups/"+id+"/files/files")
+		content := s.Page(t, role, "/backups/"+id)
+		pagestest.Holds(t, content, id, "helpdesk 1.2", "mariadb 10.11.6", "table-locks", "testhost", "/backups/"+id+"/files/files")
 		for part, least := range map[string]access.Role{"/verify": access.Operator, "/pin": access.Operator, "/export": access.Admin, "/delete": access.Admin, "/apps/helpdesk/restore?backup=" + id: access.Admin} {
 			if got, want := strings.Contains(content, part+`"`), role.May(least); got != want {
 				t.Errorf("%s: %s is offered: %v", role, part, got)
@@ -29,7 +30,7 @@ func TestBackup(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"0123456789abcdef", id[:8], "..", "%2e%2e", "%00", strings.Repeat("a", 5000), "compare", "latest"} {
-		if r := s.ask(t, access.Admin, "/backups/"+bad, nil); r.StatusCode == http.StatusOK {
+		if r := s.Ask(t, access.Admin, "/backups/"+bad, nil); r.StatusCode == http.StatusOK {
 			t.Errorf("%s: %s", bad, r.Status)
 		}
 	}
@@ -38,28 +39,28 @@ func TestBackup(t *testing.T) {
 func TestTables(t *testing.T) {
 	s := newSite(t)
 	id := s.AddBackup(t, "helpdesk", 0, consoletest.Uploads(), consoletest.Tables(250))
-	content := s.page(t, access.Viewer, "/backups/"+id+"/tables?sort=rows")
-	holds(t, content, "table_249", "offset=100", "24,900")
+	content := s.Page(t, access.Viewer, "/backups/"+id+"/tables?sort=rows")
+	pagestest.Holds(t, content, "table_249", "offset=100", "24,900")
 	if strings.Contains(content, "table_149") {
 		t.Error("more than a page is shown")
 	}
-	holds(t, s.page(t, access.Viewer, "/backups/"+id+"/tables?sort=rows&offset=200"), "table_000", "offset=100")
-	holds(t, s.page(t, access.Viewer, "/backups/"+id+"/tables?name=_17"), "table_170", "10 tables")
-	holds(t, s.page(t, access.Viewer, "/backups/"+id+"/tables?name=%3Cb%3E&offset=-7&sort=x"), "&lt;b&gt;")
+	pagestest.Holds(t, s.Page(t, access.Viewer, "/backups/"+id+"/tables?sort=rows&offset=200"), "table_000", "offset=100")
+	pagestest.Holds(t, s.Page(t, access.Viewer, "/backups/"+id+"/tables?name=_17"), "table_170", "10 tables")
+	pagestest.Holds(t, s.Page(t, access.Viewer, "/backups/"+id+"/tables?name=%3Cb%3E&offset=-7&sort=x"), "&lt;b&gt;")
 }
 
 func TestFiles(t *testing.T) {
 	s := newSite(t)
-	id := s.ids(t)[0]
-	content := s.page(t, access.Admin, "/backups/"+id+"/files/files/uploads")
-	holds(t, content, "c &lt;b&gt;&amp;.txt", "/download/files/uploads/c%20%3Cb%3E&amp;.txt", "-rw-r-----", "www-data:www-data", "deep/", `name="path" value="files/uploads/a.txt"`)
-	content = s.page(t, access.Viewer, "/backups/"+id+"/files/files/uploads")
+	id := ids(t, s)[0]
+	content := s.Page(t, access.Admin, "/backups/"+id+"/files/files/uploads")
+	pagestest.Holds(t, content, "c &lt;b&gt;&amp;.txt", "/download/files/uploads/c%20%3Cb%3E&amp;.txt", "-rw-r-----", "www-data:www-data", "deep/", `name="path" value="files/uploads/a.txt"`)
+	content = s.Page(t, access.Viewer, "/backups/"+id+"/files/files/uploads")
 	if strings.Contains(content, "/download/") || strings.Contains(content, `name="path"`) {
 		t.Error("a viewer is offered content")
 	}
-	holds(t, s.page(t, access.Viewer, "/backups/"+id+"/files/"), "database/", "files/")
-	holds(t, s.page(t, access.Viewer, "/backups/"+id+"/files/files/uploads?name=DEEP"), "deep/", "1 name")
-	if strings.Contains(s.page(t, access.Admin, "/backups/"+id+"/files/database"), `name="path"`) {
+	pagestest.Holds(t, s.Page(t, access.Viewer, "/backups/"+id+"/files/"), "database/", "files/")
+	pagestest.Holds(t, s.Page(t, access.Viewer, "/backups/"+id+"/files/files/uploads?name=DEEP"), "deep/", "1 name")
+	if strings.Contains(s.Page(t, access.Admin, "/backups/"+id+"/files/database"), `name="path"`) {
 		t.Error("files of the database's own are offered to be restored")
 	}
 }
@@ -73,8 +74,8 @@ func TestLargeFolder(t *testing.T) {
 	}
 	id := s.AddBackup(t, "helpdesk", 0, files, nil)
 	for _, offset := range []int{0, 99_900} {
-		content := s.page(t, access.Admin, "/backups/"+id+"/files/files/many?offset="+strconv.Itoa(offset))
-		holds(t, content, fmt.Sprintf("%05d a name", offset+99), "100,000 names")
+		content := s.Page(t, access.Admin, "/backups/"+id+"/files/files/many?offset="+strconv.Itoa(offset))
+		pagestest.Holds(t, content, fmt.Sprintf("%05d a name", offset+99), "100,000 names")
 		if len(content) > 100_000 {
 			t.Errorf("the page has %d bytes", len(content))
 		}
@@ -83,11 +84,11 @@ func TestLargeFolder(t *testing.T) {
 
 func TestDownloadOfOneFile(t *testing.T) {
 	s := newSite(t)
-	id := s.ids(t)[0]
+	id := ids(t, s)[0]
 	for p, want := range consoletest.Uploads() {
 		target := (&url.URL{Path: "/backups/" + id + "/download/files/" + p}).EscapedPath()
-		r := s.ask(t, access.Admin, target, nil)
-		if got := text(t, r); r.StatusCode != http.StatusOK || got != want {
+		r := s.Ask(t, access.Admin, target, nil)
+		if got := pagestest.Text(t, r); r.StatusCode != http.StatusOK || got != want {
 			t.Errorf("%s: %s, %d bytes of %d", p, r.Status, len(got), len(want))
 		}
 		h := r.Header
@@ -100,26 +101,26 @@ func TestDownloadOfOneFile(t *testing.T) {
 		if d := h.Get("Content-Disposition"); d != `attachment; filename="_n_ code.pdf"; filename*=UTF-8''%C3%BCn%C3%AF%20code.pdf` {
 			t.Errorf("%s", d)
 		}
-		r = s.ask(t, access.Admin, target, nil, "Range", "bytes=69990-", "If-Range", h.Get("ETag"))
-		if got := text(t, r); r.StatusCode != http.StatusPartialContent || got != want[69990:] {
+		r = s.Ask(t, access.Admin, target, nil, "Range", "bytes=69990-", "If-Range", h.Get("ETag"))
+		if got := pagestest.Text(t, r); r.StatusCode != http.StatusPartialContent || got != want[69990:] {
 			t.Errorf("%s: the end: %s, %d bytes", p, r.Status, len(got))
 		}
-		r = s.ask(t, access.Admin, target, nil, "Range", "bytes=10-", "If-Range", `"other"`)
-		if got := text(t, r); r.StatusCode != http.StatusOK || got != want {
+		r = s.Ask(t, access.Admin, target, nil, "Range", "bytes=10-", "If-Range", `"other"`)
+		if got := pagestest.Text(t, r); r.StatusCode != http.StatusOK || got != want {
 			t.Errorf("%s: the end of another file: %s, %d bytes", p, r.Status, len(got))
 		}
-		if r := s.ask(t, access.Admin, target, nil, "Range", "bytes=70000-"); r.StatusCode != http.StatusRequestedRangeNotSatisfiable {
+		if r := s.Ask(t, access.Admin, target, nil, "Range", "bytes=70000-"); r.StatusCode != http.StatusRequestedRangeNotSatisfiable {
 			t.Errorf("%s: beyond the end: %s", p, r.Status)
 		}
-		if r := s.ask(t, access.Admin, target, nil, "If-None-Match", h.Get("ETag")); r.StatusCode != http.StatusNotModified {
+		if r := s.Ask(t, access.Admin, target, nil, "If-None-Match", h.Get("ETag")); r.StatusCode != http.StatusNotModified {
 			t.Errorf("%s: the same again: %s", p, r.Status)
 		}
 	}
-	if want := "download file " + id + " files/uploads/a.txt ok"; !strings.Contains(strings.Join(s.noted, "\n"), want) {
-		t.Errorf("%q is not in the audit log: %q", want, s.noted)
+	if want := "download file " + id + " files/uploads/a.txt ok"; !strings.Contains(strings.Join(s.Noted, "\n"), want) {
+		t.Errorf("%q is not in the audit log: %q", want, s.Noted)
 	}
 	for _, role := range []access.Role{access.Anyone, access.Viewer, access.Operator} {
-		if r := s.ask(t, role, "/backups/"+id+"/download/files/uploads/a.txt", nil); r.StatusCode == http.StatusOK || strings.Contains(text(t, r), "first") {
+		if r := s.Ask(t, role, "/backups/"+id+"/download/files/uploads/a.txt", nil); r.StatusCode == http.StatusOK || strings.Contains(pagestest.Text(t, r), "first") {
 			t.Errorf("%q gets a file: %s", role, r.Status)
 		}
 	}
@@ -136,19 +137,19 @@ func hostile() []string {
 
 func TestHostilePaths(t *testing.T) {
 	s := newSite(t)
-	id := s.ids(t)[0]
+	id := ids(t, s)[0]
 	for _, route := range []string{"download", "files"} {
 		for _, p := range hostile() {
 			target := "/backups/" + id + "/" + route + "/" + p
-			r := s.ask(t, access.Admin, target, nil)
-			content := text(t, r)
+			r := s.Ask(t, access.Admin, target, nil)
+			content := pagestest.Text(t, r)
 			if r.StatusCode < 300 || r.StatusCode >= 500 || strings.Contains(content, "root:x:") || r.Header.Get("X-Evil") != "" {
 				t.Errorf("%s: %s, %.100s", target, r.Status, content)
 			}
 		}
 	}
 	for _, p := range []string{"files", "files/uploads", ""} {
-		if r := s.ask(t, access.Admin, "/backups/"+id+"/download/"+p, nil); r.StatusCode != http.StatusBadRequest {
+		if r := s.Ask(t, access.Admin, "/backups/"+id+"/download/"+p, nil); r.StatusCode != http.StatusBadRequest {
 			t.Errorf("a folder %q is downloaded: %s", p, r.Status)
 		}
 	}
@@ -156,15 +157,15 @@ func TestHostilePaths(t *testing.T) {
 
 func TestCompare(t *testing.T) {
 	s := newSite(t)
-	ids := s.ids(t)
-	content := s.page(t, access.Viewer, "/backups/compare?former="+ids[0]+"&backup="+ids[1])
-	holds(t, content, "table_003", "added", "files/uploads/day.txt")
+	ids := ids(t, s)
+	content := s.Page(t, access.Viewer, "/backups/compare?former="+ids[0]+"&backup="+ids[1])
+	pagestest.Holds(t, content, "table_003", "added", "files/uploads/day.txt")
 	same := s.AddBackup(t, "helpdesk", 0, consoletest.Uploads(), consoletest.Tables(3))
 	again := s.AddBackup(t, "helpdesk", 0, consoletest.Uploads(), consoletest.Tables(3))
 	s.Clock.Pass(time.Minute) // lists are seconds old at most
-	holds(t, s.page(t, access.Viewer, "/backups/compare?former="+same+"&backup="+again), "hold the same")
+	pagestest.Holds(t, s.Page(t, access.Viewer, "/backups/compare?former="+same+"&backup="+again), "hold the same")
 	for _, bad := range []string{"", "?former=" + ids[0], "?former=" + ids[0] + "&backup=" + ids[0], "?former=..&backup=" + ids[0], "?former=%00&backup=x"} {
-		if r := s.ask(t, access.Viewer, "/backups/compare"+bad, nil); r.StatusCode != http.StatusBadRequest && r.StatusCode != http.StatusNotFound {
+		if r := s.Ask(t, access.Viewer, "/backups/compare"+bad, nil); r.StatusCode != http.StatusBadRequest && r.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %s", bad, r.Status)
 		}
 	}
@@ -172,59 +173,59 @@ func TestCompare(t *testing.T) {
 
 func TestPinVerifyDelete(t *testing.T) {
 	s := newSite(t)
-	id := s.ids(t)[0]
+	id := ids(t, s)[0]
 	form := url.Values{}
-	if r := s.ask(t, access.Operator, "/backups/"+id+"/pin", form); r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/backups/"+id {
-		t.Errorf("pin: %s, %s", r.Status, text(t, r))
+	if r := s.Ask(t, access.Operator, "/backups/"+id+"/pin", form); r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/backups/"+id {
+		t.Errorf("pin: %s, %s", r.Status, pagestest.Text(t, r))
 	}
-	holds(t, s.page(t, access.Operator, "/backups/"+id), "/unpin")
-	holds(t, s.page(t, access.Admin, "/backups/"+id+"/delete"), "Unpin it first")
+	pagestest.Holds(t, s.Page(t, access.Operator, "/backups/"+id), "/unpin")
+	pagestest.Holds(t, s.Page(t, access.Admin, "/backups/"+id+"/delete"), "Unpin it first")
 	confirmed := url.Values{"confirm": {"helpdesk"}}
-	if r := s.ask(t, access.Admin, "/backups/"+id+"/delete", confirmed); r.StatusCode < 400 {
+	if r := s.Ask(t, access.Admin, "/backups/"+id+"/delete", confirmed); r.StatusCode < 400 {
 		t.Errorf("a pinned backup is deleted: %s", r.Status)
 	}
-	if r := s.ask(t, access.Operator, "/backups/"+id+"/unpin", form); r.StatusCode != http.StatusSeeOther {
+	if r := s.Ask(t, access.Operator, "/backups/"+id+"/unpin", form); r.StatusCode != http.StatusSeeOther {
 		t.Errorf("unpin: %s", r.Status)
 	}
-	if r := s.ask(t, access.Operator, "/backups/"+id+"/verify", form); r.StatusCode != http.StatusSeeOther || !strings.HasPrefix(r.Header.Get("Location"), "/runs/") {
+	if r := s.Ask(t, access.Operator, "/backups/"+id+"/verify", form); r.StatusCode != http.StatusSeeOther || !strings.HasPrefix(r.Header.Get("Location"), "/runs/") {
 		t.Errorf("verify: %s", r.Status)
 	}
-	if l := s.Launcher.Launched(); len(l) != 1 || l[0].Kind != core.RunVerify || l[0].By != "the-operator (token test)" || l[0].Via != "console" {
+	if l := s.Launcher.Launched(); len(l) != 1 || l[0].Kind != core.RunVerify || l[0].By != "the-operator" || l[0].Via != "console" {
 		t.Errorf("%+v", l)
 	}
 	for _, wrong := range []string{"", "Helpdesk", "helpdesk2", "wiki"} {
-		if r := s.ask(t, access.Admin, "/backups/"+id+"/delete", url.Values{"confirm": {wrong}}); r.StatusCode != http.StatusBadRequest {
+		if r := s.Ask(t, access.Admin, "/backups/"+id+"/delete", url.Values{"confirm": {wrong}}); r.StatusCode != http.StatusBadRequest {
 			t.Errorf("%q deletes it: %s", wrong, r.Status)
 		}
 	}
-	if r := s.ask(t, access.Operator, "/backups/"+id+"/delete", confirmed); r.StatusCode != http.StatusForbidden {
+	if r := s.Ask(t, access.Operator, "/backups/"+id+"/delete", confirmed); r.StatusCode != http.StatusForbidden {
 		t.Errorf("an operator deletes it: %s", r.Status)
 	}
-	if len(s.ids(t)) != 3 {
+	if len(ids(t, s)) != 3 {
 		t.Fatal("a backup is gone")
 	}
-	if r := s.ask(t, access.Admin, "/backups/"+id+"/delete", confirmed); r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/apps/helpdesk" {
-		t.Errorf("%s, %s", r.Status, text(t, r))
+	if r := s.Ask(t, access.Admin, "/backups/"+id+"/delete", confirmed); r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/apps/helpdesk" {
+		t.Errorf("%s, %s", r.Status, pagestest.Text(t, r))
 	}
-	if len(s.ids(t)) != 2 {
+	if len(ids(t, s)) != 2 {
 		t.Error("it is not deleted")
 	}
-	if r := s.ask(t, access.Admin, "/backups/"+id, nil); r.StatusCode != http.StatusNotFound {
+	if r := s.Ask(t, access.Admin, "/backups/"+id, nil); r.StatusCode != http.StatusNotFound {
 		t.Errorf("%s", r.Status)
 	}
-	holds(t, strings.Join(s.noted, "\n"), "pin "+id+" ok", "delete "+id+" invalid", "delete "+id+" forbidden", "delete "+id+" ok")
+	pagestest.Holds(t, strings.Join(s.Noted, "\n"), "pin "+id+" ok", "delete "+id+" invalid", "delete "+id+" forbidden", "delete "+id+" ok")
 }
 
 func TestArchive(t *testing.T) {
 	s := newSite(t)
-	id := s.ids(t)[0]
-	holds(t, s.page(t, access.Admin, "/backups/"+id+"/export"), `value="backstay" checked`, `value="sql"`)
+	id := ids(t, s)[0]
+	pagestest.Holds(t, s.Page(t, access.Admin, "/backups/"+id+"/export"), `value="backstay" checked`, `value="sql"`)
 	for _, form := range []url.Values{{}, {"format": {"itop"}}, {"format": {"../x"}}, {"format": {"backstay"}, "password": {"a"}, "again": {"b"}}, {"format": {"sql"}, "password": {"a"}, "again": {"a"}}} {
-		if r := s.ask(t, access.Admin, "/backups/"+id+"/export", form); r.StatusCode != http.StatusBadRequest {
+		if r := s.Ask(t, access.Admin, "/backups/"+id+"/export", form); r.StatusCode != http.StatusBadRequest {
 			t.Errorf("%v: %s", form, r.Status)
 		}
 	}
-	r := s.ask(t, access.Admin, "/backups/"+id+"/export", url.Values{"format": {"backstay"}, "password": {" secret "}, "again": {" secret "}})
+	r := s.Ask(t, access.Admin, "/backups/"+id+"/export", url.Values{"format": {"backstay"}, "password": {" secret "}, "again": {" secret "}})
 	if r.StatusCode != http.StatusSeeOther || len(s.Launcher.Launched()) != 1 {
 		t.Fatalf("%s, %+v", r.Status, s.Launcher.Launched())
 	}
@@ -236,39 +237,39 @@ func TestArchive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	holds(t, s.page(t, access.Admin, "/downloads"), fmt.Sprintf(`data-run="%d"`, run), "is being made")
+	pagestest.Holds(t, s.Page(t, access.Admin, "/downloads"), fmt.Sprintf(`data-run="%d"`, run), "is being made")
 	want := strings.Repeat("archive", 10_000)
 	if err := os.WriteFile(filepath.Join(s.StateDir, "console", "downloads", strconv.FormatInt(run, 10), "helpdesk ä.tar.zst"), []byte(want), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.Finish(t, run, core.OutcomeOK, "", "", "")
 	target := fmt.Sprintf("/downloads/%d/helpdesk%%20%%C3%%A4.tar.zst", run)
-	holds(t, s.page(t, access.Admin, "/downloads"), target, "the-admin")
-	r = s.ask(t, access.Admin, target, nil)
-	if got := text(t, r); r.StatusCode != http.StatusOK || got != want {
+	pagestest.Holds(t, s.Page(t, access.Admin, "/downloads"), target, "the-admin")
+	r = s.Ask(t, access.Admin, target, nil)
+	if got := pagestest.Text(t, r); r.StatusCode != http.StatusOK || got != want {
 		t.Fatalf("%s, %d bytes", r.Status, len(got))
 	}
-	rest := s.ask(t, access.Admin, target, nil, "Range", "bytes=100-", "If-Range", r.Header.Get("ETag"))
-	if got := text(t, rest); rest.StatusCode != http.StatusPartialContent || got != want[100:] {
+	rest := s.Ask(t, access.Admin, target, nil, "Range", "bytes=100-", "If-Range", r.Header.Get("ETag"))
+	if got := pagestest.Text(t, rest); rest.StatusCode != http.StatusPartialContent || got != want[100:] {
 		t.Errorf("%s, %d bytes", rest.Status, len(got))
 	}
 	for _, bad := range []string{fmt.Sprintf("/downloads/%d/other", run), fmt.Sprintf("/downloads/%d/.download.json", run), fmt.Sprintf("/downloads/%d/..%%2f..%%2fx", run), "/downloads/0/x", "/downloads/-1/x", "/downloads/99999999999999999999/x", "/downloads/..%2f1/x", fmt.Sprintf("/downloads/%d/", run)} {
-		if r := s.ask(t, access.Admin, bad, nil); r.StatusCode != http.StatusNotFound && r.StatusCode != http.StatusBadRequest {
+		if r := s.Ask(t, access.Admin, bad, nil); r.StatusCode != http.StatusNotFound && r.StatusCode != http.StatusBadRequest {
 			t.Errorf("%s: %s", bad, r.Status)
 		}
 	}
 	for _, role := range []access.Role{access.Anyone, access.Viewer, access.Operator} {
-		if r := s.ask(t, role, target, nil); strings.Contains(text(t, r), "archive"+"archive") {
+		if r := s.Ask(t, role, target, nil); strings.Contains(pagestest.Text(t, r), "archive"+"archive") {
 			t.Errorf("%q gets an archive", role)
 		}
 	}
-	if r := s.ask(t, access.Admin, fmt.Sprintf("/downloads/%d/remove", run), url.Values{}); r.StatusCode != http.StatusSeeOther {
+	if r := s.Ask(t, access.Admin, fmt.Sprintf("/downloads/%d/remove", run), url.Values{}); r.StatusCode != http.StatusSeeOther {
 		t.Errorf("%s", r.Status)
 	}
-	if r := s.ask(t, access.Admin, target, nil); r.StatusCode != http.StatusNotFound {
+	if r := s.Ask(t, access.Admin, target, nil); r.StatusCode != http.StatusNotFound {
 		t.Errorf("%s", r.Status)
 	}
-	holds(t, s.page(t, access.Admin, "/downloads"), "nothing to download")
+	pagestest.Holds(t, s.Page(t, access.Admin, "/downloads"), "nothing to download")
 }
 
 // TestManyBackups is the list of 5,000 backups, of which the page offers some.
@@ -277,7 +278,7 @@ func TestManyBackups(t *testing.T) {
 	for range 300 {
 		s.AddBackup(t, "helpdesk", 0, nil, nil)
 	}
-	content := s.page(t, access.Admin, "/backups/"+s.ids(t)[0])
+	content := s.Page(t, access.Admin, "/backups/"+ids(t, s)[0])
 	if n := strings.Count(content, "<option"); n < 50 || n > 61 || len(content) > 100_000 {
 		t.Errorf("%d options, %d bytes", n, len(content))
 	}
@@ -285,8 +286,8 @@ func TestManyBackups(t *testing.T) {
 
 func TestLanguages(t *testing.T) {
 	s := newSite(t)
-	id := s.ids(t)[0]
+	id := ids(t, s)[0]
 	for language, word := range map[string]string{"de": "Verlässlichkeit", "fr": "Fiabilité", "en": "Trust"} {
-		holds(t, text(t, s.ask(t, access.Viewer, "/backups/"+id, nil, "Accept-Language", language)), word)
+		pagestest.Holds(t, pagestest.Text(t, s.Ask(t, access.Viewer, "/backups/"+id, nil, "Accept-Language", language)), word)
 	}
 }

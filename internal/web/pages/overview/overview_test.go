@@ -2,6 +2,7 @@ package overview_test
 
 import (
 	"fmt"
+	"github.com/backstay/backstay/internal/web/pages/pagestest"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -32,30 +33,30 @@ func small(t *testing.T, what, content string) {
 
 func TestOverview(t *testing.T) {
 	s := newSite(t)
-	content := s.page(t, access.Operator, "/")
+	content := s.Page(t, access.Operator, "/")
 	small(t, "the overview", content)
-	holds(t, content, ">helpdesk<", ">wiki<", "Nobody backs this up: no schedule is configured.", "no backup yet", `class="picture trend"`, "never", "Backup now")
+	pagestest.Holds(t, content, ">helpdesk<", ">wiki<", "Nobody backs this up: no schedule is configured.", "no backup yet", `class="picture trend"`, "never", "Backup now")
 	if strings.Index(content, ">wiki<") > strings.Index(content, ">helpdesk<") && !strings.Contains(content, "overdue") {
 		t.Error("what needs attention does not stand first")
 	}
 	for _, lang := range []string{"de", "fr"} {
-		r := s.ask(t, access.Viewer, "/", nil, "Accept-Language", lang)
-		translated := text(t, r)
+		r := s.Ask(t, access.Viewer, "/", nil, "Accept-Language", lang)
+		translated := pagestest.Text(t, r)
 		if strings.Contains(translated, "Nobody backs") || strings.Contains(translated, ">overview.") {
 			t.Errorf("%s is in English, or has no text", lang)
 		}
 	}
-	if content := s.page(t, access.Viewer, "/"); strings.Contains(content, "/apps/helpdesk/backup") {
+	if content := s.Page(t, access.Viewer, "/"); strings.Contains(content, "/apps/helpdesk/backup") {
 		t.Error("a viewer is shown a button that they may not use")
 	}
-	holds(t, s.page(t, access.Viewer, "/?search=nothing-is-called-so"), "No app has such a name.")
-	small(t, "a hostile search", s.page(t, access.Viewer, "/?offset=99999999999999&search="+url.QueryEscape(hostile)))
+	pagestest.Holds(t, s.Page(t, access.Viewer, "/?search=nothing-is-called-so"), "No app has such a name.")
+	small(t, "a hostile search", s.Page(t, access.Viewer, "/?offset=99999999999999&search="+url.QueryEscape(hostile)))
 }
 
 func TestEmpty(t *testing.T) {
 	s := newSite(t)
 	s.Config.Apps = nil
-	holds(t, s.page(t, access.Admin, "/"), "No app is configured yet", "backstay detect")
+	pagestest.Holds(t, s.Page(t, access.Admin, "/"), "No app is configured yet", "backstay detect")
 }
 
 func TestManyApps(t *testing.T) {
@@ -66,27 +67,27 @@ func TestManyApps(t *testing.T) {
 		app.Name = fmt.Sprintf("%03d-%s", i, strings.Repeat("x", 59))
 		s.Config.Apps = append(s.Config.Apps, app)
 	}
-	small(t, "the overview of 200 apps", s.page(t, access.Admin, "/"))
-	holds(t, s.page(t, access.Admin, "/?offset=50"), "51", "200")
+	small(t, "the overview of 200 apps", s.Page(t, access.Admin, "/"))
+	pagestest.Holds(t, s.Page(t, access.Admin, "/?offset=50"), "51", "200")
 }
 
 func TestApp(t *testing.T) {
 	s := newSite(t)
-	content := s.page(t, access.Admin, "/apps/helpdesk")
+	content := s.Page(t, access.Admin, "/apps/helpdesk")
 	small(t, "the app's page", content)
-	holds(t, content, "helpdesk 1.2", "/backups/compare", "newest", `class="picture timeline"`, "/apps/helpdesk/restore", "/apps/helpdesk/import", "/settings/helpdesk/schedule", "backstay.yaml:", "never", "7 ms")
+	pagestest.Holds(t, content, "helpdesk 1.2", "/backups/compare", "newest", `class="picture timeline"`, "/apps/helpdesk/restore", "/apps/helpdesk/import", "/settings/helpdesk/schedule", "backstay.yaml:", "never", "7 ms")
 	if n := strings.Count(content, `name="former"`); n != 3 {
 		t.Errorf("%d backups are listed, not 3", n)
 	}
-	viewer := s.page(t, access.Viewer, "/apps/helpdesk")
+	viewer := s.Page(t, access.Viewer, "/apps/helpdesk")
 	for _, refused := range []string{"/restore\"", "/import\"", "/prune\"", "Backup now", "/verify\"", "/accept\"", "/settings/helpdesk"} {
 		if strings.Contains(viewer, refused) {
 			t.Errorf("a viewer is shown %s", refused)
 		}
 	}
-	holds(t, s.page(t, access.Operator, "/apps/wiki"), "There is no backup of this app yet.", "Make the first backup")
+	pagestest.Holds(t, s.Page(t, access.Operator, "/apps/wiki"), "There is no backup of this app yet.", "Make the first backup")
 	for _, target := range []string{"/apps/nothing", "/apps/%3Cscript%3Ealert(1)", "/apps/" + strings.Repeat("x", 3000)} {
-		if r := s.ask(t, access.Admin, target, nil); r.StatusCode != http.StatusNotFound {
+		if r := s.Ask(t, access.Admin, target, nil); r.StatusCode != http.StatusNotFound {
 			t.Errorf("%.60s: %s", target, r.Status)
 		}
 	}
@@ -97,13 +98,13 @@ func TestManyBackups(t *testing.T) {
 	for i := range 120 {
 		s.AddBackup(t, "wiki", time.Duration(i)*time.Hour, map[string]string{"a": "1"}, consoletest.Tables(1))
 	}
-	content := s.page(t, access.Admin, "/apps/wiki")
+	content := s.Page(t, access.Admin, "/apps/wiki")
 	small(t, "the page of an app with many backups", content)
 	if n := strings.Count(content, `name="former"`); n != 50 {
 		t.Errorf("%d backups on a page", n)
 	}
-	holds(t, content, "/apps/wiki?offset=50#backups")
-	if n := strings.Count(s.page(t, access.Admin, "/apps/wiki?offset=100"), `name="former"`); n != 20 {
+	pagestest.Holds(t, content, "/apps/wiki?offset=50#backups")
+	if n := strings.Count(s.Page(t, access.Admin, "/apps/wiki?offset=100"), `name="former"`); n != 20 {
 		t.Errorf("%d backups on the last page", n)
 	}
 }
@@ -125,7 +126,7 @@ func TestOrders(t *testing.T) {
 	} {
 		for _, role := range append([]access.Role{access.Anyone}, access.Roles()...) {
 			before := len(s.Launcher.Launched())
-			r := s.ask(t, role, c.target, c.form)
+			r := s.Ask(t, role, c.target, c.form)
 			launched := s.Launcher.Launched()[before:]
 			if !role.May(c.role) {
 				if len(launched) > 0 || r.StatusCode == http.StatusSeeOther && !strings.Contains(r.Header.Get("Location"), "/login") {
@@ -134,7 +135,7 @@ func TestOrders(t *testing.T) {
 				continue
 			}
 			if r.StatusCode != http.StatusSeeOther || !strings.HasPrefix(r.Header.Get("Location"), "/runs/") || len(launched) != 1 {
-				t.Fatalf("%s %s: %s, %d runs: %s", role, c.target, r.Status, len(launched), text(t, r))
+				t.Fatalf("%s %s: %s, %d runs: %s", role, c.target, r.Status, len(launched), pagestest.Text(t, r))
 			}
 			if command := strings.Join(launched[0].Args, " "); !strings.HasPrefix(command, c.want) {
 				t.Errorf("%s runs %q", c.target, command)
@@ -152,8 +153,8 @@ func TestWrongForms(t *testing.T) {
 		"a part that does not exist": {"only": {"secrets", hostile}, "note": {hostile}},
 		"a note that is too long":    {"note": {strings.Repeat("ä", 501)}},
 	} {
-		r := s.ask(t, access.Operator, "/apps/helpdesk/backup", form)
-		content := text(t, r)
+		r := s.Ask(t, access.Operator, "/apps/helpdesk/backup", form)
+		content := pagestest.Text(t, r)
 		if r.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(content, "Please look at these entries again") {
 			t.Errorf("%s: %s", name, r.Status)
 		}
@@ -162,7 +163,7 @@ func TestWrongForms(t *testing.T) {
 	if n := len(s.Launcher.Launched()); n > 0 {
 		t.Errorf("%d runs began", n)
 	}
-	if r := s.ask(t, access.Operator, "/apps/wiki/verify", url.Values{}); r.StatusCode != http.StatusNotFound {
+	if r := s.Ask(t, access.Operator, "/apps/wiki/verify", url.Values{}); r.StatusCode != http.StatusNotFound {
 		t.Errorf("verify what has no backup: %s", r.Status)
 	}
 }
@@ -175,20 +176,20 @@ func TestHostileRecords(t *testing.T) {
 	if _, err := s.State.AddRun(t.Context(), core.Run{App: "helpdesk", Kind: core.RunBackup, Trigger: "manual", Started: at, Finished: &done, Outcome: core.OutcomeFailed, Message: hostile, By: hostile}); err != nil {
 		t.Fatal(err)
 	}
-	content := s.page(t, access.Operator, "/apps/helpdesk")
+	content := s.Page(t, access.Operator, "/apps/helpdesk")
 	small(t, "the page", content)
-	holds(t, content, "1 failed or missed run", `class="bad"`)
+	pagestest.Holds(t, content, "1 failed or missed run", `class="bad"`)
 	if _, err := s.State.BeginRun(t.Context(), core.Run{App: "helpdesk", Kind: core.RunBackup, Trigger: "manual", Started: at, By: "x"}); err != nil {
 		t.Fatal(err)
 	}
-	holds(t, s.page(t, access.Viewer, "/apps/helpdesk"), "<progress", `<noscript><meta http-equiv="refresh"`, "data-run=")
-	holds(t, s.page(t, access.Viewer, "/"), "<progress", `<noscript><meta http-equiv="refresh"`)
+	pagestest.Holds(t, s.Page(t, access.Viewer, "/apps/helpdesk"), "<progress", `<noscript><meta http-equiv="refresh"`, "data-run=")
+	pagestest.Holds(t, s.Page(t, access.Viewer, "/"), "<progress", `<noscript><meta http-equiv="refresh"`)
 }
 
 func TestPruneAsks(t *testing.T) {
 	s := newSite(t)
-	holds(t, s.page(t, access.Admin, "/apps/helpdesk/prune"), "There is nothing to remove.")
-	if r := s.ask(t, access.Operator, "/apps/helpdesk/prune", nil); r.StatusCode != http.StatusForbidden {
+	pagestest.Holds(t, s.Page(t, access.Admin, "/apps/helpdesk/prune"), "There is nothing to remove.")
+	if r := s.Ask(t, access.Operator, "/apps/helpdesk/prune", nil); r.StatusCode != http.StatusForbidden {
 		t.Errorf("an operator: %s", r.Status)
 	}
 }

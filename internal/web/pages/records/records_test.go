@@ -2,6 +2,7 @@ package records_test
 
 import (
 	"fmt"
+	"github.com/backstay/backstay/internal/web/pages/pagestest"
 	"net/http"
 	"net/url"
 	"os"
@@ -29,7 +30,7 @@ func small(t *testing.T, what, content string) {
 }
 
 // add records a run that is over.
-func (s *site) add(t *testing.T, r core.Run) int64 {
+func add(t *testing.T, s *pagestest.Site, r core.Run) int64 {
 	t.Helper()
 	r.Trigger, r.Started = "manual", s.Clock.Now().Add(-time.Hour)
 	done := r.Started.Add(90 * time.Second)
@@ -43,36 +44,36 @@ func (s *site) add(t *testing.T, r core.Run) int64 {
 
 func TestRuns(t *testing.T) {
 	s := newSite(t)
-	holds(t, s.page(t, access.Viewer, "/runs"), "Nothing has run yet.")
+	pagestest.Holds(t, s.Page(t, access.Viewer, "/runs"), "Nothing has run yet.")
 	for i := range 60 {
-		s.add(t, core.Run{App: "helpdesk", Kind: core.RunBackup, Outcome: core.OutcomeFailed, Message: fmt.Sprint(i, hostile, strings.Repeat("x", 5000)), Hint: hostile, By: hostile})
+		add(t, s, core.Run{App: "helpdesk", Kind: core.RunBackup, Outcome: core.OutcomeFailed, Message: fmt.Sprint(i, hostile, strings.Repeat("x", 5000)), Hint: hostile, By: hostile})
 	}
-	s.add(t, core.Run{Kind: core.RunMaintain, Outcome: core.OutcomeOK, By: "service"})
-	content := s.page(t, access.Viewer, "/runs")
+	add(t, s, core.Run{Kind: core.RunMaintain, Outcome: core.OutcomeOK, By: "service"})
+	content := s.Page(t, access.Viewer, "/runs")
 	small(t, "the list", content)
-	holds(t, content, "offset=50", "Maintenance of the repository")
-	if content := s.page(t, access.Viewer, "/runs?offset=50"); strings.Contains(content, `rel="next"`) {
+	pagestest.Holds(t, content, "offset=50", "Maintenance of the repository")
+	if content := s.Page(t, access.Viewer, "/runs?offset=50"); strings.Contains(content, `rel="next"`) {
 		t.Error("the last page has a next one")
 	}
-	if content := s.page(t, access.Viewer, "/runs?kind=maintain"); strings.Count(content, "<tr>") != 2 {
+	if content := s.Page(t, access.Viewer, "/runs?kind=maintain"); strings.Count(content, "<tr>") != 2 {
 		t.Error("the filter lets others through")
 	}
-	holds(t, s.page(t, access.Viewer, "/runs?app=nothing"), "Nothing in this list fits.")
-	holds(t, s.page(t, access.Viewer, "/runs?since=yesterday"), "“Since” is not a day")
-	small(t, "hostile filters", s.page(t, access.Viewer, "/runs?offset=-1&app="+url.QueryEscape(hostile)+"&kind="+url.QueryEscape(hostile)+"&outcome="+url.QueryEscape(hostile)+"&since="+url.QueryEscape(hostile)))
+	pagestest.Holds(t, s.Page(t, access.Viewer, "/runs?app=nothing"), "Nothing in this list fits.")
+	pagestest.Holds(t, s.Page(t, access.Viewer, "/runs?since=yesterday"), "“Since” is not a day")
+	small(t, "hostile filters", s.Page(t, access.Viewer, "/runs?offset=-1&app="+url.QueryEscape(hostile)+"&kind="+url.QueryEscape(hostile)+"&outcome="+url.QueryEscape(hostile)+"&since="+url.QueryEscape(hostile)))
 }
 
 func TestFailedRun(t *testing.T) {
 	s := newSite(t)
-	id := s.add(t, core.Run{App: "helpdesk", Kind: core.RunBackup, Outcome: core.OutcomeFailed, Code: core.CodeDisk, Message: "no room" + hostile, Hint: "make room", By: hostile})
-	content := s.page(t, access.Viewer, fmt.Sprintf("/runs/%d", id))
+	id := add(t, s, core.Run{App: "helpdesk", Kind: core.RunBackup, Outcome: core.OutcomeFailed, Code: core.CodeDisk, Message: "no room" + hostile, Hint: "make room", By: hostile})
+	content := s.Page(t, access.Viewer, fmt.Sprintf("/runs/%d", id))
 	small(t, "a failed run", content)
-	holds(t, content, "no room&lt;script", "make room", "The disk cannot take it", "1 min 30 s")
+	pagestest.Holds(t, content, "no room&lt;script", "make room", "The disk cannot take it", "1 min 30 s")
 	if strings.Contains(content, "data-run=") || strings.Contains(content, "http-equiv") {
 		t.Error("the page of a run that is over keeps looking")
 	}
 	for _, target := range []string{"/runs/99999", "/runs/0", "/runs/-1", "/runs/abc", "/runs/99999999999999999999", "/runs/99999/live"} {
-		if r := s.ask(t, access.Viewer, target, nil); r.StatusCode != http.StatusNotFound {
+		if r := s.Ask(t, access.Viewer, target, nil); r.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %s", target, r.Status)
 		}
 	}
@@ -99,16 +100,16 @@ func TestRunUnderWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := fmt.Sprintf("/runs/%d", id)
-	content := s.page(t, access.Admin, page)
+	content := s.Page(t, access.Admin, page)
 	small(t, "a run under way", content)
-	holds(t, content, `data-run="`, `data-live="`+page+`/live"`, "http-equiv", "a&lt;b&gt;", `value="25"`, "25.0 MB", "30.0 s", "database", "/cancel")
-	live := s.page(t, access.Viewer, page+"/live")
-	holds(t, live, `value="25"`)
+	pagestest.Holds(t, content, `data-run="`, `data-live="`+page+`/live"`, "http-equiv", "a&lt;b&gt;", `value="25"`, "25.0 MB", "30.0 s", "database", "/cancel")
+	live := s.Page(t, access.Viewer, page+"/live")
+	pagestest.Holds(t, live, `value="25"`)
 	if strings.Contains(live, "<html") || strings.Contains(live, "/cancel") || strings.Contains(live, "data-over") {
 		t.Errorf("the live part: %s", live)
 	}
 	cancel := func(role access.Role, id int64) int {
-		return s.ask(t, role, fmt.Sprintf("/runs/%d/cancel", id), url.Values{}).StatusCode
+		return s.Ask(t, role, fmt.Sprintf("/runs/%d/cancel", id), url.Values{}).StatusCode
 	}
 	if got := cancel(access.Viewer, id); got != http.StatusForbidden {
 		t.Errorf("a viewer cancels: %d", got)
@@ -126,17 +127,17 @@ func TestRunUnderWay(t *testing.T) {
 
 func TestAuditAndAlarms(t *testing.T) {
 	s := newSite(t)
-	holds(t, s.page(t, access.Viewer, "/alarms"), "There is no open alarm.")
+	pagestest.Holds(t, s.Page(t, access.Viewer, "/alarms"), "There is no open alarm.")
 	for range 3 {
 		if err := s.State.Audit(t.Context(), core.Audited{Time: s.Clock.Now(), Who: hostile, Via: "console", Action: "restore", Object: hostile, Outcome: "ok", Detail: strings.Repeat(hostile, 1000)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	content := s.page(t, access.Admin, "/audit?action=restore&check=1")
+	content := s.Page(t, access.Admin, "/audit?action=restore&check=1")
 	small(t, "the audit log", content)
-	holds(t, content, "The log is as it was written", "&lt;script&gt;")
+	pagestest.Holds(t, content, "The log is as it was written", "&lt;script&gt;")
 	for _, role := range []access.Role{access.Viewer, access.Operator} {
-		if r := s.ask(t, role, "/audit", nil); r.StatusCode != http.StatusForbidden {
+		if r := s.Ask(t, role, "/audit", nil); r.StatusCode != http.StatusForbidden {
 			t.Errorf("%s sees the audit log: %s", role, r.Status)
 		}
 	}
@@ -149,9 +150,9 @@ func TestAuditAndAlarms(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	content = s.page(t, access.Operator, "/alarms")
+	content = s.Page(t, access.Operator, "/alarms")
 	small(t, "the alarms", content)
-	holds(t, content, "told that it began", "not delivered", "<details>", "/alarms/test")
+	pagestest.Holds(t, content, "told that it began", "not delivered", "<details>", "/alarms/test")
 }
 
 func TestRepository(t *testing.T) {
@@ -162,30 +163,30 @@ func TestRepository(t *testing.T) {
 		}
 		s.Clock.Pass(time.Minute)
 	}
-	content := s.page(t, access.Admin, "/repository")
+	content := s.Page(t, access.Admin, "/repository")
 	small(t, "the repository", content)
-	holds(t, content, `class="picture growth"`, "helpdesk", "can be read", "/repository/maintain", "/repository/key")
-	viewer := s.page(t, access.Viewer, "/repository")
+	pagestest.Holds(t, content, `class="picture growth"`, "helpdesk", "can be read", "/repository/maintain", "/repository/key")
+	viewer := s.Page(t, access.Viewer, "/repository")
 	if strings.Contains(viewer, "/repository/key") || strings.Contains(viewer, "/repository/maintain") {
 		t.Error("a viewer is shown buttons that they may not use")
 	}
 	for _, role := range []access.Role{access.Viewer, access.Operator} {
 		for _, target := range []string{"/repository/key", "/repository/maintain"} {
-			if r := s.ask(t, role, target, url.Values{}); r.StatusCode != http.StatusForbidden || strings.Contains(text(t, r), "key-of-the-test") {
+			if r := s.Ask(t, role, target, url.Values{}); r.StatusCode != http.StatusForbidden || strings.Contains(pagestest.Text(t, r), "key-of-the-test") {
 				t.Errorf("%s: %s %s", role, target, r.Status)
 			}
 		}
 	}
-	s.noted = nil
-	r := s.ask(t, access.Admin, "/repository/key", url.Values{})
+	s.Noted = nil
+	r := s.Ask(t, access.Admin, "/repository/key", url.Values{})
 	if r.Header.Get("Cache-Control") != "no-store" {
 		t.Error("the key may be kept by a cache")
 	}
-	holds(t, text(t, r), "key-of-the-test")
-	if got := strings.Join(s.noted, "\n"); got != "show key repository ok" {
+	pagestest.Holds(t, pagestest.Text(t, r), "key-of-the-test")
+	if got := strings.Join(s.Noted, "\n"); got != "show key repository ok" {
 		t.Errorf("the audit log has %q", got)
 	}
-	if r := s.ask(t, access.Admin, "/repository/maintain", url.Values{}); r.StatusCode != http.StatusSeeOther {
+	if r := s.Ask(t, access.Admin, "/repository/maintain", url.Values{}); r.StatusCode != http.StatusSeeOther {
 		t.Errorf("maintain: %s", r.Status)
 	}
 }
@@ -210,7 +211,7 @@ func TestResults(t *testing.T) {
 		"other JSON":  {core.RunPrune, `{"apps":"<script>alert(1)</script>","verified":7}`, []string{"ok"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			id := s.add(t, core.Run{App: "helpdesk", Kind: c.kind, Outcome: core.OutcomeOK, By: "x"})
+			id := add(t, s, core.Run{App: "helpdesk", Kind: c.kind, Outcome: core.OutcomeOK, By: "x"})
 			dir := filepath.Join(s.StateDir, "console", "results")
 			if err := os.MkdirAll(dir, 0o700); err != nil {
 				t.Fatal(err)
@@ -218,9 +219,9 @@ func TestResults(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.json", id)), []byte(c.result), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			content := s.page(t, access.Viewer, fmt.Sprintf("/runs/%d", id))
+			content := s.Page(t, access.Viewer, fmt.Sprintf("/runs/%d", id))
 			small(t, "the page", content)
-			holds(t, content, c.want...)
+			pagestest.Holds(t, content, c.want...)
 			if strings.Contains(content, "pinned") {
 				t.Error("it lists what is kept")
 			}
@@ -240,7 +241,7 @@ func TestRestoredRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Finish(t, run, core.OutcomeWarnings, "", "", `{"schema":1,"app":"helpdesk","backup":"`+id+`","tables":8,"rows":3892,"files":227,"bytes":20800000,"warnings":[{"code":"owner","object":"a.txt","message":"its owner <b> is not known here"}],"next":["restart php-fpm"],"run":"abc","safety_backup":"`+id+`","unavailable_ms":120,"kept_till":"2026-11-30T12:00:00Z","steps":[]}`)
-	content := s.page(t, access.Admin, "/runs/"+strconv.FormatInt(run, 10))
+	content := s.Page(t, access.Admin, "/runs/"+strconv.FormatInt(run, 10))
 	for _, want := range []string{"3,892", "227", "/apps/helpdesk/undo", "restart php-fpm", "its owner &lt;b&gt; is not known here", "/backups/" + id} {
 		if !strings.Contains(content, want) {
 			t.Errorf("the page does not have %q", want)
