@@ -147,19 +147,17 @@ func expected(r route, a *asker) string {
 		return "login"
 	case !a.role.May(r.Need.Role):
 		return "forbidden"
-	case r.Need.Fresh && !a.fresh:
-		return "prove"
 	case a.token && ofPersons(r):
 		return "forbidden"
+	case r.Need.Fresh && !a.fresh:
+		return "prove"
 	}
 	return "in"
 }
 
-// ofPersons says whether a route is for people only: a script has no account and
-// makes no users, though its token be an admin's.
-func ofPersons(r route) bool {
-	return strings.HasPrefix(r.Pattern, "/users") && r.changes() || r.Pattern == "/prove" || strings.HasPrefix(r.Pattern, "/account/")
-}
+// ofPersons says whether a route is for people only: a token is as fresh as it
+// ever will be, and pages show and change what needs a password.
+func ofPersons(r route) bool { return !strings.HasPrefix(r.Pattern, "/api/") }
 
 // judge says whether an answer is the one to be had. HEAD has no body.
 func judge(r route, want string, method string, a answer) error {

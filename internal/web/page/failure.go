@@ -3,6 +3,7 @@ package page
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 
 var (
 	errMissing = errors.New("no such page")
+	errScript  = fmt.Errorf("%w: a token is for the API", gate.ErrForbidden) // it counts as fresh, and pages ask for passwords
 	errMethod  = errors.New("no such method")
 	errForm    = errors.New("not a form")
 )
@@ -85,6 +87,8 @@ func (s *Site) explain(q *Request, route Route, err error) failure {
 		return plain(http.StatusBadRequest, "form")
 	case errors.As(err, &large):
 		return plain(http.StatusRequestEntityTooLarge, "large")
+	case errors.Is(err, errScript):
+		return plain(http.StatusForbidden, "script")
 	case errors.Is(err, gate.ErrForbidden):
 		return plain(http.StatusForbidden, "forbidden", q.Text.T("page.role."+string(route.Need.Role)))
 	case errors.Is(err, access.ErrSlowDown):

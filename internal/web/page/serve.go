@@ -90,6 +90,9 @@ func (s *Site) answer(h *served, w http.ResponseWriter, r *http.Request) {
 	}()
 
 	err := s.o.Gate.Check(r, h.route.Need)
+	if err == nil && h.route.Need.Role != access.Anyone && q.Who.Session == nil {
+		err = errScript
+	}
 	if err == nil {
 		if h.route.Body != 0 {
 			gate.AllowBody(w, r, h.route.Body)

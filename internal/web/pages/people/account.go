@@ -71,9 +71,6 @@ func (p *people) sessions(q *page.Request, user access.User) ([]sessionRow, erro
 
 // display changes the language, the theme and the zone.
 func (p *people) display(q *page.Request) error {
-	if err := person(q); err != nil {
-		return err
-	}
 	q.Concerns(q.Who.User.Name)
 	f := newForm(q, "language", "theme", "zone")
 	language, theme, zone := q.Field("language"), q.Field("theme"), q.Field("zone")
@@ -100,9 +97,6 @@ func (p *people) display(q *page.Request) error {
 
 // password changes one's own.
 func (p *people) password(q *page.Request) error {
-	if err := person(q); err != nil {
-		return err
-	}
 	q.Concerns(q.Who.User.Name)
 	f := newForm(q)
 	password := f.chosen(q)
@@ -127,9 +121,6 @@ type secondData struct {
 }
 
 func (p *people) offerSecond(q *page.Request) error {
-	if err := person(q); err != nil {
-		return err
-	}
 	q.Concerns(q.Who.User.Name)
 	offered, err := p.o.Store.OfferSecond(q.Context(), q.Who.User.Name)
 	if err != nil {
@@ -141,9 +132,6 @@ func (p *people) offerSecond(q *page.Request) error {
 }
 
 func (p *people) confirmSecond(q *page.Request) error {
-	if err := person(q); err != nil {
-		return err
-	}
 	q.Concerns(q.Who.User.Name)
 	f := newForm(q)
 	codes, err := p.o.Store.ConfirmSecond(q.Context(), q.Who.User.Name, q.Field("code"))
@@ -166,9 +154,6 @@ func (p *people) confirmSecond(q *page.Request) error {
 }
 
 func (p *people) dropSecond(q *page.Request) error {
-	if err := person(q); err != nil {
-		return err
-	}
 	q.Concerns(q.Who.User.Name)
 	if _, err := p.o.Store.ChangeUser(q.Context(), q.Who.User.Name, access.Change{DropTOTP: true}); err != nil {
 		return err
@@ -179,9 +164,6 @@ func (p *people) dropSecond(q *page.Request) error {
 
 // endSessions ends one of one's own sessions, or all others.
 func (p *people) endSessions(q *page.Request) error {
-	if err := person(q); err != nil {
-		return err
-	}
 	q.Concerns(q.Who.User.Name)
 	id, err := number(q, "session")
 	if err != nil {
@@ -228,9 +210,6 @@ type tokenData struct {
 
 // addToken makes a token and shows it, this once.
 func (p *people) addToken(q *page.Request) error {
-	if err := person(q); err != nil {
-		return err
-	}
 	q.Concerns(q.Who.User.Name)
 	f := newForm(q, "token", "role", "days")
 	name, role := q.Field("token"), f.role(q)
@@ -263,9 +242,6 @@ func (p *people) addToken(q *page.Request) error {
 }
 
 func (p *people) removeToken(q *page.Request) error {
-	if err := person(q); err != nil {
-		return err
-	}
 	return p.removeTokenOf(q, q.Who.User.Name, "/account")
 }
 

@@ -116,15 +116,6 @@ func (f *form) role(q *page.Request) access.Role {
 
 func (f *form) ok() bool { return len(f.Problems) == 0 }
 
-// person says that a person asks, in a browser: what somebody logs in with is
-// no script's to change, which would turn a token into more than it is.
-func person(q *page.Request) error {
-	if q.Who.Session == nil {
-		return gate.ErrForbidden
-	}
-	return nil
-}
-
 func credentials(q *page.Request, name string, password core.Secret, code string) access.Credentials {
 	agent := q.UserAgent()
 	if runes := []rune(agent); len(runes) > 200 {

@@ -220,16 +220,10 @@ func (p *people) proveData(q *page.Request, f *form) proveData {
 }
 
 func (p *people) provePage(q *page.Request) error {
-	if err := person(q); err != nil {
-		return err
-	}
 	return q.Render("prove.html", p.proveData(q, newForm(q)))
 }
 
 func (p *people) prove(q *page.Request) error {
-	if err := person(q); err != nil {
-		return err
-	}
 	q.Concerns(q.Who.User.Name)
 	f := newForm(q)
 	if q.Secret("password").Empty() {

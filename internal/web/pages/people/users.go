@@ -29,9 +29,6 @@ func (p *people) renderUsers(q *page.Request, status int, f *form) error {
 }
 
 func (p *people) addUser(q *page.Request) error {
-	if err := person(q); err != nil {
-		return err
-	}
 	f := newForm(q, "name", "role")
 	name, role := q.Field("name"), f.role(q)
 	q.Concerns(name)
@@ -90,9 +87,6 @@ func (p *people) renderUser(q *page.Request, status int, f *form, part string) e
 // change changes a user, or shows what keeps it from being done. Nobody takes
 // their own rights by a slip of the hand.
 func (p *people) change(q *page.Request, part string, others bool, done string, do func(user access.User, f *form) error) error {
-	if err := person(q); err != nil {
-		return err
-	}
 	user, err := p.o.Store.User(q.Context(), q.PathValue("name"))
 	if err != nil {
 		return err
@@ -184,9 +178,6 @@ func (p *people) userSessions(q *page.Request) error {
 }
 
 func (p *people) userToken(q *page.Request) error {
-	if err := person(q); err != nil {
-		return err
-	}
 	return p.removeTokenOf(q, q.PathValue("name"), "/users/{name}", q.PathValue("name"))
 }
 

@@ -44,8 +44,8 @@ func (c *clock) Now() time.Time { return c.now }
 type site struct {
 	handler     http.Handler
 	path, state string
-	tokens      map[access.Role]string
-	cookie      *http.Cookie
+	store       *access.Store
+	cookie      *http.Cookie // of a session that grows stale
 	clock       *clock
 	effective   *edit.Config
 	noted       []string
@@ -54,7 +54,7 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	dir := t.TempDir()
-	s := &site{path: filepath.Join(dir, "backstay.yaml"), state: filepath.Join(dir, "state"), tokens: map[access.Role]string{}, clock: &clock{time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}}
+	s := &site{path: filepath.Join(dir, "backstay.yaml"), state: filepath.Join(dir, "state"), clock: &clock{time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}}
 	s.write(t, file)
 	s.load(t)
 	store, err := access.Open(t.Context(), t.TempDir(), s.clock)
@@ -66,16 +66,9 @@ func newSite(t *testing.T) *site {
 			t.Error(err)
 		}
 	})
-	for _, role := range access.Roles() {
-		name := "the-" + string(role)
-		if _, err := store.AddUser(t.Context(), name, role, core.NewSecret("correct horse battery staple "+name)); err != nil {
-			t.Fatal(err)
-		}
-		token, _, err := store.AddToken(t.Context(), name, "test", role, time.Hour)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.tokens[role] = token.Reveal()
+	s.store = store
+	if _, err := store.AddUser(t.Context(), "the-admin", access.Admin, core.NewSecret("correct horse battery staple the-admin")); err != nil {
+		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
 	g := gate.New(gate.Options{Store: store, Settings: func() gate.Settings { return gate.Settings{} }, Clock: s.clock, Log: log})
@@ -130,7 +123,19 @@ func (s *site) now(t *testing.T) string {
 	return string(data)
 }
 
-// ask sends a request; role "" is the admin's session. form nil is a GET.
+// fresh is the session of somebody of a role, begun now.
+func (s *site) fresh(t *testing.T, role access.Role) *http.Cookie {
+	t.Helper()
+	name := "new-" + string(role)
+	secret, _, err := s.store.Enter(t.Context(), "https://id.example.org", name, name, role, access.Credentials{Address: netip.MustParseAddr("127.0.0.1")}, access.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &http.Cookie{Name: s.cookie.Name, Value: secret.Reveal()}
+}
+
+// ask sends a request; role "" is the admin's session that grows stale. form nil
+// is a GET.
 func (s *site) ask(t *testing.T, role access.Role, target string, form url.Values) (int, string) {
 	t.Helper()
 	method, body := http.MethodGet, ""
@@ -146,7 +151,7 @@ func (s *site) ask(t *testing.T, role access.Role, target string, form url.Value
 	if role == access.Anyone {
 		r.AddCookie(s.cookie)
 	} else {
-		r.Header.Set("Authorization", "Bearer "+s.tokens[role])
+		r.AddCookie(s.fresh(t, role))
 	}
 	w := httptest.NewRecorder()
 	s.handler.ServeHTTP(w, r)
