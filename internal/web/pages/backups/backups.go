@@ -60,33 +60,6 @@ const perPage = 100
 // othersShown is how many backups are offered to be compared with.
 const othersShown = 60
 
-// pager is what the template of that name takes.
-type pager struct {
-	First, Last, Total int
-	Former, Next       string
-}
-
-// pagerOf links to the parts before and after; link makes the address of an offset.
-func pagerOf(p console.Page, shown int, link func(offset int) string) pager {
-	out := pager{First: p.Offset + 1, Last: p.Offset + shown, Total: p.Total}
-	if p.Offset > 0 {
-		out.Former = link(max(p.Offset-p.Limit, 0))
-	}
-	if p.Offset+shown < p.Total {
-		out.Next = link(p.Offset + p.Limit)
-	}
-	return out
-}
-
-// offset is where the part of a list begins that is asked for.
-func offset(q *page.Request) console.Page {
-	n, err := strconv.Atoi(q.Field("offset"))
-	if err != nil || n < 0 {
-		n = 0
-	}
-	return console.Page{Offset: n, Limit: perPage}
-}
-
 // component is a part of a backup with its numbers.
 type component struct {
 	Name core.Component

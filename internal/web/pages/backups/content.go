@@ -23,7 +23,7 @@ func (p pages) tables(q *page.Request) error {
 	if err != nil {
 		return err
 	}
-	found, err := p.c.Tables(q.Context(), id, console.TableQuery{Name: name, Sort: sort, Page: offset(q)})
+	found, err := p.c.Tables(q.Context(), id, console.TableQuery{Name: name, Sort: sort, Page: console.Page{Offset: q.Offset(), Limit: perPage}})
 	if err != nil {
 		return err
 	}
@@ -34,8 +34,8 @@ func (p pages) tables(q *page.Request) error {
 		D          console.Detail
 		Name, Sort string
 		Found      console.Tables
-		Pager      pager
-	}{d, name, sort, found, pagerOf(found.Page, len(found.Tables), link)})
+		Pager      page.Pager
+	}{d, name, sort, found, page.PagerOf(found.Offset, found.Limit, len(found.Tables), found.Total, link)})
 }
 
 // crumb is a folder on the way to another one.
@@ -62,7 +62,7 @@ func (p pages) files(q *page.Request) error {
 	if err != nil {
 		return err
 	}
-	folder, err := p.c.Folder(q.Context(), id, console.FileQuery{Path: q.PathValue("path"), Name: name, Page: offset(q)})
+	folder, err := p.c.Folder(q.Context(), id, console.FileQuery{Path: q.PathValue("path"), Name: name, Page: console.Page{Offset: q.Offset(), Limit: perPage}})
 	if err != nil {
 		return err
 	}
@@ -75,11 +75,11 @@ func (p pages) files(q *page.Request) error {
 		Folder console.Folder
 		Crumbs []crumb
 		Name   string
-		Pager  pager
+		Pager  page.Pager
 		// Restorable says that what is chosen here can be restored: it is of an
 		// app that is configured, and not of the database.
 		Restorable bool
-	}{d, folder, crumbs(folder.Path), name, pagerOf(folder.Page, len(folder.Entries), link), err == nil && folder.Path != "" && crumbs(folder.Path)[0].Name != string(core.ComponentDatabase)})
+	}{d, folder, crumbs(folder.Path), name, page.PagerOf(folder.Offset, folder.Limit, len(folder.Entries), folder.Total, link), err == nil && folder.Path != "" && crumbs(folder.Path)[0].Name != string(core.ComponentDatabase)})
 }
 
 // file sends one file of a backup.

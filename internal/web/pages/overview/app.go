@@ -25,7 +25,7 @@ type appView struct {
 	App        console.App
 	Name       string
 	Backups    console.Backups
-	Pager      pager
+	Pager      page.Pager
 	Timeline   template.HTML
 	Failed     int // runs in it
 	Sections   []section
@@ -59,12 +59,12 @@ func (p pages) showApp(q *page.Request, status int, form console.BackupOrder, pr
 	}
 	v.Row.Findings, v.Row.More = a.Problems, 0
 	v.Row.Trend = p.trend(q, a)
-	list, err := p.c.Backups(q.Context(), console.BackupQuery{App: name, Page: console.Page{Offset: offset(q), Limit: backupsPerPage}})
+	list, err := p.c.Backups(q.Context(), console.BackupQuery{App: name, Page: console.Page{Offset: q.Offset(), Limit: backupsPerPage}})
 	if err != nil { // the rest of the page is worth as much without
 		list = console.Backups{Unlisted: err.Error()}
 	}
 	v.Backups, v.Compare = list, len(list.Backups) > 1
-	v.Pager = pagerOf(list.Page, len(list.Backups), func(at int) string {
+	v.Pager = page.PagerOf(list.Offset, list.Limit, len(list.Backups), list.Total, func(at int) string {
 		return q.Path("/apps/{app}?offset={offset}", name, strconv.Itoa(at)) + "#backups"
 	})
 	v.Timeline, v.Failed = p.timeline(q, name)

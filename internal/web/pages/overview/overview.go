@@ -74,32 +74,6 @@ type row struct {
 	Run      *console.Run // under way; nil: none
 }
 
-// pager is what the template of that name takes.
-type pager struct {
-	First, Last, Total int
-	Former, Next       string
-}
-
-func pagerOf(p console.Page, shown int, link func(offset int) string) pager {
-	out := pager{First: p.Offset + 1, Last: p.Offset + shown, Total: p.Total}
-	if p.Offset > 0 {
-		out.Former = link(max(p.Offset-p.Limit, 0))
-	}
-	if p.Offset+shown < p.Total {
-		out.Next = link(p.Offset + p.Limit)
-	}
-	return out
-}
-
-// offset is where a list begins, by the address.
-func offset(q *page.Request) int {
-	n, err := strconv.Atoi(q.Field("offset"))
-	if err != nil || n < 0 || n > 1<<30 {
-		return 0
-	}
-	return n
-}
-
 func (p pages) overview(q *page.Request) error {
 	o, err := p.c.Overview(q.Context())
 	if err != nil {
@@ -108,7 +82,7 @@ func (p pages) overview(q *page.Request) error {
 	view := struct {
 		console.Overview
 		Rows        []row
-		Pager       pager
+		Pager       page.Pager
 		Search      string
 		Bad, Warned int
 		Bar         bool // of the repository's space: how full it is can be said
@@ -139,7 +113,7 @@ func (p pages) overview(q *page.Request) error {
 		}
 		return of(a) - of(b)
 	})
-	part := console.Page{Offset: min(offset(q), len(all)), Limit: appsPerPage, Total: len(all)}
+	part := console.Page{Offset: min(q.Offset(), len(all)), Limit: appsPerPage, Total: len(all)}
 	view.Rows = all[part.Offset:min(part.Offset+part.Limit, len(all))]
 	shown := map[string]*row{}
 	for i := range view.Rows {
@@ -158,7 +132,7 @@ func (p pages) overview(q *page.Request) error {
 			view.Service = append(view.Service, known)
 		}
 	}
-	view.Pager = pagerOf(part, len(view.Rows), func(at int) string {
+	view.Pager = page.PagerOf(part.Offset, part.Limit, len(view.Rows), part.Total, func(at int) string {
 		return q.Path("/?search={search}&offset={offset}", view.Search, strconv.Itoa(at))
 	})
 	if s := o.Repository; s != nil && s.Free >= 0 && s.Total > 0 {

@@ -53,32 +53,6 @@ func who(q *page.Request) console.Who { return console.Who{By: q.Who.By(), Via: 
 // perPage is how many entries a list shows.
 const perPage = 50
 
-// pager is what the template of that name takes.
-type pager struct {
-	First, Last, Total int
-	Former, Next       string
-}
-
-// openPager is of a list whose length is not known: there is more while a part is full.
-func openPager(at, shown int, link func(offset int) string) pager {
-	out := pager{First: at + 1, Last: at + shown, Total: -1}
-	if at > 0 {
-		out.Former = link(max(at-perPage, 0))
-	}
-	if shown == perPage {
-		out.Next = link(at + perPage)
-	}
-	return out
-}
-
-func offset(q *page.Request) int {
-	n, err := strconv.Atoi(q.Field("offset"))
-	if err != nil || n < 0 || n > 1<<30 {
-		return 0
-	}
-	return n
-}
-
 // since reads a day of the person's zone; problem says that it is none.
 func since(q *page.Request) (_ time.Time, problem []page.Problem) {
 	text := q.Field("since")
@@ -108,7 +82,7 @@ func (p pages) runs(q *page.Request) error {
 	from, problems := since(q)
 	ask := console.RunQuery{
 		App: q.Field("app"), Kind: q.Field("kind"), Outcome: core.Outcome(q.Field("outcome")), Since: from,
-		Page: console.Page{Offset: offset(q), Limit: perPage},
+		Page: console.Page{Offset: q.Offset(), Limit: perPage},
 	}
 	list, err := p.c.Runs(q.Context(), ask)
 	if err != nil {
@@ -117,7 +91,7 @@ func (p pages) runs(q *page.Request) error {
 	view := struct {
 		console.RunQuery
 		Runs     []core.Run
-		Pager    pager
+		Pager    page.Pager
 		Kinds    []string
 		Outcomes []core.Outcome
 		From     string
@@ -131,7 +105,7 @@ func (p pages) runs(q *page.Request) error {
 	for _, r := range list {
 		view.Live = view.Live || r.Outcome == core.OutcomeRunning
 	}
-	view.Pager = openPager(ask.Page.Offset, len(list), func(at int) string {
+	view.Pager = page.PagerOf(ask.Page.Offset, perPage, len(list), -1, func(at int) string {
 		return q.Path("/runs?app={app}&kind={kind}&outcome={outcome}&since={since}&offset={offset}", ask.App, ask.Kind, string(ask.Outcome), view.From, strconv.Itoa(at))
 	})
 	return q.Render("runs.html", view)
@@ -141,7 +115,7 @@ func (p pages) audit(q *page.Request) error {
 	from, problems := since(q)
 	ask := console.AuditQuery{
 		Who: q.Field("who"), Action: q.Field("action"), Object: q.Field("object"), Since: from,
-		Page: console.Page{Offset: offset(q), Limit: perPage},
+		Page: console.Page{Offset: q.Offset(), Limit: perPage},
 	}
 	list, err := p.c.Audit(q.Context(), ask)
 	if err != nil {
@@ -150,7 +124,7 @@ func (p pages) audit(q *page.Request) error {
 	view := struct {
 		console.AuditQuery
 		Entries  []core.Audited
-		Pager    pager
+		Pager    page.Pager
 		From     string
 		Filtered bool
 		Problems []page.Problem
@@ -169,7 +143,7 @@ func (p pages) audit(q *page.Request) error {
 		}
 		view.Whole, view.Broken, view.Reason = report.Entries, report.Broken, report.Reason
 	}
-	view.Pager = openPager(ask.Page.Offset, len(list), func(at int) string {
+	view.Pager = page.PagerOf(ask.Page.Offset, perPage, len(list), -1, func(at int) string {
 		return q.Path("/audit?who={who}&action={action}&object={object}&since={since}&offset={offset}", ask.Who, ask.Action, ask.Object, view.From, strconv.Itoa(at))
 	})
 	return q.Render("audit.html", view)

@@ -27,27 +27,16 @@ func (p pages) choose(q *page.Request) error {
 	if id := q.Field("backup"); id != "" {
 		return p.parts(q, http.StatusOK, a, id, nil)
 	}
-	at, err := strconv.Atoi(q.Field("offset"))
-	if err != nil || at < 0 {
-		at = 0
-	}
-	found, err := p.c.Backups(q.Context(), console.BackupQuery{App: a.App, Page: console.Page{Offset: at, Limit: shownBackups}})
+	found, err := p.c.Backups(q.Context(), console.BackupQuery{App: a.App, Page: console.Page{Offset: q.Offset(), Limit: shownBackups}})
 	if err != nil {
 		return err
 	}
-	pages := pager{First: found.Offset + 1, Last: found.Offset + len(found.Backups), Total: found.Total}
 	link := func(at int) string { return q.Path("/apps/{app}/restore?offset={at}", a.App, strconv.Itoa(at)) }
-	if found.Offset > 0 {
-		pages.Former = link(max(found.Offset-found.Limit, 0))
-	}
-	if pages.Last < found.Total {
-		pages.Next = link(pages.Last)
-	}
 	return q.Render("choose.html", struct {
 		A     console.App
 		Found console.Backups
-		Pager pager
-	}{a, found, pages})
+		Pager page.Pager
+	}{a, found, page.PagerOf(found.Offset, found.Limit, len(found.Backups), found.Total, link)})
 }
 
 // parts is the second step, of the backup id.

@@ -56,12 +56,6 @@ func toRun(q *page.Request, run int64) error {
 	return q.Go("/runs/{id}", strconv.FormatInt(run, 10))
 }
 
-// pager is what the template of that name takes.
-type pager struct {
-	First, Last, Total int
-	Former, Next       string
-}
-
 // mistyped is the problem of a name that is not the app's.
 func mistyped(q *page.Request, app string) []page.Problem {
 	return []page.Problem{{Field: "confirm", Text: q.Text.T("recovery.confirm.mismatch", app)}}

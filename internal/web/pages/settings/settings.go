@@ -96,7 +96,9 @@ func (p pages) all(q *page.Request) error {
 		defaults.Rows = append(defaults.Rows, look(everywhere, section))
 	}
 	var groups []group
-	shown, links := partOf(q, d.Apps())
+	apps := d.Apps()
+	from := min(q.Offset(), len(apps))
+	shown := apps[from:min(from+perPage, len(apps))]
 	for _, app := range shown {
 		g := group{Scope: app, Name: app}
 		for i, section := range edit.Sections() {
@@ -116,35 +118,14 @@ func (p pages) all(q *page.Request) error {
 		Pending       bool
 		Groups        []group
 		Versions      []edit.Version
-		Pager         pager
-	}{p.o.Path, p.trouble(), !p.taken(d), append(groups, defaults), versions, links})
+		Pager         page.Pager
+	}{p.o.Path, p.trouble(), !p.taken(d), append(groups, defaults), versions, page.PagerOf(from, perPage, len(shown), len(apps), func(at int) string {
+		return q.Path("/settings?offset={offset}", strconv.Itoa(at))
+	})})
 }
 
-// pager is what the template of that name takes.
-type pager struct {
-	First, Last, Total int
-	Former, Next       string
-}
-
+// perPage is how many apps a page shows.
 const perPage = 30
-
-// partOf returns the part of a list that the page asks for, and the links to the others.
-func partOf(q *page.Request, all []string) ([]string, pager) {
-	from, err := strconv.Atoi(q.Field("offset"))
-	if err != nil || from < 0 || from > len(all) {
-		from = 0
-	}
-	to := min(from+perPage, len(all))
-	link := func(offset int) string { return q.Path("/settings") + "?offset=" + strconv.Itoa(offset) }
-	p := pager{First: from + 1, Last: to, Total: len(all)}
-	if from > 0 {
-		p.Former = link(max(from-perPage, 0))
-	}
-	if to < len(all) {
-		p.Next = link(to)
-	}
-	return all[from:to], p
-}
 
 // taken says whether the service works by what the file says.
 func (p pages) taken(d *edit.Document) bool {
