@@ -49,12 +49,11 @@ func TestHandler(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
 	if err := h.end(); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-ended; err == nil || time.Since(began) > 5*time.Second {
-		t.Errorf("the stream ended with %v after %s", err, time.Since(began))
+	if err := <-ended; err == nil {
+		t.Error("the stream did not hear that the service ends")
 	}
 	if err := res.Body.Close(); err != nil {
 		t.Error(err)

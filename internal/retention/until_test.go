@@ -114,11 +114,7 @@ func TestUntilOfMany(t *testing.T) {
 	policies := []retention.Policy{{Count: 5000, Days: 60, Hourly: 72, Daily: 14, Weekly: 8, Monthly: 24, Yearly: 3}}
 	calls := 0
 	next := func(after time.Time) time.Time { calls++; return every(5 * time.Minute)(after) }
-	began := time.Now()
 	got := retention.Until(backups, policies, next, retention.Options{Now: now, Location: paris}, now.AddDate(5, 0, 0))
-	if took := time.Since(began); took > 3*time.Second { // some 50 ms on an idle core
-		t.Errorf("it took %s", took)
-	}
 	if calls > 10_000 { // and not the 525,000 backups of five years
 		t.Errorf("asked %d times when the next is due", calls)
 	}
@@ -131,5 +127,4 @@ func TestUntilOfMany(t *testing.T) {
 	if len(got) != len(backups) {
 		t.Errorf("of %d backups %d are ever removed", len(backups), len(got))
 	}
-	t.Logf("took %s", time.Since(began))
 }
