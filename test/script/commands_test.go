@@ -370,7 +370,7 @@ func count(ts *testscript.TestScript, args []string) {
 // beside $db are its arguments.
 func tidy(ts *testscript.TestScript, args []string) {
 	work := ts.Getenv("WORK")
-	known := regexp.MustCompile(`^(service/backstay\.yaml|state\.db(-wal|-shm|\.lock)?|locks/\.(service|alarms)\.lock|locks/\.?[a-z0-9-]+(\.import)?\.lock|damaged/[0-9a-f]+|last/[a-z0-9-]+|cache/[a-z0-9-]+\.files|connections/[0-9a-f]+\.json(\.mlock)?|restores/[a-z0-9-]+/[a-z0-9]{10}/(journal\.json|[a-z]+\.moves(\.pass|\.reserve)?))$`)
+	known := regexp.MustCompile(`^(service/backstay\.yaml|(state|access)\.db(-wal|-shm|\.lock)?|locks/\.(service|alarms)\.lock|locks/\.?[a-z0-9-]+(\.import)?\.lock|damaged/[0-9a-f]+|last/[a-z0-9-]+|cache/[a-z0-9-]+\.files|connections/[0-9a-f]+\.json(\.mlock)?|restores/[a-z0-9-]+/[a-z0-9]{10}/(journal\.json|[a-z]+\.moves(\.pass|\.reserve)?))$`)
 	for _, dir := range []string{".tmp", "home", "state", "repo", "app"} {
 		root := filepath.Join(work, dir)
 		err := filepath.WalkDir(root, func(p string, e fs.DirEntry, err error) error {
