@@ -35,6 +35,8 @@ const (
 	RunImport   = "import"
 	RunPlan     = "plan" // what a restore or its undo would do; it changes nothing
 	RunNotify   = "notify-test"
+	RunDrill    = "drill"
+	RunReport   = "report" // a document for auditors
 )
 
 // Outcome is how a run ended.
