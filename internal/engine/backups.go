@@ -58,6 +58,9 @@ func (e *Engine) OpenBackup(ctx context.Context, rec repository.Record) (*Open, 
 	} else if err != nil {
 		return nil, err
 	}
+	if e.Narrow != nil {
+		e.Narrow(o)
+	}
 	return o, nil
 }
 

@@ -33,6 +33,9 @@ type Engine struct {
 	// Under is the id of the process whose guard started this one as a part of
 	// its command; "": none did. What that guard holds is not waited for.
 	Under string
+	// Narrow changes what is taken for the content of every backup that is opened,
+	// for a drill of a part of it; nil: nothing does.
+	Narrow func(o *Open)
 }
 
 // Target is an app to work on.

@@ -39,7 +39,7 @@ func Private(ctx context.Context, opt Options) (*Database, error) {
 		}
 		if lacking == nil {
 			lacking = &core.Error{
-				Code: core.CodeUnsupported, Op: op, Message: fmt.Sprintf("the installed %s does not know what the dump needs: %s", title(p.Vendor, p.Version), core.Some(missing, 5)),
+				Code: core.CodeUnsupported, Op: opt.op(), Message: fmt.Sprintf("the installed %s does not know what the dump needs: %s", title(p.Vendor, p.Version), core.Some(missing, 5)),
 				Hint: "install a server of the kind that the dump was made of" + ofKind(opt) + ", or name a server that has them",
 			}
 		}
@@ -47,7 +47,9 @@ func Private(ctx context.Context, opt Options) (*Database, error) {
 	return nil, lacking
 }
 
-const op = "start a private database server for the import"
+func (o Options) purpose() string { return cmp.Or(o.For, "import") }
+
+func (o Options) op() string { return "start a private database server for the " + o.purpose() }
 
 func programs(ctx context.Context, opt Options) ([]localserver.Program, error) {
 	if opt.Binary != "" {
@@ -57,7 +59,7 @@ func programs(ctx context.Context, opt Options) ([]localserver.Program, error) {
 	programs, err := localserver.Installed(ctx)
 	if err == nil && len(programs) == 0 {
 		err = &core.Error{
-			Code: core.CodeUnsupported, Op: op, Message: "neither mariadbd nor mysqld is installed",
+			Code: core.CodeUnsupported, Op: opt.op(), Message: "neither mariadbd nor mysqld is installed",
 			Hint: "install a MariaDB or MySQL server" + ofKind(opt) + " (it need not run: apt-get install mariadb-server), or name a server on which a scratch database may be made",
 		}
 	}
@@ -112,8 +114,8 @@ func title(vendor, version string) string {
 // and the server does not know; there is no server then.
 func start(ctx context.Context, opt Options, p localserver.Program) (_ *Database, missing []string, err error) {
 	server, err := localserver.Start(ctx, localserver.Options{
-		Dir: opt.Dir, Name: "import", Binary: p.Path, BufferPool: bufferPool, LogFile: logFile, Log: opt.Log,
-		Args: arguments(),
+		Dir: opt.Dir, Name: opt.purpose(), Binary: p.Path, BufferPool: cmp.Or(opt.Memory, bufferPool), LogFile: logFile, Log: opt.Log,
+		Args: append(arguments(), opt.Args...),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -1,7 +1,7 @@
 // Package scratch makes a database into which a dump is loaded and from which
-// it is captured, and takes it away again. It is for the engine's imports. It
-// promises to drop no database that an import did not make, and that two
-// imports never use the same one.
+// it is captured, and takes it away again. It is for the engine's imports and
+// drills. It promises to drop no database that it did not make, and that two of
+// them never use the same one.
 //
 // A private server is best: what a dump holds runs there as an account that may
 // do nothing outside the scratch database, on a server that ends with the
@@ -28,7 +28,12 @@ type Options struct {
 	// nil: not known.
 	Collations []string
 	Binary     string // of a private server: this program; "": the installed one that fits best
-	Log        *slog.Logger
+	// For says what the database is for, and names the server's folder; "":
+	// "import".
+	For    string
+	Memory int64    // that a private server buffers pages in, in bytes; 0: 256 MiB
+	Args   []string // further options of a private server, which win
+	Log    *slog.Logger
 }
 
 // Database is a database to load into. It is used by one goroutine.
