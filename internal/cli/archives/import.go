@@ -122,13 +122,13 @@ func Request(s *session.Session, cfg *config.Config, target engine.Target, passw
 	if err != nil {
 		return importing.Request{}, err
 	}
-	server, err := scratchServer(s, cfg)
+	server, err := ScratchServer(s, cfg)
 	return importing.Request{Target: target, Formats: Formats(), Passwords: passwords, Limits: archive.Limits(cfg.Archives), Server: server}, err
 }
 
-// scratchServer is the server that the configuration lends to imports, nil when
+// ScratchServer is the server that the configuration lends to imports, nil when
 // it lends none.
-func scratchServer(s *session.Session, cfg *config.Config) (*mysql.Config, error) {
+func ScratchServer(s *session.Session, cfg *config.Config) (*mysql.Config, error) {
 	d := cfg.Scratch
 	if !d.Given() {
 		return nil, nil
