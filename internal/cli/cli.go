@@ -17,8 +17,10 @@ import (
 	"github.com/backstay/backstay/internal/cli/archives"
 	"github.com/backstay/backstay/internal/cli/backups"
 	"github.com/backstay/backstay/internal/cli/demonstration"
+	"github.com/backstay/backstay/internal/cli/keys"
 	"github.com/backstay/backstay/internal/cli/operations"
 	"github.com/backstay/backstay/internal/cli/people"
+	"github.com/backstay/backstay/internal/cli/proof"
 	"github.com/backstay/backstay/internal/cli/recovery"
 	"github.com/backstay/backstay/internal/cli/session"
 	"github.com/backstay/backstay/internal/cli/setup"
@@ -140,6 +142,8 @@ func rootCommand(s *session.Session, out io.Writer) *cobra.Command {
 	root.AddCommand(archives.Commands(s)...)
 	root.AddCommand(operations.Commands(s)...)
 	root.AddCommand(people.Commands(s)...)
+	root.AddCommand(proof.Commands(s)...)
+	root.AddCommand(keys.Commands(s)...)
 	root.AddCommand(demonstration.Command(s))
 	root.SetOut(out) // before the completion command is made, which keeps it
 	root.InitDefaultCompletionCmd()

@@ -52,7 +52,7 @@ func (s commands) drillCommand() *cobra.Command {
 			return &core.Error{Code: core.CodeUsage, Op: "drill", Message: "--by-policy chooses the backup", Hint: "leave out the backup, or --by-policy"}
 		}
 		return s.WithEngineAnyway(ctx, func(e *engine.Engine, cfg *config.Config) error {
-			apps, err := session.Apps(cfg, args[:min(len(args), 1)])
+			apps, err := appsOf(ctx, e, cfg, args[:min(len(args), 1)])
 			if err != nil {
 				return err
 			}
@@ -76,6 +76,7 @@ in. All of it is removed again. The report is signed (backstay report verify FIL
 
 A drill that fails ends with exit code 4 and opens an alarm.`
 	fl := cmd.Flags()
+	s.RepositoryFlags(fl, session.KeyFlag)
 	fl.BoolVar(&f.byPolicy, "by-policy", false, "drill the backup whose turn it is by drill: in the configuration, if one's is")
 	fl.StringVar(&f.sample, "sample", "", "look at this share of rows and files only, with the whole schema: 5% (100%: all)")
 	fl.StringVar(&f.loginUser, "login-user", "", "a user of the application to log in as")
@@ -92,6 +93,20 @@ A drill that fails ends with exit code 4 and opens an alarm.`
 		_ = fl.MarkHidden(name)
 	}
 	return cmd
+}
+
+// appsOf are the apps that are named, or all. One that the configuration does
+// not know and the repository does is drilled as on a bare machine.
+func appsOf(ctx context.Context, e *engine.Engine, cfg *config.Config, names []string) ([]*config.App, error) {
+	apps, err := session.Apps(cfg, names)
+	if err == nil || len(names) == 0 {
+		return apps, err
+	}
+	backups, lerr := e.List(ctx, names[0])
+	if len(backups) == 0 {
+		return nil, errors.Join(err, lerr)
+	}
+	return []*config.App{{Name: names[0], Profile: backups[len(backups)-1].Profile}}, nil
 }
 
 func occasion(f drillFlags) (operation.Occasion, error) {
