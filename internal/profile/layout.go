@@ -153,6 +153,17 @@ func (g glob) hides(p string) bool {
 	return false
 }
 
+// LeftOut returns the first of a FileSet's Exclude that leaves out p, or a
+// folder that p lies in; "": none does.
+func LeftOut(exclude []string, p string) string {
+	for _, pattern := range exclude {
+		if checkGlob(pattern) == nil && (glob{pattern: pattern}).hides(p) {
+			return pattern
+		}
+	}
+	return ""
+}
+
 func wrongPath(app App, setting, value string, err error) error {
 	return &core.Error{
 		Code: core.CodeConfig, Op: fmt.Sprintf("read %s of app %s in backstay.yaml", setting, app.Name), Message: fmt.Sprintf("%q", value), Err: err,

@@ -62,8 +62,11 @@ func (p Profile) proven(ctx context.Context, c profile.RestoredCopy) (proof.Copy
 		if s.parsed, err = phpconf.ReadFile(path); err != nil {
 			out.ConfigErr = err
 		} else {
-			out.Key.Value, out.Key.Set, out.Key.Err = s.text(ctx, "encryption_key", "")
-			out.Library.Value, out.Library.Set, out.Library.Err = s.text(ctx, "encryption_library", "")
+			read := func(name string) proof.Setting {
+				text, set, err := s.text(ctx, name, "")
+				return proof.Setting{Value: core.NewSecret(text), Set: set, Err: err}
+			}
+			out.Key, out.Library = read("encryption_key"), read("encryption_library")
 		}
 	}
 	out.PHP, out.HasPHP = profile.AskPHP(ctx, p.PHP)

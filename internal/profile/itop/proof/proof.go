@@ -48,7 +48,7 @@ type Copy struct {
 
 // Setting is a setting of the copy's configuration.
 type Setting struct {
-	Value string
+	Value core.Secret
 	Set   bool
 	Err   error // it could not be read
 }
@@ -215,22 +215,22 @@ func (p *prover) encryption(ctx context.Context) error {
 			return p.encryptedFields(ctx, false)
 		}
 	}
-	usable := false
-	switch any, known := extensions(p.Library.Value); {
-	case !p.Key.Set || strings.TrimSpace(p.Key.Value) == "":
+	usable, library := false, p.Library.Value.Reveal()
+	switch any, known := extensions(library); {
+	case !p.Key.Set || p.Key.Value.Empty():
 		p.say(core.ProofFailed, Encryption, "encryption_key", 0, "the restored configuration has no encryption key: encrypted fields could never be read again")
-	case !p.Library.Set || p.Library.Value == "":
+	case !p.Library.Set || library == "":
 		p.say(core.ProofFailed, Encryption, "encryption_library", 0, "the restored configuration does not say with which library fields were encrypted: iTop would take the best that PHP offers there")
 	case !known:
-		p.say(core.ProofFailed, Encryption, "encryption_library", 0, "iTop knows no library %q", p.Library.Value)
+		p.say(core.ProofFailed, Encryption, "encryption_library", 0, "iTop knows no library %q", library)
 	case p.HasPHP && any != nil && !p.PHP.Has(any...):
 		usable = true
-		p.say(core.ProofOK, Encryption, "", 2, "key and library (%s) are in the restored configuration", p.Library.Value)
-		p.say(core.ProofNote, Encryption, p.Library.Value, 0, "PHP %s here has no %s, without which iTop does not read encrypted fields", p.PHP.Version, strings.Join(any, " or "))
+		p.say(core.ProofOK, Encryption, "", 2, "key and library (%s) are in the restored configuration", library)
+		p.say(core.ProofNote, Encryption, library, 0, "PHP %s here has no %s, without which iTop does not read encrypted fields", p.PHP.Version, strings.Join(any, " or "))
 		p.hint("where iTop is restored for good, install the extension first")
 	default:
 		usable = true
-		p.say(core.ProofOK, Encryption, "", 2, "key and library (%s) are in the restored configuration", p.Library.Value)
+		p.say(core.ProofOK, Encryption, "", 2, "key and library (%s) are in the restored configuration", library)
 	}
 	return p.encryptedFields(ctx, usable)
 }
