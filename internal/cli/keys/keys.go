@@ -34,7 +34,7 @@ func Commands(s *session.Session) []*cobra.Command {
 
 // applications are the commands for the keys of applications.
 func (s commands) applications() []*cobra.Command {
-	return nil
+	return []*cobra.Command{s.itflowCommand(), s.itopCommand()}
 }
 
 // command makes a command below key. Its use begins with "key".
