@@ -39,6 +39,11 @@ type Drill struct {
 	RTO      Objective     `json:"rto"`
 	// Sampled says what of the backup was looked at, when Mode is DrillSample.
 	Sampled *Sampled `json:"sampled,omitempty"`
+	// Signer is the fingerprint of the key that signs the report, and PageSHA256
+	// the hash of its HTML: another report's, however well signed, is not taken
+	// for it. Save fills them in.
+	Signer     string `json:"signer"`
+	PageSHA256 string `json:"page_sha256"`
 	// Left says what the drill could not clean up; empty: nothing is left.
 	Left []string `json:"left,omitempty"`
 }
