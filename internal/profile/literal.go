@@ -2,11 +2,8 @@ package profile
 
 import "fmt"
 
-// Literal returns text as an SQL expression of the same characters, whatever
-// the connection's modes say of backslashes and quotes.
+// Literal returns text as an SQL literal, whatever the connection's modes say of
+// backslashes and quotes. It compares with columns of any collation of utf8mb4.
 func Literal(text string) string {
-	if text == "" {
-		return "''"
-	}
-	return fmt.Sprintf("CONVERT(0x%x USING utf8mb4)", text)
+	return fmt.Sprintf("_utf8mb4 x'%x'", text)
 }

@@ -27,7 +27,7 @@ func (p Profile) Prove(ctx context.Context, c profile.RestoredCopy) ([]core.Proo
 	}
 	out.Schema = now.Versions[VersionSchema]
 	if len(now.Warnings) > 0 {
-		out.SchemaWhy = ": " + now.Warnings[0].Message
+		out.SchemaWhy = now.Warnings[0].Message
 	}
 	return proof.Prove(ctx, out)
 }

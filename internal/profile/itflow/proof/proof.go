@@ -6,6 +6,7 @@
 package proof
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -143,7 +144,7 @@ func (p *prover) schemaVersion(context.Context) error {
 	case now == "" && p.Partly:
 		p.say(core.ProofSkipped, SchemaVersion, object, 0, "the database's version is not among the rows that were sampled")
 	case now == "":
-		p.say(core.ProofFailed, SchemaVersion, object, 0, "the database does not say its version%s", p.SchemaWhy)
+		p.say(core.ProofFailed, SchemaVersion, object, 0, "%s", cmp.Or(p.SchemaWhy, "the database does not say its version"))
 	case then != "" && now != then && now == code:
 		p.say(core.ProofOK, SchemaVersion, object, 1, "the database was of version %s when it was captured, and ITFlow's update brought it to the code's, %s", then, code)
 	case then != "" && now != then:

@@ -53,10 +53,12 @@ func (p *prover) modules(ctx context.Context) {
 		}
 		return
 	}
-	bad := 0
+	bad, noted := 0, 0
+	known := map[string]bool{} // what was said of
 	for _, name := range sorted(then) {
 		if now, ok := rows[name]; !p.Partly && (!ok || now != then[name]) {
 			bad++
+			known[name] = true
 			if !ok {
 				now = "nothing"
 			}
@@ -66,6 +68,7 @@ func (p *prover) modules(ctx context.Context) {
 	for _, name := range sorted(rows) {
 		if _, ok := then[name]; !ok && len(then) > 0 && !p.Partly {
 			bad++
+			known[name] = true
 			p.module(bad, core.ProofFailed, name, "the database did not have the module when it was captured")
 		}
 	}
@@ -85,19 +88,23 @@ func (p *prover) modules(ctx context.Context) {
 	for _, name := range sorted(rows) {
 		version, f := rows[name], code[name]
 		switch {
+		case known[name]:
 		case f == nil:
 			bad++
 			p.module(bad, core.ProofFailed, name, "the database has version %s of the module, and its code is nowhere in the copy: iTop would not show what it holds", version)
 		case len(f.source) == 0:
-			p.module(bad, core.ProofNote, name, "the module's code is in env-%s only: iTop's next setup or compilation would lose it", p.Environment)
+			noted++
+			p.module(noted, core.ProofNote, name, "the module's code is in env-%s only: iTop's next setup or compilation would lose it", p.Environment)
 		case compiled && !f.isIn:
 			bad++
 			p.module(bad, core.ProofFailed, name, "the module's code is there, but iTop did not compile it into env-%s", p.Environment)
 		case !f.source[version] && !f.source[""]:
-			p.module(bad, core.ProofNote, name, "the database has version %s of the module, and the code %s, as when they were captured: iTop's setup was not run after the code was replaced",
+			noted++
+			p.module(noted, core.ProofNote, name, "the database has version %s of the module, and the code %s, as when they were captured: iTop's setup was not run after the code was replaced",
 				version, strings.Join(sorted(f.source), ", "))
 		case f.isIn && f.compiled != "" && f.compiled != version && f.source[version]:
-			p.module(bad, core.ProofNote, name, "the module's code is of version %s, and what iTop compiled of %s", version, f.compiled)
+			noted++
+			p.module(noted, core.ProofNote, name, "the module's code is of version %s, and what iTop compiled of %s", version, f.compiled)
 		}
 	}
 	if bad > mostNamed {
@@ -108,7 +115,11 @@ func (p *prover) modules(ctx context.Context) {
 		if compiled {
 			where = fmt.Sprintf("the code, and in env-%s,", p.Environment)
 		}
-		p.say(core.ProofOK, Modules, "", int64(len(rows)), "all %d modules that the database names are in %s as when they were captured", len(rows), where)
+		but := ""
+		if noted > 0 {
+			but = fmt.Sprintf(", but for %d", noted)
+		}
+		p.say(core.ProofOK, Modules, "", int64(len(rows)), "the %d modules that the database names are in %s as when they were captured%s", len(rows), where, but)
 	}
 }
 
@@ -164,12 +175,14 @@ func (p *prover) codeModules(ctx context.Context) (out map[string]*found, compil
 			if err != nil {
 				return nil //nolint:nilerr // what is not there, or cannot be read, has no modules
 			}
-			if d.Type()&fs.ModeSymlink != 0 { // a module that is linked to (compiled with links)
-				p.linked(root, at, out, dir == environment)
-				return nil
-			}
-			if m := moduleFile.FindStringSubmatch(d.Name()); m != nil && d.Type().IsRegular() {
+			m := moduleFile.FindStringSubmatch(d.Name())
+			switch linked := d.Type()&fs.ModeSymlink != 0; {
+			case m != nil && linked:
+				p.add(root, p.target(root, at), m[1], out, dir == environment)
+			case m != nil && d.Type().IsRegular():
 				p.add(root, at, m[1], out, dir == environment)
+			case linked: // a whole module, where iTop compiles with links
+				p.linked(root, p.target(root, at), out, dir == environment)
 			}
 			return nil
 		})
@@ -180,16 +193,21 @@ func (p *prover) codeModules(ctx context.Context) (out map[string]*found, compil
 	return out, compiled, nil
 }
 
+// target returns where a link leads to in the copy: iTop writes absolute ones,
+// which a root does not follow.
+func (p *prover) target(root *os.Root, at string) string {
+	target, err := root.Readlink(filepath.FromSlash(at))
+	if err != nil || !filepath.IsAbs(target) {
+		return at
+	}
+	if rel, err := filepath.Rel(p.Root, target); err == nil && filepath.IsLocal(rel) {
+		return filepath.ToSlash(rel)
+	}
+	return at
+}
+
 // linked looks into a folder that a link leads to, no deeper.
 func (p *prover) linked(root *os.Root, at string, out map[string]*found, compiled bool) {
-	// iTop writes absolute links, which a root does not follow.
-	if target, err := root.Readlink(filepath.FromSlash(at)); err == nil && filepath.IsAbs(target) {
-		rel, err := filepath.Rel(p.Root, target)
-		if err != nil || !filepath.IsLocal(rel) {
-			return // it leads out of the copy
-		}
-		at = filepath.ToSlash(rel)
-	}
 	entries, err := fs.ReadDir(root.FS(), at)
 	if err != nil {
 		return // it leads out of the copy, or to a file

@@ -28,12 +28,15 @@ func Site(root, environment string) profile.Site {
 // Visit asks for iTop's pages and logs in. The error is that of a cancelled
 // ctx.
 func Visit(ctx context.Context, client *http.Client, base string, c Copy) ([]core.Proof, error) {
-	s, err := visit.New(client, base, c.Root, nil)
-	if err != nil {
-		return nil, err
-	}
-	v := &visitor{prover: prover{Copy: c}, session: s}
+	v := &visitor{prover: prover{Copy: c}}
 	for _, look := range []func(context.Context) error{v.static, v.status, v.rest, v.login} {
+		// iTop keeps in its session how somebody tried to log in, and takes no form
+		// from who came to a service before.
+		s, err := visit.New(client, base, c.Root, nil)
+		if err != nil {
+			return nil, err
+		}
+		v.session = s
 		if err := look(ctx); err != nil {
 			return v.out, err
 		}
