@@ -123,7 +123,7 @@ func (o Options) check() error {
 func (s *Server) Client() *http.Client { return newClient(s) }
 
 // Log is the end of what PHP printed: warnings, fatal errors, and requests that
-// it answered with a server's error.
+// it answered with a server's error. The last of it is there after Close.
 func (s *Server) Log() string { return s.printed.String() }
 
 // Close ends PHP with all that it started, and says what it could not end.

@@ -82,10 +82,7 @@ func (r *room) leaveNetwork(o Options) error {
 		r.why = "needs root"
 		return nil
 	}
-	listening, err := sockets()
-	if err != nil {
-		return err
-	}
+	var err error
 	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWIPC); err != nil {
 		r.why = fmt.Sprintf("the system refuses it: %v", err)
 		return nil
@@ -96,23 +93,59 @@ func (r *room) leaveNetwork(o Options) error {
 	if r.network, err = os.Open("/proc/thread-self/ns/net"); err != nil {
 		return fmt.Errorf("keep a network namespace: %w", err)
 	}
+	r.hidden, err = hideServices(o)
+	return err
+}
+
+// hideServices hides the sockets of the machine's services from the thread: a
+// network namespace does not keep from sockets of files, and the live database
+// has one. Without the right to, it says that they are not hidden.
+func hideServices(o Options) (hidden bool, err error) {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return nil // means says that the sockets are not hidden
+		return false, nil
 	}
 	// Mounts of the machine's still come and go here, and none of these go there.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
-		return fmt.Errorf("keep mounts to a mount namespace: %w", err)
+		return false, fmt.Errorf("keep mounts to a mount namespace: %w", err)
 	}
-	r.hidden = true
-	for _, path := range listening {
-		if o.needs(path) {
-			continue
-		}
-		if err := unix.Mount("/dev/null", path, "", unix.MS_BIND, ""); err != nil && !errors.Is(err, unix.ENOENT) {
-			r.hidden = false
+	hidden = true
+	// Where most services have their sockets, now and when they start again.
+	if !o.within("/run") {
+		if err := unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=4k,mode=755"); err != nil {
+			hidden = false
 		}
 	}
-	return nil
+	// Sockets that close while the kernel lists them make it pass over others.
+	done := map[string]bool{}
+	for unchanged := 0; unchanged < 3; unchanged++ {
+		listening, err := sockets()
+		if err != nil {
+			return false, err
+		}
+		for _, path := range listening {
+			if done[path] || o.needs(path) {
+				continue
+			}
+			done[path], unchanged = true, 0
+			if err := unix.Mount("/dev/null", path, "", unix.MS_BIND, ""); err != nil && !errors.Is(err, unix.ENOENT) {
+				hidden = false
+			}
+		}
+	}
+	return hidden, nil
+}
+
+// within says whether something of the copy lies in a folder.
+func (o Options) within(dir string) bool {
+	for _, path := range append([]string{o.Socket, o.DocumentRoot, o.Temporary}, o.Within...) {
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			path = real
+		}
+		if path == dir || strings.HasPrefix(path, dir+"/") {
+			return true
+		}
+	}
+	return false
 }
 
 // needs says whether a socket is of the copy.
@@ -127,10 +160,9 @@ func (o Options) needs(path string) bool {
 	return path == own
 }
 
-// sockets returns the paths of the sockets where others listen: a network
-// namespace does not keep from these, and the live database has one.
+// sockets returns the paths of the machine's sockets.
 func sockets() ([]string, error) {
-	f, err := os.Open("/proc/net/unix")
+	f, err := os.Open("/proc/net/unix") // of the main thread, which stays in the machine's network
 	if err != nil {
 		return nil, fmt.Errorf("list the sockets of services: %w", err)
 	}
