@@ -248,7 +248,9 @@ func answer(t *testing.T, l net.Listener) {
 			if err != nil {
 				return
 			}
-			_, _ = c.Read(make([]byte, 4096))                         // a request, if one comes
+			// A request, if one comes.
+			_ = c.SetReadDeadline(time.Now().Add(time.Second))
+			_, _ = c.Read(make([]byte, 4096))
 			_, _ = io.WriteString(c, "HTTP/1.0 200 OK\r\n\r\nout") // who is refused has no use for it
 			_ = c.Close()
 		}
