@@ -51,6 +51,7 @@ func New(o Options) *API {
 	a.registerBackups()
 	a.registerContent()
 	a.registerRuns()
+	a.registerDrills()
 	a.registerDownloads()
 	a.registerUploads()
 	a.registerDescription()

@@ -72,7 +72,7 @@ func TestNeeds(t *testing.T) {
 		"GET /api/v1/backups/{id}/content", "POST /api/v1/apps/{app}/prune", "POST /api/v1/backups/{id}/exports"}
 	operators := []string{
 		"GET /api/v1/apps/{app}/health", "POST /api/v1/apps/{app}/backups", "POST /api/v1/apps/{app}/check", "POST /api/v1/apps/{app}/notify-test",
-		"POST /api/v1/backups/{id}/pin", "POST /api/v1/backups/{id}/unpin", "POST /api/v1/backups/{id}/verify", "POST /api/v1/runs/{id}/cancel",
+		"POST /api/v1/apps/{app}/drills", "GET /api/v1/drills/{id}", "POST /api/v1/backups/{id}/pin", "POST /api/v1/backups/{id}/unpin", "POST /api/v1/backups/{id}/verify", "POST /api/v1/runs/{id}/cancel",
 	}
 	content := []string{"GET /api/v1/backups/{id}/content", "GET /api/v1/downloads", "GET /api/v1/downloads/{run}", "GET /api/v1/uploads", "GET /api/v1/uploads/{id}", "GET /api/v1/audit"}
 	for _, op := range w.api.Operations() {

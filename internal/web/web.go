@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/internal/web/pages/backups"
 	"github.com/backstay/backstay/internal/web/pages/overview"
 	"github.com/backstay/backstay/internal/web/pages/people"
+	"github.com/backstay/backstay/internal/web/pages/proof"
 	"github.com/backstay/backstay/internal/web/pages/records"
 	"github.com/backstay/backstay/internal/web/pages/recovery"
 	"github.com/backstay/backstay/internal/web/pages/settings"
@@ -48,7 +49,7 @@ func New(o Options) (*page.Site, error) {
 	return page.New(page.Options{
 		Gate: o.Gate, Version: o.Version, Language: o.Language, Clock: o.Clock, Log: o.Log,
 		Pages: []page.Pages{
-			overview.Pages(o.Console), backups.Pages(o.Console), recovery.Pages(o.Console), records.Pages(o.Console),
+			overview.Pages(o.Console), backups.Pages(o.Console), recovery.Pages(o.Console), records.Pages(o.Console), proof.Pages(o.Console),
 			settings.Pages(settings.Options{Console: o.Console, Path: o.ConfigPath, StateDir: o.StateDir, Effective: o.Effective}),
 			people.Pages(people.Options{Store: o.Access, Gate: o.Gate, OIDC: o.OIDC, Label: o.Label}),
 		},

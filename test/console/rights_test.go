@@ -65,6 +65,10 @@ func decided() map[string]string {
 		"GET /runs": viewer, "GET /runs/{id}": viewer, "GET /runs/{id}/live": viewer, "POST /runs/{id}/cancel": operator, "GET /audit": admin, "GET /alarms": viewer,
 		"POST /alarms/test": operator, "POST /alarms/check": operator, "GET /repository": viewer, "POST /repository/maintain": admin, "POST /repository/key": adminFresh,
 
+		// proofs: outcomes and times, then what was looked at, which names files and credentials
+		"GET /proof": viewer, "GET /apps/{app}/drills": viewer, "POST /apps/{app}/drill": operator, "GET /drills/{id}": operator, "GET /drills/{id}/{file}": admin,
+		"GET /api/v1/drills": viewer, "GET /api/v1/drills/{id}": operator, "POST /api/v1/apps/{app}/drills": operator,
+
 		// settings
 		"GET /settings": admin, "GET /settings/{scope}/{section}": admin, "POST /settings/{scope}/{section}": admin, "POST /settings/{scope}/{section}/apply": admin,
 		"POST /settings/{scope}/notify-test": operator, "GET /versions/{id}": admin, "POST /versions/{id}": admin,

@@ -19,9 +19,12 @@ import (
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/demo"
 	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/drill"
 	"github.com/backstay/backstay/internal/engine/restore"
+	"github.com/backstay/backstay/internal/evidence"
 	"github.com/backstay/backstay/internal/mysql"
 	"github.com/backstay/backstay/internal/mysql/localserver"
+	"github.com/backstay/backstay/internal/operation"
 	"github.com/backstay/backstay/internal/profile"
 	"github.com/backstay/backstay/internal/profile/generic"
 	"github.com/backstay/backstay/internal/repository/kopia"
@@ -31,13 +34,13 @@ import (
 func Command(s *session.Session) *cobra.Command {
 	var size int64
 	var keep, listen string
-	cmd := s.Command("demo", "Show it all on a throwaway helpdesk: backup, damage, restore, comparison", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+	cmd := s.Command("demo", "Show it all on a throwaway helpdesk: backup, damage, restore, comparison, drill", cobra.NoArgs, func(ctx context.Context, _ []string) error {
 		if size < 1 || size > demoLimit {
 			return &core.Error{Code: core.CodeUsage, Op: "demo", Message: fmt.Sprintf("a helpdesk of %d MiB cannot be made", size), Hint: fmt.Sprintf("give --size from 1 to %d", demoLimit)}
 		}
 		return demonstrate(ctx, s, size<<20, keep, listen)
 	})
-	cmd.Long = `Show it all on a throwaway helpdesk: backup, damage, restore, comparison.
+	cmd.Long = `Show it all on a throwaway helpdesk: backup, damage, restore, comparison, drill.
 
 It starts a private database server in a temporary folder, with its own socket, and touches no
 server, folder or configuration that is there already. Nothing is left behind unless --keep, but for
@@ -81,6 +84,7 @@ type demoReport struct {
 	Rows        int               `json:"rows_compared"`
 	Files       int               `json:"files_compared"`
 	Differences []string          `json:"differences"`
+	Drill       *evidence.Drill   `json:"drill"`
 	DurationMS  int64             `json:"duration_ms"`
 }
 
@@ -234,6 +238,33 @@ func (d *demonstration) play(ctx context.Context) (err error) {
 	}
 	d.report.Tables, d.report.Rows, d.report.Files = before.Count()
 	d.report.Differences = append([]string{}, demo.Compare(before, after)...) // never null
+	return d.drill(ctx)
+}
+
+// drill proves the newest backup on a server of its own.
+func (d *demonstration) drill(ctx context.Context) error {
+	d.say("\ndrill, on another private server:")
+	rec, err := d.engine.Find(ctx, demoDatabase+"@latest")
+	if err != nil {
+		return err
+	}
+	progress := d.s.Printer.Progress()
+	d.engine.Progress = progress
+	done, err := drill.Run(ctx, d.engine, drill.Request{App: demoDatabase, Record: rec, Dir: d.dir, Trigger: "demo"})
+	progress.Close(err == nil)
+	if err != nil {
+		return err
+	}
+	d.report.Drill = &done
+	if err := operation.Judge(done); err != nil {
+		return err
+	}
+	for _, p := range done.Proofs {
+		if p.Outcome == core.ProofOK {
+			d.say("  %s", p.Message)
+		}
+	}
+	d.say("  recovered in %s, and removed again", ui.Duration(time.Duration(done.RTO.MeasuredMS)*time.Millisecond))
 	return nil
 }
 

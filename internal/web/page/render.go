@@ -83,7 +83,7 @@ func (s *Site) nav(q *Request) []link {
 	}
 	var shown []link
 	for _, l := range []link{
-		{"/", "overview"}, {"/runs", "runs"}, {"/alarms", "alarms"}, {"/repository", "repository"},
+		{"/", "overview"}, {"/proof", "proof"}, {"/runs", "runs"}, {"/alarms", "alarms"}, {"/repository", "repository"},
 		{"/import", "import"}, {"/settings", "settings"}, {"/audit", "audit"}, {"/users", "users"},
 	} {
 		for _, route := range s.routes {

@@ -70,7 +70,7 @@ func since(q *page.Request) (_ time.Time, problem []page.Problem) {
 func kinds() []string {
 	return []string{
 		core.RunBackup, core.RunCheck, core.RunPrune, core.RunMaintain, core.RunVerify, core.RunRestore, core.RunUndo,
-		core.RunExport, core.RunImport, core.RunPlan, core.RunNotify,
+		core.RunExport, core.RunImport, core.RunPlan, core.RunNotify, core.RunDrill, core.RunReport,
 	}
 }
 
