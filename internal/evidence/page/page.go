@@ -63,7 +63,7 @@ func Words() template.FuncMap {
 	return template.FuncMap{
 		"style":    func() template.CSS { return template.CSS(style) }, // ours, and constant
 		"rfc3339":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"when":     When,
+		"when":     when,
 		"day":      Day,
 		"span":     func(ms int64) string { return Span(time.Duration(ms) * time.Millisecond) },
 		"bytes":    Bytes,
@@ -72,6 +72,20 @@ func Words() template.FuncMap {
 		"sentence": Sentence,
 		"join":     func(list []string) string { return strings.Join(list, ", ") },
 	}
+}
+
+// when is When for what a page has, which may be a pointer.
+func when(t any) (string, error) {
+	switch t := t.(type) {
+	case time.Time:
+		return When(t), nil
+	case *time.Time:
+		if t == nil {
+			return When(time.Time{}), nil
+		}
+		return When(*t), nil
+	}
+	return "", fmt.Errorf("%T is no time", t)
 }
 
 // When writes a time, in UTC; "never" for the zero time.
