@@ -6,6 +6,7 @@ package itflow
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/backstay/backstay/internal/core"
 )
@@ -36,6 +37,13 @@ func NewMasterKey(text core.Secret) (MasterKey, error) {
 
 // Secret returns the key, for the one place that must hand it on.
 func (k MasterKey) Secret() core.Secret { return k.secret }
+
+// Format prints stars whatever the verb: fmt does not ask a Secret that another
+// type hides within.
+func (k MasterKey) Format(f fmt.State, verb rune) { k.secret.Format(f, verb) }
+
+// MarshalText gives stars, so that JSON holds no key.
+func (k MasterKey) MarshalText() ([]byte, error) { return k.secret.MarshalText() }
 
 // WrappingKind says whose password wraps a master key.
 type WrappingKind string

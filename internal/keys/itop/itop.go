@@ -59,11 +59,11 @@ func (k Key) Library() string { return k.library }
 // Proof says what it proves that a value opens.
 func (k Key) Proof() Proof { return k.proof }
 
-// String returns stars.
-func (k Key) String() string { return k.secret.String() }
+// Format prints stars whatever the verb.
+func (k Key) Format(f fmt.State, verb rune) { k.secret.Format(f, verb) }
 
-// GoString returns stars.
-func (k Key) GoString() string { return k.secret.String() }
+// MarshalText gives stars, so that JSON holds no key.
+func (k Key) MarshalText() ([]byte, error) { return k.secret.MarshalText() }
 
 // NewKey takes encryption_library and encryption_key as the configuration has
 // them. "" are iTop's defaults. The error says what of them cannot be.
@@ -202,7 +202,7 @@ func blowfishes(library, key string) ([]cipher.Block, error) {
 }
 
 func openBlowfish(blocks []cipher.Block, stored []byte) ([]byte, error) {
-	if len(stored) < 2*blowfish.BlockSize || len(stored)%blowfish.BlockSize != 0 {
+	if len(stored) < blowfish.BlockSize || len(stored)%blowfish.BlockSize != 0 { // nothing behind the first block: nothing was encrypted
 		return nil, ErrMalformed
 	}
 	iv, sealed := stored[:blowfish.BlockSize], stored[blowfish.BlockSize:]
