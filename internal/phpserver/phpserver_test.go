@@ -161,6 +161,9 @@ func TestNothingGetsOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := run(t, o, m)
+		if s.room.network != nil && !s.room.hidden {
+			t.Errorf("the sockets of services are not hidden")
+		}
 		t.Log(strings.Join(s.Isolation, "\n"))
 		query := fmt.Sprintf("?tcp=%d&udp=%d&unix=%s&secret=%s&own=%d&tmp=%s", tcp, udp, unixSocket, secret, os.Getpid(), o.Temporary)
 		status, body := get(t, s, "/tries.php"+query)

@@ -38,19 +38,38 @@ type room struct {
 func newRoom(o Options, program string, m means) (*room, error) {
 	r := &room{work: make(chan func()), ended: make(chan struct{}), tryOwn: m.namespaces, why: "was not tried"}
 	entered := make(chan error)
-	go func() {
-		// Never unlocked: the thread ends with this function, and nobody else gets it.
-		runtime.LockOSThread()
+	onOwnThread(func() {
 		defer close(r.ended)
 		entered <- r.enter(o, program, m)
 		for f := range r.work {
 			f()
 		}
-	}()
+	})
 	if err := <-entered; err != nil {
 		return nil, errors.Join(err, r.close())
 	}
 	return r, nil
+}
+
+// onOwnThread runs f on a thread that does nothing else and ends with it. It is
+// not the process's main thread, which Go never ends: that would stay where f
+// took it, and with it what /proc/self says of the whole process.
+func onOwnThread(f func()) {
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with this function
+		if unix.Gettid() != unix.Getpid() {
+			f()
+			return
+		}
+		elsewhere := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(elsewhere)
+			f()
+		}()
+		<-elsewhere
+		runtime.UnlockOSThread()
+	}()
 }
 
 // enter takes the calling thread, and what it will start, off the world.
@@ -253,10 +272,8 @@ func (r *room) dial(ctx context.Context, port int) (net.Conn, error) {
 		err  error
 	}
 	result := make(chan dialled, 1)
-	go func() {
-		// A socket is of the network in which it was made, and stays so wherever it
-		// is used. Never unlocked: this thread ends here.
-		runtime.LockOSThread()
+	onOwnThread(func() {
+		// A socket is of the network in which it was made, wherever it is used.
 		raw, err := r.network.SyscallConn()
 		if err == nil {
 			cerr := raw.Control(func(fd uintptr) { err = unix.Setns(int(fd), unix.CLONE_NEWNET) })
@@ -268,7 +285,7 @@ func (r *room) dial(ctx context.Context, port int) (net.Conn, error) {
 		}
 		conn, err := dialLoopback(ctx, port)
 		result <- dialled{conn, err}
-	}()
+	})
 	d := <-result
 	return d.conn, d.err
 }
