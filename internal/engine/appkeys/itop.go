@@ -67,7 +67,7 @@ func (s *Source) itopKey(ctx context.Context, config []byte) (itop.Key, error) {
 	}
 	file, err := phpconf.Parse(config)
 	if err != nil {
-		return itop.Key{}, err
+		return itop.Key{}, &core.Error{Code: core.CodeApplication, Op: opITop, Message: "the configuration, which holds the key, cannot be read", Err: err, Hint: another}
 	}
 	key, err := setting(file, "encryption_key")
 	if err != nil {
