@@ -173,7 +173,7 @@ func (d *drill) visit(ctx context.Context, v profile.Visitor, c profile.Restored
 	if site.DocumentRoot == "" {
 		site.DocumentRoot = c.Root
 	}
-	temporary := filepath.Join(d.place.dir, "tmp")
+	temporary := filepath.Join(d.place.dir, "php-tmp") // the private server has a "tmp"
 	if err := os.Mkdir(temporary, 0o700); err != nil {
 		return err
 	}
