@@ -18,7 +18,7 @@ type commands struct{ *session.Session }
 // Commands returns the commands.
 func Commands(s *session.Session) []*cobra.Command {
 	c := commands{s}
-	return []*cobra.Command{c.drillCommand()}
+	return []*cobra.Command{c.drillCommand(), c.reportCommand()}
 }
 
 // reports is where the reports of an installation are kept.

@@ -61,7 +61,7 @@ func appFacts(a App, in Input, began time.Time) AppFacts {
 		Retention: append([]string{}, a.Retention...), DrillsKnown: a.DrillsKnown,
 	}
 	for _, s := range a.Schedules {
-		f.Schedules = append(f.Schedules, held(s, a.Runs, began, in.To))
+		f.Schedules = append(f.Schedules, held(s, a.Runs, latest(began, s.Since), in.To))
 	}
 	runs := slices.SortedFunc(slices.Values(a.Runs), func(x, y core.Run) int { return cmp.Or(x.Started.Compare(y.Started), cmp.Compare(x.ID, y.ID)) })
 	for _, r := range runs {
@@ -89,6 +89,13 @@ func appFacts(a App, in Input, began time.Time) AppFacts {
 	f.RPO = recoveryPoint(a, in, began)
 	f.drills(a, in)
 	return f
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // done says whether a run did what it was for.

@@ -96,7 +96,7 @@ func runExceptions(app string, runs []core.Run, in Input) []Exception {
 		if r.Due != nil {
 			what += " (due " + page.When(*r.Due) + ")"
 		}
-		out = append(out, Exception{Time: r.Started.UTC(), App: app, Kind: kind, What: what, Source: source})
+		out = append(out, Exception{Time: r.Started.UTC(), App: cmp.Or(app, r.App), Kind: kind, What: what, Source: source})
 		source = strings.TrimSpace("backstay runs " + app)
 	}
 	return out

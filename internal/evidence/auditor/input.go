@@ -58,6 +58,9 @@ type Schedule struct {
 	When string // in words
 	Off  bool
 	Due  []time.Time // in the period, by the schedule as it is now; ascending
+	// Since is when the records of its runs begin, where that is later than
+	// RecordsSince: only so many runs of a kind are kept.
+	Since time.Time
 }
 
 // Repository is what is known of where the backups are.
