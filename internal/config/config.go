@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/internal/check"
+	"github.com/backstay/backstay/internal/config/proving"
 	"github.com/backstay/backstay/internal/config/strict"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/retention"
@@ -28,6 +29,9 @@ type Config struct {
 	Service    Service
 	Console    Console
 	Scratch    Database // a server on which imports may make databases; no name, prefix or connections
+	Verify     Verify
+	Secrets    Secrets
+	Kit        Kit
 	// Defaults is the `defaults` section by itself; its Name and Profile are
 	// empty. Apps already hold it.
 	Defaults App
@@ -82,6 +86,10 @@ func (c *Config) PasswordEnv() []string {
 	add(c.Scratch.SecretSource)
 	add(c.Console.OIDC.Secret)
 	add(c.Defaults.Database.SecretSource)
+	add(c.Defaults.Drill.Login)
+	for _, a := range c.Apps {
+		add(a.Drill.Login)
+	}
 	addAll := func(list []Destination) {
 		for _, d := range list {
 			add(d.Address)
@@ -132,6 +140,8 @@ type App struct {
 	Check         check.Limits
 	CheckSchedule schedule.Spec // DefaultCheckSchedule where the file says nothing
 	Notify        []Destination // in the order in which they are told; names differ
+	Drill         Drill
+	Targets       Targets
 }
 
 // Database is the `database` section: for a generic app all that is known of
@@ -187,3 +197,17 @@ const (
 // Nearest returns the entry of valid that was probably meant by got, "" when
 // none is near.
 func Nearest(got string, valid []string) string { return strict.Nearest(got, valid) }
+
+// Drill is the `drill` section of an app.
+type Drill struct {
+	proving.Drill
+	Login SecretSource // the password of LoginUser
+}
+
+// The other sections about proofs.
+type (
+	Targets = proving.Targets
+	Verify  = proving.Verify
+	Secrets = proving.Secrets
+	Kit     = proving.Kit
+)

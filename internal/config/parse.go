@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/backstay/backstay/internal/config/proving"
 	"github.com/backstay/backstay/internal/config/strict"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/retention"
@@ -32,7 +33,8 @@ func parse(name string, data []byte, excusing bool) (*Config, error) {
 		return nil, err
 	}
 	c := &Config{StateDir: DefaultStateDir(), Service: DefaultService(), Console: DefaultConsole(),
-		Defaults: App{Restore: DefaultRestore(), CheckSchedule: DefaultCheckSchedule()}}
+		Verify: proving.DefaultVerify(), Kit: proving.DefaultKit(),
+		Defaults: App{Restore: DefaultRestore(), CheckSchedule: DefaultCheckSchedule(), Drill: Drill{Drill: proving.DefaultDrill()}}}
 	var defaults, apps *strict.Entry
 	top := topFields(c, &defaults, &apps)
 	at := map[string]strict.Position{}
@@ -82,6 +84,9 @@ func topFields(c *Config, defaults, apps **strict.Entry) []strict.Field {
 			c.listenAt = at["listen"]
 		}).Describe("how backstay serve works"),
 		strict.SectionField("console", consoleFields(&c.Console), checkConsole(&c.Console)).Describe("the pages and the API that backstay serve shows"),
+		strict.SectionField("verify", proving.VerifyFields(&c.Verify, oneScheduleField("schedule", &c.Verify.Schedule)), nil).Describe("how the repository is read back, a part each time"),
+		strict.SectionField("secrets", proving.SecretsFields(&c.Secrets), nil).Describe("who can open the secrets of backups"),
+		strict.SectionField("kit", proving.KitFields(&c.Kit), nil).Describe("reminders of recovery kits"),
 		strict.Field{
 			Key: "defaults", Nested: func() map[string]any { return strict.ObjectSchema(appFields(&App{}, false)) }, Read: keep(defaults),
 		}.Describe("what holds for every app that does not say otherwise"),
@@ -157,6 +162,8 @@ func appFields(app *App, whole bool) []strict.Field {
 		retentionField(&app.Retention).Describe("which backups are kept: one policy or a list, each for other components; all are kept when not given"),
 		strict.SectionField("check", checkFields(&app.Check, &app.CheckSchedule), nil).Describe("when a backup is not as it should be"),
 		notifyField(&app.Notify).Describe("where people are told of alarms"),
+		strict.SectionField("drill", proving.DrillFields(&app.Drill.Drill, oneScheduleField("schedule", &app.Drill.Schedule), secretFields(&app.Drill.Login, "password", "the user's password", nil)), nil).Describe("how backups are restored on trial"),
+		strict.SectionField("targets", proving.TargetFields(&app.Targets), nil).Describe("the times that are promised, against which drills are measured"),
 	)
 	return fields
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/backstay/backstay/internal/config/proving"
 	"github.com/backstay/backstay/internal/config/strict"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/google/go-cmp/cmp"
@@ -24,6 +25,7 @@ var compareSecrets = cmp.Comparer(func(a, b core.Secret) bool { return a.Reveal(
 // unsaid fills in what holds where a file says nothing.
 func unsaid(a App) App {
 	a.Restore, a.CheckSchedule = DefaultRestore(), DefaultCheckSchedule()
+	a.Drill.Drill = proving.DefaultDrill()
 	return a
 }
 
@@ -61,6 +63,8 @@ apps:
 		StateDir: "/srv/backstay",
 		Service:  DefaultService(),
 		Console:  DefaultConsole(),
+		Verify:   proving.DefaultVerify(),
+		Kit:      proving.DefaultKit(),
 		Apps: []App{
 			{Name: "helpdesk", Profile: "itop", Root: "/var/www/itop", Environment: "production", Consistency: Online},
 			{Name: "docs", Profile: "itflow", Root: "/var/www/itflow", Consistency: Online},
@@ -175,7 +179,7 @@ func TestParseErrors(t *testing.T) {
 		{"only comments", "# nothing\n", `f:1:1: the section "repository" is missing`, "add it, or let `backstay init` write a configuration"},
 		{"not a mapping", "- a\n", "f:1:1: the configuration must hold keys and values, not a list\nf:1:1: the section \"repository\" is missing", "line 1: write the keys on lines of their own: key: value\nline 1: add it, or let `backstay init` write a configuration"},
 		{"unknown key", repositoryYAML + "app: []\n", `f:4:1: the configuration has no key "app"`, `did you mean "apps"?`},
-		{"unknown key, nothing near", repositoryYAML + "colour: red\n", `f:4:1: the configuration has no key "colour"`, "keys here are repository, state_dir, archives, scratch, service, console, defaults, apps"},
+		{"unknown key, nothing near", repositoryYAML + "colour: red\n", `f:4:1: the configuration has no key "colour"`, "keys here are repository, state_dir, archives, scratch, service, console, verify, secrets, kit, defaults, apps"},
 		{"unknown key in a section", app("database: {pasword: x}"), `f:8:16: "database" has no key "pasword"`, `did you mean "password"?`},
 		{"unknown key in a list", app("files:", "  - path: /a", "    excludes: [b]"), `f:10:9: "files" has no key "excludes"`, `did you mean "exclude"?`},
 		{"key of an app in capitals", app("Exclude: [a]"), `f:8:5: "apps" has no key "Exclude"`, `did you mean "exclude"?`},
