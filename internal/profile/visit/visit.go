@@ -93,7 +93,10 @@ func (s *Session) ask(ctx context.Context, method, path string, form url.Values)
 			s.header.Set("X-Forwarded-Proto", "https")
 		}
 		next.Scheme = s.base.Scheme
-		at, method, form = next, http.MethodGet, nil
+		at = next
+		if page.Status != http.StatusTemporaryRedirect && page.Status != http.StatusPermanentRedirect {
+			method, form = http.MethodGet, nil
+		}
 	}
 	return nil, fmt.Errorf("it redirects more than %d times, at last to %s", maxRedirects, at.Path)
 }

@@ -29,7 +29,7 @@ const (
 	maxDepth   = 32
 	textWindow = 64 << 10 // characters of a document at a time
 	textRows   = 20
-	overlap    = 512 // characters; longer than an image's path
+	overlap    = 1 << 10 // characters; more than image matches
 )
 
 // column is a column that names a file.
@@ -67,8 +67,8 @@ func texts() []text {
 	}
 }
 
-// image is what saveBase64Images calls the files that it takes out of a text.
-var image = regexp.MustCompile(`uploads/(?:documents|document_templates)/\d{1,20}/[A-Za-z0-9][A-Za-z0-9._-]{0,199}`)
+// image is where saveBase64Images puts the images that it takes out of a text.
+var image = regexp.MustCompile(`(?i)\bsrc\s*=\s*["']?[^"'>\s]{0,255}?(uploads/(?:documents|document_templates)/\d{1,20}/[A-Za-z0-9][A-Za-z0-9._-]{0,199})`)
 
 // fileProver compares what rows name with what is there.
 type fileProver struct {
@@ -81,6 +81,8 @@ type fileProver struct {
 	missing int64
 	failed  int64
 	queued  int64 // missing ones that waiting mail names
+
+	lastDir, lastLink string // of linkAbove
 }
 
 // files proves that the files that rows name are there, and lists those that no
@@ -211,21 +213,25 @@ func (f *fileProver) text(ctx context.Context, t text) error {
 			return err
 		}
 		seen := map[string]bool{}
-		look := func(part string) {
-			for _, p := range image.FindAllString(part, -1) {
-				if !seen[p] {
+		look := func(part string, end bool) {
+			for _, at := range image.FindAllStringSubmatchIndex(part, -1) {
+				// What a window cuts off is whole in the next one.
+				if p := part[at[2]:at[3]]; !seen[p] && (end || at[1] < len(part)) {
 					seen[p] = true
 					f.name(t.table, id, path.Dir(p), path.Base(p))
 				}
 			}
 		}
-		look(profile.Text(r, 2))
+		look(profile.Text(r, 2), length <= textWindow)
 		for at := int64(textWindow - overlap); at+overlap < length; at += textWindow - overlap {
 			rows, err := f.Query.Query(ctx, fmt.Sprintf("SELECT SUBSTRING(%s, %d, %d) FROM %s WHERE %s = %s", t.name, at+1, textWindow, t.table, t.id, id))
-			if err != nil || len(rows) != 1 {
-				return errors.Join(err, fmt.Errorf("the rest of row %s did not come", id))
+			if err != nil {
+				return err
 			}
-			look(profile.Text(rows[0], 0))
+			if len(rows) != 1 {
+				return fmt.Errorf("the rest of row %s did not come", id)
+			}
+			look(profile.Text(rows[0], 0), at+textWindow >= length)
 		}
 		return nil
 	})
@@ -302,13 +308,26 @@ func (f *fileProver) whyMissing(p string) (core.ProofOutcome, string) {
 			return core.ProofNote, "named by a row, and left out of the backup by the pattern " + g
 		}
 	}
-	dir := path.Dir(p)
-	for ; dir != "."; dir = path.Dir(dir) {
-		if info, err := f.root.Lstat(dir); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-			return core.ProofFailed, "named by a row, and not in the backup: " + dir + " is a link, and what it leads to was not captured"
-		}
+	if link := f.linkAbove(path.Dir(p)); link != "" {
+		return core.ProofFailed, "named by a row, and not in the backup: " + link + " is a link, and what it leads to was not captured"
 	}
 	return core.ProofNote, "named by a row, not in the backup, and so not there when it was captured"
+}
+
+// linkAbove returns the deepest of dir and the folders above it that is a link,
+// "": none is. Files of one folder come one after the other.
+func (f *fileProver) linkAbove(dir string) string {
+	if dir == f.lastDir {
+		return f.lastLink
+	}
+	f.lastDir, f.lastLink = dir, ""
+	for ; dir != "."; dir = path.Dir(dir) {
+		if info, err := f.root.Lstat(dir); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			f.lastLink = dir
+			break
+		}
+	}
+	return f.lastLink
 }
 
 // lacking says that a file is not there.

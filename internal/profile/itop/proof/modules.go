@@ -98,11 +98,11 @@ func (p *prover) modules(ctx context.Context) {
 		case compiled && !f.isIn:
 			bad++
 			p.module(bad, core.ProofFailed, name, "the module's code is there, but iTop did not compile it into env-%s", p.Environment)
-		case !f.source[version] && !f.source[""]:
+		case version != "" && !f.source[version] && !f.source[""]:
 			noted++
 			p.module(noted, core.ProofNote, name, "the database has version %s of the module, and the code %s, as when they were captured: iTop's setup was not run after the code was replaced",
 				version, strings.Join(sorted(f.source), ", "))
-		case f.isIn && f.compiled != "" && f.compiled != version && f.source[version]:
+		case version != "" && f.isIn && f.compiled != "" && f.compiled != version && f.source[version]:
 			noted++
 			p.module(noted, core.ProofNote, name, "the module's code is of version %s, and what iTop compiled of %s", version, f.compiled)
 		}
