@@ -226,6 +226,11 @@ func (v *service) planApp(ctx context.Context, e *engine.Engine, a *config.App, 
 		checks[looks.Name] = append(checks[looks.Name], a.Name)
 		then = checked.Key
 	}
+	if a.Drill.Scheduled {
+		drill := job(core.RunDrill, a.Name, a.Drill.Schedule, nil)
+		drill.Free = true // a drill takes long, and no backup is to wait for it
+		plan.Jobs = append(plan.Jobs, drill)
+	}
 	if want.Unusable != nil {
 		unusable := job(core.RunBackup, a.Name, schedule.Spec{}, want.Unusable)
 		unusable.Then = then
@@ -275,6 +280,8 @@ func (v *service) command(job daemon.Job, start agenda.Start, checks map[string]
 		}
 	case core.RunCheck:
 		args = append(append(args, "check"), checks[job.Name]...)
+	case core.RunDrill:
+		args = append(args, "drill", job.App, "--by-policy", "--trigger", start.Trigger, "--due", start.Due.UTC().Format(time.RFC3339))
 	default:
 		args = append(args, job.Kind)
 	}

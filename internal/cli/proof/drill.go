@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/backstay/backstay/internal/cli/session"
 	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/config"
+	"github.com/backstay/backstay/internal/config/strict"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/engine/drill"
@@ -31,7 +33,6 @@ type drillFlags struct {
 	loginUser, loginPassword string
 	server, php, dir, disk   string
 	trigger, schedule, due   string
-	changed                  func(flag string) bool
 }
 
 // drilled is a drill in JSON.
@@ -63,7 +64,6 @@ func (s commands) drillCommand() *cobra.Command {
 			return s.drillAll(ctx, e, cfg, apps, ref, f, why)
 		})
 	})
-	f.changed = func(flag string) bool { return cmd.Flags().Changed(flag) }
 	cmd.PreRunE = session.RefuseEmptyFlags
 	cmd.Long = `Restore a backup into a scratch place and prove it.
 
@@ -106,7 +106,7 @@ func appsOf(ctx context.Context, e *engine.Engine, cfg *config.Config, names []s
 	if len(backups) == 0 {
 		return nil, errors.Join(err, lerr)
 	}
-	return []*config.App{{Name: names[0], Profile: backups[len(backups)-1].Profile}}, nil
+	return []*config.App{{Name: names[0], Profile: backups[len(backups)-1].Profile, Drill: cfg.Defaults.Drill, Targets: cfg.Defaults.Targets}}, nil
 }
 
 func occasion(f drillFlags) (operation.Occasion, error) {
@@ -182,7 +182,7 @@ func (s commands) drillOne(ctx context.Context, c *operation.Caretaker, cfg *con
 	if err != nil {
 		return nil, err
 	}
-	switch rec, newest, reason, err := s.choose(ctx, e, a, ref, f.byPolicy); {
+	switch rec, newest, reason, err := s.choose(ctx, c, a, ref, f.byPolicy); {
 	case err != nil:
 		return nil, err
 	case reason != "" && rec.ID == "":
@@ -194,6 +194,7 @@ func (s commands) drillOne(ctx context.Context, c *operation.Caretaker, cfg *con
 			s.Printer.Infof("%s: backup %s, because %s", a.Name, ui.ShortID(rec.ID), reason)
 		}
 	}
+	stepBack(req.Nice)
 	progress := s.Printer.Progress()
 	before := e.Progress
 	e.Progress = progress
@@ -206,9 +207,14 @@ func (s commands) drillOne(ctx context.Context, c *operation.Caretaker, cfg *con
 	return &drilled{Drill: d, Report: filepath.Join(reports(cfg.StateDir).Dir, "drills", d.ID+".html")}, err
 }
 
-// drillRequest says how a backup of the app is drilled.
+// drillRequest says how a backup of the app is drilled: as the configuration
+// says, but for what flags give.
 func (s commands) drillRequest(cfg *config.Config, a *config.App, f drillFlags) (drill.Request, error) {
-	req := drill.Request{App: a.Name, Environment: a.Environment}
+	d := a.Drill
+	req := drill.Request{
+		App: a.Name, Environment: a.Environment, Sample: d.Sample, Program: cmp.Or(f.server, d.Server), PHP: cmp.Or(f.php, d.PHP), Dir: cmp.Or(f.dir, d.Dir),
+		Disk: d.Disk, Memory: d.Memory, Nice: d.Nice, RPO: a.Targets.RPO, RTO: a.Targets.RTO,
+	}
 	if f.sample != "" {
 		share, err := percent(f.sample)
 		if err != nil {
@@ -216,14 +222,28 @@ func (s commands) drillRequest(cfg *config.Config, a *config.App, f drillFlags) 
 		}
 		req.Sample = share
 	}
+	if f.disk != "" {
+		size, wrong, hint := strict.ParseSize(f.disk)
+		if wrong != "" {
+			return req, &core.Error{Code: core.CodeUsage, Op: "drill", Message: "--disk " + wrong, Hint: hint}
+		}
+		req.Disk = size
+	}
+	user, source := d.LoginUser, d.Login
 	if f.loginUser != "" {
-		password, err := config.ResolveSecret(config.SecretSource{PasswordFile: f.loginPassword}, "the user "+f.loginUser, s.LookupEnv)
+		user, source = f.loginUser, config.SecretSource{PasswordFile: f.loginPassword}
+	}
+	if user != "" {
+		password, err := config.ResolveSecret(source, "the user "+user, s.LookupEnv)
 		if err != nil {
 			return req, err
 		}
-		req.Account.User, req.Account.Password = f.loginUser, password
+		if password.Empty() {
+			return req, &core.Error{Code: core.CodeUsage, Op: "drill", Message: "the password of the user " + user + " is not given", Hint: "give --login-password-file, or drill.login.password_file in the configuration"}
+		}
+		req.Account.User, req.Account.Password = user, password
 	}
-	if f.scratch {
+	if f.scratch || d.Scratch {
 		server, err := archives.ScratchServer(s.Session, cfg)
 		if err != nil {
 			return req, err
@@ -233,7 +253,6 @@ func (s commands) drillRequest(cfg *config.Config, a *config.App, f drillFlags) 
 		}
 		req.Scratch = server
 	}
-	req.Program, req.PHP, req.Dir = f.server, f.php, f.dir
 	return req, nil
 }
 
