@@ -101,7 +101,7 @@ func (s commands) printFields(out fieldsChecked) {
 	what := of(out.App, out.Backup)
 	switch {
 	case out.None():
-		s.Printer.Printf("%s: there is nothing encrypted, in %d columns that could hold it\n", what, len(out.Columns))
+		s.Printer.Printf("%s: there is nothing encrypted (columns that could hold it: %d)\n", what, len(out.Columns))
 	case out.Values == 0:
 		s.Printer.Printf("%s: nothing encrypted was found where it could be looked at\n", what)
 	case out.Failed > 0:
