@@ -288,11 +288,12 @@ func (j *judge) proof() {
 		}
 	}
 	j.problems = append(j.problems, atMost(list, "damaged backups")...)
+	j.drill()
 	if len(j.in.Backups)+len(j.later) == 0 {
 		return
 	}
 	j.proven("verify-age", "verified", "backstay verify "+j.in.App+" reads the newest back; check.verify_age is the limit", j.limits.VerifyAge, verified, first)
-	j.proven("drill-age", "restored on trial", "restore it beside the live app: backstay restore "+j.in.App+" latest --as NAME …; check.drill_age is the limit, and off where none is asked for", j.limits.DrillAge, drilled, first)
+	j.drillAge(drilled, first)
 }
 
 // proven judges when backups were last proven good, in the way that words say.

@@ -27,7 +27,7 @@ type Limits struct {
 	SizeDrop         float64       // percent of its usual size that the backup, or a component, may lose
 	NoiseRise        float64       // percentage points by which the share of noise in the files may rise
 	VerifyAge        time.Duration // since the last verification; 0: not asked for
-	DrillAge         time.Duration // since the last drill; 0: not asked for
+	DrillAge         time.Duration // since the last drill; 0: what DrillPolicy asks for
 	FreeMin          float64       // percent of the repository's storage
 	FreeMinBytes     int64
 	FullWithin       time.Duration // the repository will be full so soon at the present growth
@@ -70,6 +70,9 @@ type Input struct {
 	// Verified and Drilled are when a backup of the app, perhaps one that is gone,
 	// was last verified and drilled, or zero; the times in Backups count too.
 	Verified, Drilled time.Time
+	Drill             *LastDrill // the newest one; nil: there was none
+	Drill             *Drill // the newest; nil: none is known
+	DrillPolicy       DrillPolicy
 }
 
 // LastRun is how a schedule's last run ended, and what it was for.
@@ -94,6 +97,11 @@ type Repository struct {
 	Err    error       // why it cannot be used; nil: it can
 	Stored []Stored    // what backups of all apps added, oldest first
 	Used   []Stored    // how many bytes the repository had at earlier times, oldest first; nil: not known
+	// Unread is when the object that was not read back for the longest time was
+	// last read, or written; zero: not known. Cover is how often each is to be.
+	Unread time.Time
+	Cover  time.Duration // 0: nothing is asked
+	Kits   *Kits         // nil: nobody is to be reminded
 }
 
 // Stored is how much a backup added, or how much there was.

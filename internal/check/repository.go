@@ -32,6 +32,8 @@ func JudgeRepository(in Repository) []core.Problem {
 		r.space(*in.Space)
 		r.maintenance(*in.Space)
 	}
+	r.coverage()
+	r.kits()
 	return r.problems
 }
 

@@ -226,7 +226,26 @@ func (c *Caretaker) input(ctx context.Context, a App, want Wanted, report *Repor
 	if ok && verr == nil {
 		in.Accepted = &accepted
 	}
+	c.lastDrill(ctx, &in)
 	return in, errors.Join(err, verr)
+}
+
+// lastDrill puts in what is known of the app's newest drill.
+func (c *Caretaker) lastDrill(ctx context.Context, in *check.Input) {
+	var d DrillRecord
+	found, err := c.State.Value(ctx, DrillKey(in.App), &d)
+	c.stateFailed(ctx, "read of the last drill", err)
+	if err != nil || !found {
+		return
+	}
+	span := func(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+	in.Drill = &check.LastDrill{
+		Backup: d.Backup, Time: d.Time, Passed: d.Passed, Failed: d.Failed,
+		RTO: span(d.RTOMS), RTOTarget: span(d.RTOTargetMS), RPO: span(d.RPOMS), RPOTarget: span(d.RPOTargetMS),
+	}
+	if d.Passes != nil {
+		in.Drilled = *d.Passes
+	}
 }
 
 // firstSeen is when an app was first looked at, zero where that is not known.
