@@ -70,7 +70,6 @@ type Input struct {
 	// Verified and Drilled are when a backup of the app, perhaps one that is gone,
 	// was last verified and drilled, or zero; the times in Backups count too.
 	Verified, Drilled time.Time
-	Drill             *LastDrill // the newest one; nil: there was none
 	Drill             *Drill // the newest; nil: none is known
 	DrillPolicy       DrillPolicy
 }

@@ -9,10 +9,10 @@ import (
 
 // Drill is how an app's newest drill went.
 type Drill struct {
-	Backup             string // its id
-	Time               time.Time
-	Passed             bool
-	Failed             []string      // the first items that failed, or why it could not go on
+	Backup               string // its id
+	Time                 time.Time
+	Passed               bool
+	Failed               []string      // the first items that failed, or why it could not go on
 	RTO, RPO             time.Duration // as measured
 	RTOTarget, RPOTarget time.Duration // 0: none is set
 }

@@ -36,7 +36,7 @@ func checkFields(l *check.Limits, when *schedule.Spec) []strict.Field {
 		numberLimit("size_drop", &l.SizeDrop, 100, -1).Describe("percent of its usual size that a backup, or a component, may lose"),
 		numberLimit("noise_rise", &l.NoiseRise, 100, -1).Describe("percentage points by which the share of files that look encrypted may rise"),
 		ageLimit("verify_age", &l.VerifyAge, 0).Describe("how long ago the last verification may be: 30d; not asked for when not given"),
-		ageLimit("drill_age", &l.DrillAge, 0).Describe("how long ago the last drill may be: 90d; not asked for when not given"),
+		ageLimit("drill_age", &l.DrillAge, -1).Describe("how long ago the last drill may be: 90d; what drill: asks for when not given"),
 		limitField("free_min", func(s string) (wrong, hint string) { return freeLimit(s, l) }, func() { l.FreeMin, l.FreeMinBytes = -1, -1 }).
 			Describe("how much of the repository's storage must be free: 10%, or 50GB"),
 		ageLimit("full_within", &l.FullWithin, -1).Describe("alarm when the repository will be full so soon: 14d"),

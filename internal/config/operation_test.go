@@ -59,7 +59,7 @@ apps:
 		},
 		{
 			Off: true, SizeMin: -1, MaxAge: -1, MinBackups: -1, Deviations: -1, RowsDrop: -1, RowsMin: -1, SizeDrop: -1, NoiseRise: -1, FreeMin: -1, FreeMinBytes: -1,
-			FullWithin: -1, MaintenanceAge: -1, IgnoreTables: []string{"sessions"},
+			DrillAge: -1, FullWithin: -1, MaintenanceAge: -1, IgnoreTables: []string{"sessions"},
 		},
 		{RowsDrop: 30, VerifyAge: 30 * day, IgnoreTables: []string{"sessions"}, FreeMin: 7.5, FreeMinBytes: -1},
 	}

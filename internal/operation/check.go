@@ -239,7 +239,7 @@ func (c *Caretaker) lastDrill(ctx context.Context, in *check.Input) {
 		return
 	}
 	span := func(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
-	in.Drill = &check.LastDrill{
+	in.Drill = &check.Drill{
 		Backup: d.Backup, Time: d.Time, Passed: d.Passed, Failed: d.Failed,
 		RTO: span(d.RTOMS), RTOTarget: span(d.RTOTargetMS), RPO: span(d.RPOMS), RPOTarget: span(d.RPOTargetMS),
 	}

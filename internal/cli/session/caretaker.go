@@ -3,14 +3,12 @@ package session
 import (
 	"context"
 	"path/filepath"
-	"time"
 
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/daemon"
 	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/notify"
 	"github.com/backstay/backstay/internal/operation"
-	"github.com/backstay/backstay/internal/schedule"
 	"github.com/backstay/backstay/internal/state"
 )
 
@@ -60,24 +58,10 @@ func (s *Session) configFile() string {
 
 // Operated returns what is to be done for an app.
 func (s *Session) Operated(a *config.App) operation.App {
-	limits := a.Check
-	if d := a.Drill; limits.DrillAge == 0 && d.Scheduled && !d.Schedule.Off {
-		// Who wants drills by a schedule wants to hear when there are none.
-		limits.DrillAge = 2*max(d.Newest, s.interval(d.Schedule)) + 24*time.Hour
-	}
 	return operation.App{
-		Name: a.Name, Profile: a.Profile, Schedules: a.Schedules, Retention: a.Retention, Limits: limits,
+		Name: a.Name, Profile: a.Profile, Schedules: a.Schedules, Retention: a.Retention, Limits: a.Check,
 		Target: func() (engine.Target, error) { return s.Target(a) },
 		Posts:  func() []notify.Post { return s.posts(a.Name, a.Notify) },
 		Pings:  func() []operation.Pinger { return s.pings(a.Notify) },
 	}
-}
-
-// interval is the longest time between two due times of a schedule.
-func (s *Session) interval(spec schedule.Spec) time.Duration {
-	compiled, err := schedule.Compile(spec, "")
-	if err != nil {
-		return 0 // the configuration says so
-	}
-	return compiled.Interval(s.Env.Clock.Now())
 }
