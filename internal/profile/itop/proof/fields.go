@@ -54,7 +54,7 @@ func (p *prover) encryptedFields(ctx context.Context, usable bool) error {
 	case v.Failed > 0:
 		p.say(core.ProofFailed, EncryptedFields, "", v.Values, "the restored key opens %d of %d encrypted values%s", v.Opened, v.Values, of)
 	case v.None():
-		p.say(core.ProofOK, EncryptedFields, "", 0, "there are no encrypted values%s: %d columns could hold some", of, len(v.Columns))
+		p.say(core.ProofOK, EncryptedFields, "", 0, "there are no encrypted values%s; columns that could hold some: %d", of, len(v.Columns))
 	default:
 		p.say(core.ProofOK, EncryptedFields, "", v.Values, "the restored key opens all %d encrypted values%s, %s", v.Values, of, means(v))
 	}
