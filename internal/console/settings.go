@@ -235,7 +235,7 @@ func percent(p float64) string {
 }
 
 func aged(d time.Duration) string {
-	if d == 0 {
+	if d <= 0 {
 		return "not asked for"
 	}
 	return days(d) + " ago"

@@ -227,6 +227,7 @@ func (c *Caretaker) input(ctx context.Context, a App, want Wanted, report *Repor
 		in.Accepted = &accepted
 	}
 	c.lastDrill(ctx, &in)
+	c.drillPolicy(ctx, a, &in)
 	return in, errors.Join(err, verr)
 }
 

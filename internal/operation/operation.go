@@ -65,6 +65,7 @@ type App struct {
 	Schedules []schedule.Spec
 	Retention []retention.Policy
 	Limits    check.Limits
+	Drills    Drills
 	// Posts and Pings are made when they are needed: they read passwords.
 	Posts func() []notify.Post
 	Pings func() []Pinger

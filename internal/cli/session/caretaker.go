@@ -60,6 +60,7 @@ func (s *Session) configFile() string {
 func (s *Session) Operated(a *config.App) operation.App {
 	return operation.App{
 		Name: a.Name, Profile: a.Profile, Schedules: a.Schedules, Retention: a.Retention, Limits: a.Check,
+		Drills: operation.Drills{Scheduled: a.Drill.Scheduled, Schedule: a.Drill.Schedule, Newest: a.Drill.Newest},
 		Target: func() (engine.Target, error) { return s.Target(a) },
 		Posts:  func() []notify.Post { return s.posts(a.Name, a.Notify) },
 		Pings:  func() []operation.Pinger { return s.pings(a.Notify) },
