@@ -31,6 +31,7 @@ func setUp(t *testing.T, m *machine) *chrome.Browser {
 func TestEveryPageIsForEverybody(t *testing.T) {
 	m := newMachine(t)
 	m.run("backup", "helpdesk")
+	m.run("drill", "helpdesk")
 	m.serve("127.0.0.1:0")
 	b := setUp(t, m)
 	id := regexp.MustCompile(`/[0-9a-f]{16,}|/[0-9]+|=[^&]*`)
@@ -51,6 +52,7 @@ func TestEveryPageIsForEverybody(t *testing.T) {
 		})
 		// The folders of a backup are one kind, and a section is alike for all.
 		kind = regexp.MustCompile(`/files/.+`).ReplaceAllString(kind, "/files/folder")
+		kind = regexp.MustCompile(`^/drills/[^/]+`).ReplaceAllString(kind, "/drills/one")
 		kind = regexp.MustCompile(`^/settings/[^/]+/`).ReplaceAllString(kind, "/settings/")
 		if seen[kind] || strings.HasPrefix(u.Path, "/api/") {
 			continue
@@ -62,7 +64,7 @@ func TestEveryPageIsForEverybody(t *testing.T) {
 		}
 		looked++
 		todo = append(todo, b.Find(`Array.from(document.querySelectorAll("main a[href], header a[href]"))
-			.filter((a) => a.origin === location.origin && !a.download && !a.pathname.includes("/download/") && !/^\/downloads\/[^/]+\//.test(a.pathname)).map((a) => a.href.split("#")[0])`)...)
+			.filter((a) => a.origin === location.origin && !a.hasAttribute("download") && !a.pathname.includes("/download/") && !/^\/downloads\/[^/]+\//.test(a.pathname)).map((a) => a.href.split("#")[0])`)...)
 		name := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(kind, "-"), "-")
 		if name == "" {
 			name = "overview"
