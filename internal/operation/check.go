@@ -351,6 +351,7 @@ func (c *Caretaker) repository(ctx context.Context, unlisted error) check.Reposi
 	for _, r := range c.records {
 		in.Stored = append(in.Stored, check.Stored{Time: r.Time, Bytes: r.StoredBytes})
 	}
+	in.Kits = c.kits(ctx)
 	if unlisted != nil {
 		return in
 	}

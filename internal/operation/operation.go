@@ -30,6 +30,9 @@ type Caretaker struct {
 	// Posts are the destinations of what is no single app's.
 	Posts  func() []notify.Post
 	Limits check.Limits // of the repository
+	// KitProof is how long ago somebody may have shown to hold a recovery kit;
+	// 0 or less: nobody is reminded.
+	KitProof time.Duration
 	Log    *slog.Logger
 	By     string // who runs it, for the records
 	Config string // the file of the configuration: two may share a state folder

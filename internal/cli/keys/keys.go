@@ -25,7 +25,7 @@ func Commands(s *session.Session) []*cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	for _, add := range [][]*cobra.Command{
-		c.applications(),
+		c.applications(), c.kits(),
 	} {
 		key.AddCommand(add...)
 	}

@@ -24,7 +24,7 @@ var audited = map[string]bool{
 	"import": true, "export": true, "cat": true, "accept": true, "notify test": true,
 	"user add": true, "user role": true, "user password": true, "user disable": true, "user enable": true, "user unlock": true, "user remove": true, "user second": true, "user link": true,
 	"token add": true, "token remove": true,
-	"key itflow": true, "key itop": true,
+	"key itflow": true, "key itop": true, "key kit": true, "key verify-kit": true, "key rotate": true,
 }
 
 // State opens the state database, once. One that cannot be opened can be used

@@ -21,7 +21,7 @@ func (s *Session) Caretaker(ctx context.Context, e *engine.Engine, cfg *config.C
 // session is for one goroutine.
 func (s *Session) CaretakerWith(e *engine.Engine, cfg *config.Config, db *state.DB) *operation.Caretaker {
 	c := &operation.Caretaker{
-		Engine: e, State: db, Limits: cfg.Defaults.Check, Log: e.Log, By: s.Who(),
+		Engine: e, State: db, Limits: cfg.Defaults.Check, KitProof: cfg.Kit.ProofAge, Log: e.Log, By: s.Who(),
 		// What is the machine's own concerns those who are told of any app.
 		Posts:       func() []notify.Post { return s.posts("", cfg.Defaults.Notify) },
 		Config:      s.configFile(),
