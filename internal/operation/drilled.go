@@ -75,6 +75,14 @@ func (c *Caretaker) Drill(ctx context.Context, a App, req drill.Request, reports
 	return d, err
 }
 
+// NoDrill records that no backup's turn it was to be drilled, and why.
+func (c *Caretaker) NoDrill(ctx context.Context, a App, why Occasion, reason string) {
+	run := core.Run{App: a.Name, Kind: core.RunDrill, Trigger: why.Trigger, Schedule: why.Schedule, Due: why.Due, Started: c.now(), Outcome: core.OutcomeRunning, By: c.By}
+	c.begin(ctx, &run)
+	run.Message = reason
+	c.finish(ctx, a, &run, core.Backup{}, nil)
+}
+
 // Judge turns a drill that did not pass into an error, for records and exit
 // codes: damage where something was not as captured, and what ended it where it
 // could not be carried out.

@@ -281,7 +281,7 @@ func (v *service) command(job daemon.Job, start agenda.Start, checks map[string]
 	case core.RunCheck:
 		args = append(append(args, "check"), checks[job.Name]...)
 	case core.RunDrill:
-		args = append(args, "drill", job.App, "--by-policy", "--trigger", start.Trigger, "--due", start.Due.UTC().Format(time.RFC3339))
+		args = append(args, "drill", job.App, "--by-policy", "--trigger", start.Trigger, "--due", start.Due.UTC().Format(time.RFC3339), "--schedule", job.Name)
 	default:
 		args = append(args, job.Kind)
 	}

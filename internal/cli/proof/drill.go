@@ -187,6 +187,7 @@ func (s commands) drillOne(ctx context.Context, c *operation.Caretaker, cfg *con
 		return nil, err
 	case reason != "" && rec.ID == "":
 		s.Printer.Infof("%s: %s", a.Name, reason)
+		c.NoDrill(ctx, app, why, reason)
 		return nil, nil
 	default:
 		req.Record, req.Newest = rec, newest
