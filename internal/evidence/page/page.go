@@ -67,7 +67,7 @@ func Words() template.FuncMap {
 		"day":      Day,
 		"span":     func(ms int64) string { return Span(time.Duration(ms) * time.Millisecond) },
 		"bytes":    Bytes,
-		"count":    Count,
+		"count":    count,
 		"short":    Short,
 		"sentence": Sentence,
 		"join":     func(list []string) string { return strings.Join(list, ", ") },
@@ -135,6 +135,17 @@ func Bytes(n int64) string {
 		value /= 1024
 	}
 	return fmt.Sprintf("%.1f %ciB", value, "KMGTPE"[unit])
+}
+
+// count is Count for what a page has.
+func count(n any) (string, error) {
+	switch n := n.(type) {
+	case int:
+		return Count(int64(n)), nil
+	case int64:
+		return Count(n), nil
+	}
+	return "", fmt.Errorf("%T is no number", n)
 }
 
 // Count writes a number with blanks between thousands.
