@@ -300,6 +300,7 @@ func (b *backup) captureAll(ctx context.Context, w core.TreeWriter, snapshot *du
 		}
 	}
 	captured := map[core.Component]*capture.Result{}
+	sealing := newSealer(w)
 	for c := range sets {
 		captured[c] = nil
 	}
@@ -317,8 +318,13 @@ func (b *backup) captureAll(ctx context.Context, w core.TreeWriter, snapshot *du
 			if len(sets[c]) == 0 {
 				continue
 			}
-			got, err := capture.Files(gctx, sets[c], w, capture.Options{
-				Cache: b.loadCache(c), Progress: quiet, Clock: b.e.Clock, Log: b.e.Log,
+			to, cache := core.TreeWriter(w), b.loadCache(c)
+			if c == core.ComponentConfig && len(b.e.SealTo) > 0 {
+				// What is not read cannot be sealed: the cache names masked objects, or plain ones.
+				to, cache = sealing, nil
+			}
+			got, err := capture.Files(gctx, sets[c], to, capture.Options{
+				Cache: cache, Progress: quiet, Clock: b.e.Clock, Log: b.e.Log,
 			})
 			if err != nil {
 				return err
@@ -347,6 +353,11 @@ func (b *backup) captureAll(ctx context.Context, w core.TreeWriter, snapshot *du
 			entries = append(entries, b.addTree(c, got)...)
 		}
 	}
+	sealed, list, err := sealing.store(ctx, b.e.SealTo, b.manifest.Time)
+	if err != nil {
+		return nil, err
+	}
+	entries, b.manifest.Sealed = append(entries, sealed...), list
 	if len(entries) == 0 {
 		return nil, &core.Error{
 			Code: core.CodeUsage, Op: "back up app " + b.target.App.Name, Message: "there is nothing to back up",
@@ -371,7 +382,9 @@ func (b *backup) expectedBytes(snapshot *dump.Snapshot) int64 {
 }
 
 func (b *backup) addTree(c core.Component, got *capture.Result) []core.Entry {
-	b.caches[c] = got.Cache
+	if c != core.ComponentConfig || len(b.e.SealTo) == 0 { // else it names masked objects, which a backup without seals must not take over
+		b.caches[c] = got.Cache
+	}
 	b.manifest.Trees = append(b.manifest.Trees, got.Trees...)
 	b.manifest.Warnings = append(b.manifest.Warnings, got.Warnings...)
 	b.manifest.Notes = append(b.manifest.Notes, got.Notes...)

@@ -33,6 +33,11 @@ type Engine struct {
 	// Under is the id of the process whose guard started this one as a part of
 	// its command; "": none did. What that guard holds is not waited for.
 	Under string
+	// SealTo are the recipients of age that secrets in configurations are sealed
+	// for; none: they are stored as they are.
+	SealTo []string
+	// Identities open what was sealed, a line each; empty: none is here.
+	Identities core.Secret
 	// Narrow changes what is taken for the content of every backup that is opened,
 	// for a drill of a part of it; nil: nothing does.
 	Narrow func(o *Open)

@@ -41,3 +41,39 @@ func Seal(text core.Secret, recipients []string) (string, error) {
 	}
 	return out.String(), nil
 }
+
+// Open returns what Seal sealed, with identities of age, a line each. What does
+// not open it is an error with core.CodeWrongKey, and a text that was changed one
+// with core.CodeDamage.
+func Open(text []byte, identities core.Secret) (core.Secret, error) {
+	const op = "open what is sealed"
+	all, err := age.ParseIdentities(strings.NewReader(identities.Reveal()))
+	if err != nil { // what it complains of may be a key
+		return core.Secret{}, &core.Error{Code: core.CodeConfig, Op: op, Message: "the identity file holds no identity of age", Hint: "it has lines that begin with AGE-SECRET-KEY-; backstay key seal makes one"}
+	}
+	plain, err := age.Decrypt(armor.NewReader(bytes.NewReader(text)), all...)
+	var no *age.NoIdentityMatchError
+	if errors.As(err, &no) {
+		return core.Secret{}, &core.Error{Code: core.CodeWrongKey, Op: op, Message: "none of the identities opens it", Hint: "it was sealed for another recipient: give the identity of that time, which recovery kits from then hold"}
+	}
+	var content []byte
+	if err == nil {
+		content, err = io.ReadAll(io.LimitReader(plain, maxSealed))
+	}
+	if err != nil {
+		return core.Secret{}, &core.Error{Code: core.CodeDamage, Op: op, Err: err, Hint: "it is not as it was sealed; take another backup"}
+	}
+	return core.NewSecret(string(content)), nil
+}
+
+// maxSealed bounds what is opened.
+const maxSealed = 16 << 20
+
+// NewIdentity makes an identity of age and its recipient.
+func NewIdentity() (identity core.Secret, recipient string, err error) {
+	i, err := age.GenerateX25519Identity()
+	if err != nil {
+		return core.Secret{}, "", fmt.Errorf("make an identity: %w", err)
+	}
+	return core.NewSecret(i.String()), i.Recipient().String(), nil
+}

@@ -25,7 +25,7 @@ import (
 
 // kits are the commands for recovery kits and the repository's key.
 func (s commands) kits() []*cobra.Command {
-	return []*cobra.Command{s.kitCommand(), s.verifyKitCommand(), s.openKitCommand(), s.rotateCommand()}
+	return []*cobra.Command{s.kitCommand(), s.verifyKitCommand(), s.openKitCommand(), s.rotateCommand(), s.sealCommand()}
 }
 
 // kitFlags say who can open a kit.

@@ -158,7 +158,15 @@ func (s *Session) NewEngine(store repository.Store, cfg *config.Config, progress
 	if err != nil {
 		return nil, fmt.Errorf("ask for the host name: %w", err)
 	}
+	var identities core.Secret
+	if file := cfg.Secrets.IdentityFile; file != "" {
+		if identities, err = config.ReadArchiveSecret(file); err != nil {
+			// A backup needs none; what does says that there is none.
+			s.Printer.Logger().Warn("the identities that open sealed secrets cannot be read", "err", err, "hint", core.HintOf(err))
+		}
+	}
 	return &engine.Engine{
+		SealTo: cfg.Secrets.Recipients, Identities: identities,
 		Store: store, Repository: cfg.Repository.URL, Profiles: Profiles(), StateDir: cfg.StateDir, Clock: s.Env.Clock,
 		Progress: progress, Log: s.Printer.Logger(), Version: s.Env.Version, Host: host,
 		Under: s.Env.Getenv(guard.EnvGuard),

@@ -69,6 +69,10 @@ func Live(ctx context.Context, e *engine.Engine, t engine.Target) (*Source, erro
 
 // Backup is the application as a backup holds it.
 func Backup(ctx context.Context, e *engine.Engine, rec repository.Record) (*Source, error) {
+	e, _, err := e.Unsealed(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
 	o, err := e.OpenBackup(ctx, rec)
 	if err != nil {
 		return nil, err

@@ -65,6 +65,16 @@ func Export(ctx context.Context, e *engine.Engine, req Request) (*Exported, erro
 			Hint: "leave out --check, and check it with backstay import --dry-run where the key is",
 		}
 	}
+	e, sealed, err := e.Unsealed(ctx, req.Record)
+	if err != nil {
+		return nil, err
+	}
+	if sealed && e.Identities.Empty() {
+		return nil, &core.Error{
+			Code: core.CodeWrongKey, Op: "export backup " + req.Record.ID, Message: "the secrets of its configuration are sealed, and no identity is here that opens them",
+			Hint: "name the identity file in secrets.identity_file; recovery kits hold it",
+		}
+	}
 	open, err := e.OpenBackup(ctx, req.Record)
 	if err != nil {
 		return nil, err

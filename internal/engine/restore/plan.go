@@ -28,6 +28,9 @@ import (
 	"github.com/backstay/backstay/internal/repository"
 )
 
+// FindingSealed says that secrets of the configuration cannot be opened here.
+const FindingSealed = "sealed-secrets"
+
 // Request says what to restore and where to.
 type Request struct {
 	Target     engine.Target // the live app; its database fields win over what is found
@@ -150,6 +153,10 @@ type Restored struct {
 
 // PlanRestore finds out what a restore would do. Run carries it out.
 func Make(ctx context.Context, e *engine.Engine, req Request) (*Restore, error) {
+	e, sealed, err := e.Unsealed(ctx, req.Record)
+	if err != nil {
+		return nil, err
+	}
 	open, err := e.OpenBackup(ctx, req.Record)
 	if err != nil {
 		return nil, err
@@ -184,6 +191,9 @@ func Make(ctx context.Context, e *engine.Engine, req Request) (*Restore, error) 
 	}
 	r.findMissing()
 	r.findCode(components)
+	if len(open.Manifest.Sealed) > 0 && sealed && slices.Contains(components, core.ComponentConfig) {
+		r.decide(FindingSealed, "%d secrets in the configuration are sealed, and no identity is here that opens them: they come back as stars; give the identity file (secrets.identity_file, from the recovery kit), or leave the configuration out (--only)", len(open.Manifest.Sealed[0].Settings))
+	}
 	if err := r.checkPaths(ctx, components); err != nil {
 		return nil, err
 	}
