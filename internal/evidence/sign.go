@@ -37,7 +37,7 @@ func VerifyFile(path, signature string, keys []PublicKey) (Verified, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			code = core.CodeNotFound
 		}
-		return Verified{}, &core.Error{Code: code, Op: "read the report", Err: err}
+		return Verified{}, &core.Error{Code: code, Op: "read the report", Err: err, Hint: "name the file of a report: those of drills and documents are in the state folder, below evidence"}
 	}
 	v, err := verify(path, text, signature, keys)
 	if err == nil {

@@ -322,7 +322,6 @@ type failing struct {
 	n     int
 	ended bool // nothing works any more
 	end   bool
-	under evidence.Disk
 }
 
 var errInjected = errors.New("injected")

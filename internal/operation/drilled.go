@@ -54,6 +54,9 @@ func (c *Caretaker) Drill(ctx context.Context, a App, req drill.Request, reports
 			failed = Judge(d)
 		}
 	}
+	if _, terr := reports.Trim(c.now()); terr != nil {
+		c.Log.Warn("old reports of drills could not be removed", "err", terr, "hint", core.HintOf(terr))
+	}
 	if err == nil && d.Passed && d.Mode == evidence.DrillFull {
 		at := d.Finished
 		if merr := c.Engine.Store.Mark(ctx, d.Backup.ID, repository.Mark{Drilled: &at}); merr != nil && ctx.Err() == nil {

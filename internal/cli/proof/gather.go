@@ -119,7 +119,7 @@ func (g *gatherer) records(ctx context.Context, from time.Time) {
 }
 
 func (g *gatherer) app(ctx context.Context, a *config.App, problems []core.Problem) auditor.App {
-	out := auditor.App{Name: a.Name, Profile: a.Profile}
+	out := auditor.App{Name: a.Name, Profile: a.Profile, RPO: a.Targets.RPO, RTO: a.Targets.RTO}
 	for _, r := range g.runs {
 		if r.App == a.Name {
 			out.Runs = append(out.Runs, r)
@@ -157,6 +157,9 @@ func (g *gatherer) app(ctx context.Context, a *config.App, problems []core.Probl
 	}
 	for _, spec := range want.Schedules {
 		out.Schedules = append(out.Schedules, g.schedule(core.RunBackup, a.Name, spec))
+	}
+	if a.Drill.Scheduled {
+		out.Schedules = append(out.Schedules, g.schedule(core.RunDrill, a.Name, a.Drill.Schedule))
 	}
 	for _, p := range want.Retention {
 		out.Retention = append(out.Retention, keeps(p))

@@ -168,7 +168,7 @@ func (s commands) writeReport(ctx context.Context, e *engine.Engine, cfg *config
 		if f.format != "" && f.format != format {
 			continue
 		}
-		path := cmp.Or(f.output, store.ReportPath(fmt.Sprintf("report-%s.%s", in.Generated.UTC().Format("20060102-150405"), format)))
+		path := cmp.Or(f.output, store.ReportPath(fmt.Sprintf("report-%s.%s", strings.ReplaceAll(in.Generated.UTC().Format("20060102-150405.000"), ".", "-"), format)))
 		text, err := render(doc, format)
 		if err != nil {
 			return err

@@ -110,6 +110,9 @@ func (s *Session) Command(use, short string, args cobra.PositionalArgs, run func
 				s.keyFlag = OtherKeyFlag
 			}
 			s.action, s.object = strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" "), args
+			if f := cmd.Flags().Lookup("force"); f != nil && f.Changed { // what somebody decided against a warning
+				s.object = append(slices.Clone(args), "--force="+f.Value.String())
+			}
 			for _, only := range []string{"dry-run", "simulate"} { // what only looks is nothing to audit
 				if f := cmd.Flags().Lookup(only); f != nil && f.Value.String() == "true" {
 					s.action = ""

@@ -61,7 +61,7 @@ func input() auditor.Input {
 	hand := core.Run{ID: 9, App: "desk", Kind: core.RunBackup, Trigger: "manual", Started: day(5).Add(12 * time.Hour), Finished: pointer(day(5).Add(13 * time.Hour)), Outcome: core.OutcomeOK, Backup: "hand"}
 	restore := core.Run{ID: 10, App: "desk", Kind: core.RunRestore, Trigger: "manual", Started: day(3), Finished: pointer(day(3).Add(time.Hour)), Outcome: core.OutcomeOK, Backup: "one", By: "ada"}
 	verify := core.Run{ID: 11, App: "desk", Kind: core.RunVerify, Trigger: "manual", Started: day(6), Finished: pointer(day(6).Add(time.Hour)), Outcome: core.OutcomeOK}
-	gone := core.Run{ID: 12, App: "desk", Kind: core.RunDrill, Trigger: "manual", Started: day(6), Finished: pointer(day(6).Add(time.Hour)), Outcome: core.OutcomeOK}
+	gone := core.Run{ID: 12, App: "desk", Kind: core.RunDrill, Backup: "one", Trigger: "manual", Started: day(6), Finished: pointer(day(6).Add(time.Hour)), Outcome: core.OutcomeOK}
 	desk.Runs = []core.Run{hand, verify, restore, failed, first, caught, warned, missed, gone}
 	desk.Backups = []core.Backup{
 		{ID: "one", Time: due(1), LogicalBytes: 5 << 30, Verified: pointer(day(6)), Drilled: pointer(day(7))},

@@ -22,7 +22,7 @@ const settling = 15 * time.Minute
 func Build(in Input) Document {
 	d := Document{
 		Schema: Schema, Generated: in.Generated.UTC(), From: in.From.UTC(), To: in.To.UTC(), Backstay: in.Backstay, Host: in.Host, By: in.By, Signer: in.Signer,
-		Apps: []AppFacts{}, Kits: append([]Kit{}, in.Kits...), KitsKnown: in.KitsKnown, Gaps: append([]string{}, in.Gaps...), Exceptions: []Exception{},
+		Apps: []AppFacts{}, Kits: append([]Kit{}, in.Kits...), KitsKnown: in.KitsKnown, Gaps: append([]string{}, in.Gaps...), Exceptions: []Exception{}, Notes: []string{},
 		Repository: repoFacts(in.Repository), Access: accessFacts(in.Audit),
 	}
 	d.What = "report " + page.Day(in.From) + " to " + page.Day(in.To)
@@ -30,7 +30,7 @@ func Build(in Input) Document {
 	began := in.From
 	if in.RecordsSince.After(began) {
 		began = in.RecordsSince
-		d.Gaps = append(d.Gaps, "the records of runs begin at "+page.When(in.RecordsSince)+": of what was due before that nothing is known")
+		d.Notes = append(d.Notes, "the records of runs begin at "+page.When(in.RecordsSince)+": of what was due before that nothing is known")
 	}
 	all := machineExceptions(in)
 	for _, a := range in.Apps {

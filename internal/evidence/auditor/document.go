@@ -28,6 +28,7 @@ type Document struct {
 	// Unlisted counts exceptions beyond those that are listed.
 	Unlisted int      `json:"unlisted,omitempty"`
 	Gaps     []string `json:"gaps"`
+	Notes    []string `json:"notes"` // what a reader must know to read it right
 }
 
 // AppFacts is what the document says of an app.
