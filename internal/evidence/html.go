@@ -152,7 +152,7 @@ func objectiveRowOf(name, meaning string, o Objective, reached bool) objectiveRo
 		}
 	}
 	if !reached {
-		row.Result, row.Class = "not measured: the application did not come back", "bad"
+		row.Measured, row.Result, row.Class = "", "not measured: the drill did not pass", "bad"
 	}
 	return row
 }
