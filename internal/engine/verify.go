@@ -264,6 +264,32 @@ func (v *verifier) check(ctx context.Context, p string, entry core.Entry) error 
 	return nil
 }
 
+// CheckObject reads an object to its end, and compares its rows where it is a
+// chunk of them. It returns how many bytes it has; what is damaged is an error
+// with core.CodeDamage.
+func (e *Engine) CheckObject(ctx context.Context, entry core.Entry, chunk *core.Chunk) (n int64, err error) {
+	r, err := e.Store.Open(ctx, entry.Object.ID)
+	if err != nil {
+		return 0, err
+	}
+	in := &countingReader{r: r, add: e.Progress.Add}
+	if chunk != nil {
+		_, err = checkChunk(in, *chunk)
+	} else {
+		_, err = io.Copy(io.Discard, in)
+	}
+	if cerr := r.Close(); err == nil {
+		err = cerr
+	}
+	switch {
+	case errors.Is(err, errChunk):
+		err = damaged("read object", err.Error(), nil)
+	case err == nil && in.n != entry.Object.Size:
+		err = damaged("read object", fmt.Sprintf("it has %d bytes, its folder says %d", in.n, entry.Object.Size), nil)
+	}
+	return in.n, err
+}
+
 var errChunk = errors.New("its rows are not those that were written")
 
 // checkChunk recomputes a chunk's checksum from its lines.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/backstay/backstay/internal/check"
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine/coverage"
 	"github.com/backstay/backstay/internal/engine/facts"
 	"github.com/backstay/backstay/internal/notify"
 	"github.com/backstay/backstay/internal/repository"
@@ -352,6 +353,12 @@ func (c *Caretaker) repository(ctx context.Context, unlisted error) check.Reposi
 		in.Stored = append(in.Stored, check.Stored{Time: r.Time, Bytes: r.StoredBytes})
 	}
 	in.Kits = c.kits(ctx)
+	if in.Cover = c.Cover; in.Cover > 0 {
+		known, ok := coverage.Known(c.Engine.StateDir, c.Engine.Repository)
+		if in.Unread = known.Oldest; !ok && len(c.records) > 0 { // nothing was ever read: since the first backup
+			in.Unread = c.records[0].Time
+		}
+	}
 	if unlisted != nil {
 		return in
 	}

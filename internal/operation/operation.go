@@ -33,9 +33,12 @@ type Caretaker struct {
 	// KitProof is how long ago somebody may have shown to hold a recovery kit;
 	// 0 or less: nobody is reminded.
 	KitProof time.Duration
-	Log      *slog.Logger
-	By       string // who runs it, for the records
-	Config   string // the file of the configuration: two may share a state folder
+	// Cover is in which time all of the repository is to be read back; 0: that is
+	// not asked for.
+	Cover  time.Duration
+	Log    *slog.Logger
+	By     string // who runs it, for the records
+	Config string // the file of the configuration: two may share a state folder
 	// ServiceRuns says that the service is there, which tells itself of what is
 	// wrong with backstay.
 	ServiceRuns bool

@@ -15,6 +15,7 @@ import (
 	"github.com/backstay/backstay/internal/cli/session"
 	"github.com/backstay/backstay/internal/cli/ui"
 	"github.com/backstay/backstay/internal/config"
+	"github.com/backstay/backstay/internal/config/strict"
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/engine"
 	"github.com/backstay/backstay/internal/engine/importing"
@@ -345,9 +346,23 @@ func (s commands) diffCommand() *cobra.Command {
 }
 
 func (s commands) verifyCommand() *cobra.Command {
-	var all bool
+	var all, fix bool
+	var cover, part string
 	cmd := s.Command("verify [BACKUP|APP]", "Read back every object of a backup and compare every checksum", cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
 		s.Records(core.RunVerify, "")
+		if cover == asConfigured && len(args) == 1 { // --cover 30d, as one would type it
+			if _, wrong, _ := strict.ParseDuration(args[0]); wrong == "" {
+				cover, args = args[0], nil
+			}
+		}
+		switch {
+		case cover != "" && (fix || all || len(args) > 0), part != "" && cover == "", fix && (all || len(args) != 1):
+			return &core.Error{Code: core.CodeUsage, Op: "verify", Message: "these do not go together", Hint: "backstay verify --cover reads a part of the whole repository; backstay verify --repair APP mends the newest backup of an app"}
+		case cover != "":
+			return s.cover(ctx, cover, part)
+		case fix:
+			return s.repair(ctx, args[0])
+		}
 		return s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
 			ref := ""
 			if len(args) > 0 {
@@ -397,6 +412,10 @@ func (s commands) verifyCommand() *cobra.Command {
 		})
 	})
 	cmd.Flags().BoolVar(&all, "all", false, "all backups, of the app or of all apps")
+	cmd.Flags().StringVar(&cover, "cover", "", "read the part of the whole repository that was not read for the longest time, so much that all is read in this time (without TIME: as verify: in the configuration says)")
+	cmd.Flags().Lookup("cover").NoOptDefVal = asConfigured
+	cmd.Flags().StringVar(&part, "part", "", "with --cover: read this part now: 1/30, or 5%")
+	cmd.Flags().BoolVar(&fix, "repair", false, "of APP: capture anew what is damaged in the newest backup, and say what older ones lost")
 	return cmd
 }
 

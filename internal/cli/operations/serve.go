@@ -167,6 +167,9 @@ func (v *service) plan(ctx context.Context) (daemon.Plan, error) {
 		v.planApp(ctx, e, &cfg.Apps[i], &plan, checks)
 	}
 	plan.Jobs = append(plan.Jobs, job(core.RunMaintain, "", cfg.Service.Maintenance, nil))
+	if cfg.Verify.Scheduled {
+		plan.Jobs = append(plan.Jobs, job(core.RunVerify, "", cfg.Verify.Schedule, nil))
+	}
 	for i := range plan.Jobs {
 		plan.Jobs[i].Timeout = cfg.Service.Timeout
 	}
@@ -282,6 +285,8 @@ func (v *service) command(job daemon.Job, start agenda.Start, checks map[string]
 		args = append(append(args, "check"), checks[job.Name]...)
 	case core.RunDrill:
 		args = append(args, "drill", job.App, "--by-policy", "--trigger", start.Trigger, "--due", start.Due.UTC().Format(time.RFC3339), "--schedule", job.Name)
+	case core.RunVerify:
+		args = append(args, "verify", "--cover")
 	default:
 		args = append(args, job.Kind)
 	}

@@ -31,6 +31,9 @@ func (s *Session) CaretakerWith(e *engine.Engine, cfg *config.Config, db *state.
 			return s.progress.leave
 		},
 	}
+	if cfg.Verify.Scheduled && !cfg.Verify.Schedule.Off {
+		c.Cover = cfg.Verify.Cover
+	}
 	if s.recorded == nil { // else the command is the run
 		c.Adopt = s.adopt()
 	}
