@@ -162,7 +162,9 @@ func appFields(app *App, whole bool) []strict.Field {
 		retentionField(&app.Retention).Describe("which backups are kept: one policy or a list, each for other components; all are kept when not given"),
 		strict.SectionField("check", checkFields(&app.Check, &app.CheckSchedule), nil).Describe("when a backup is not as it should be"),
 		notifyField(&app.Notify).Describe("where people are told of alarms"),
-		strict.SectionField("drill", proving.DrillFields(&app.Drill.Drill, oneScheduleField("schedule", &app.Drill.Schedule), secretFields(&app.Drill.Login, "password", "the user's password", nil)), nil).Describe("how backups are restored on trial"),
+		strict.SectionField("drill", proving.DrillFields(&app.Drill.Drill, oneScheduleField("schedule", &app.Drill.Schedule), secretFields(&app.Drill.Login, "password", "the user's password", nil), func(r *strict.Reader, own strict.Position, at map[string]strict.Position) {
+			oneSecret(r, own, at, "password", "the user's password", "")
+		}), nil).Describe("how backups are restored on trial"),
 		strict.SectionField("targets", proving.TargetFields(&app.Targets), nil).Describe("the times that are promised, against which drills are measured"),
 	)
 	return fields

@@ -50,7 +50,7 @@ func TestProving(t *testing.T) {
 	sundays := schedule.Spec{Name: "drill", Cron: "0 5 * * 0"}
 	want := Drill{
 		Drill: proving.Drill{
-			Schedule: sundays, Scheduled: true, Newest: 14 * day, Last: 10, Each: 60 * day, Sample: 0.025, LoginUser: "ada@example.org", Server: "/usr/sbin/mariadbd",
+			Schedule: sundays, Scheduled: true, Newest: 14 * day, Last: 10, Each: 60 * day, Mode: proving.Sample, Sample: 0.025, LoginUser: "ada@example.org", Server: "/usr/sbin/mariadbd",
 			PHP: proving.PHPOff, Dir: "/mnt/large", Disk: 50_000_000_000, Memory: 512_000_000, Nice: 15,
 		},
 		Login: SecretSource{PasswordFile: "/etc/backstay/drill.pw"},
@@ -60,9 +60,12 @@ func TestProving(t *testing.T) {
 	}
 	off := sundays
 	off.Off = true
-	want = Drill{Drill: proving.Drill{Schedule: off, Scheduled: true, Newest: 14 * day, Last: 10, Each: 60 * day, Sample: 0.05, Nice: 10}}
+	want = Drill{Drill: proving.Drill{Schedule: off, Scheduled: true, Newest: 14 * day, Last: 10, Each: 60 * day, Mode: proving.Sample, Nice: 10}}
 	if diff := cmp.Diff(want, c.Apps[1].Drill, cmp.AllowUnexported(core.Secret{})); diff != "" {
 		t.Error(diff)
+	}
+	if a, b := c.Apps[0].Drill.Share(), c.Apps[1].Drill.Share(); a != 0.025 || b != 0.05 {
+		t.Errorf("shares %v and %v", a, b)
 	}
 	if got := c.Apps[0].Targets; got != (Targets{RPO: day, RTO: 4 * time.Hour}) {
 		t.Errorf("targets %+v", got)
@@ -77,16 +80,17 @@ func TestProving(t *testing.T) {
 
 func TestProvingErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"secrets: {recipients: [ssh-ed25519 AAAA]}":       "age",
-		"kit: {proof_age: soon}":                          "off",
-		"verify: {cover: never}":                          "cover",
-		"defaults: {drill: {sample: 100%}}":               "5%",
-		"defaults: {drill: {sample: 7}}":                  "5%",
-		"defaults: {drill: {php: php}}":                   "off",
-		"defaults: {drill: {mode: half}}":                 "full",
-		"defaults: {drill: {login: {pasword: x}}}":        "password",
-		"defaults: {targets: {rto: 4}}":                   "rto",
-		"defaults: {drill: {schedule: {week_days: mon}}}": "time",
+		"secrets: {recipients: [ssh-ed25519 AAAA]}":                                 "age",
+		"kit: {proof_age: soon}":                                                    "off",
+		"verify: {cover: never}":                                                    "cover",
+		"defaults: {drill: {sample: 100%}}":                                         "5%",
+		"defaults: {drill: {sample: 7}}":                                            "5%",
+		"defaults: {drill: {php: php}}":                                             "off",
+		"defaults: {drill: {mode: half}}":                                           "full",
+		"defaults: {drill: {login: {pasword: x}}}":                                  "password",
+		"defaults: {drill: {login: {user: x, password_file: /a, password_env: B}}}": "keep one",
+		"defaults: {targets: {rto: 4}}":                                             "rto",
+		"defaults: {drill: {schedule: {week_days: mon}}}":                           "time",
 	} {
 		_, err := Parse("f", []byte("repository: {url: \"file:///r\", password_file: /k}\n"+text+"\n"))
 		if core.CodeOf(err) != core.CodeConfig || !strings.Contains(err.Error()+" "+core.HintOf(err), want) {

@@ -2,6 +2,7 @@ package operation
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/backstay/backstay/internal/core"
@@ -32,6 +33,9 @@ type DrillRecord struct {
 // DrillKey is the key of an app's DrillRecord.
 func DrillKey(app string) string { return "drills/" + app }
 
+// drillsLock is the lock that all drills of a machine take. No app is called so.
+const drillsLock = "all.drills"
+
 // maxFailed bounds how many failed items a record names.
 const maxFailed = 10
 
@@ -43,7 +47,13 @@ func (c *Caretaker) Drill(ctx context.Context, a App, req drill.Request, reports
 	run := core.Run{App: a.Name, Kind: core.RunDrill, Trigger: why.Trigger, Schedule: why.Schedule, Due: why.Due, Started: c.now(), Outcome: core.OutcomeRunning, By: c.By, Backup: req.Record.ID}
 	c.begin(ctx, &run)
 	req.Trigger = why.Trigger
-	d, err = drill.Run(ctx, c.Engine, req)
+	// One at a time: two would take twice the memory and the disk, and each longer
+	// than a recovery does.
+	lock, err := c.Engine.LockApp(ctx, drillsLock, "drill", true)
+	if err == nil {
+		d, err = drill.Run(ctx, c.Engine, req)
+		err = errors.Join(err, lock.Release())
+	}
 	d.Run = run.ID
 	failed := err
 	if err == nil {

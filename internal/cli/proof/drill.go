@@ -213,7 +213,7 @@ func (s commands) drillOne(ctx context.Context, c *operation.Caretaker, cfg *con
 func (s commands) drillRequest(cfg *config.Config, a *config.App, f drillFlags) (drill.Request, error) {
 	d := a.Drill
 	req := drill.Request{
-		App: a.Name, Environment: a.Environment, Sample: d.Sample, Program: cmp.Or(f.server, d.Server), PHP: cmp.Or(f.php, d.PHP), Dir: cmp.Or(f.dir, d.Dir),
+		App: a.Name, Environment: a.Environment, Sample: d.Share(), Program: cmp.Or(f.server, d.Server), PHP: cmp.Or(f.php, d.PHP), Dir: cmp.Or(f.dir, d.Dir),
 		Disk: d.Disk, Memory: d.Memory, Nice: d.Nice, RPO: a.Targets.RPO, RTO: a.Targets.RTO,
 	}
 	if f.sample != "" {

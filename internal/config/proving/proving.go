@@ -23,7 +23,8 @@ type Drill struct {
 	Newest    time.Duration // the newest backup is drilled at least so often; 0: by each run
 	Last      int           // so many of the newest are drilled in turn; 0: only the newest
 	Each      time.Duration // each of them at least so often
-	Sample    float64       // the share of rows and files that is looked at; 0: all
+	Mode      string        // Full, Sample, or "": as Sample is given or not
+	Sample    float64       // the share of rows and files that is looked at; 0: not given
 	LoginUser string        // a user of the application; "": the login form is looked at
 	Server    string        // absolute path of the private server's program; "": the best one
 	Scratch   bool          // the server of `scratch` in place of a private one
@@ -32,6 +33,23 @@ type Drill struct {
 	Disk      int64         // bytes at most; 0: what is free
 	Memory    int64         // of the private server; 0: its default
 	Nice      int           // 0 to 19
+}
+
+// The modes of drills.
+const (
+	Full   = "full"
+	Sample = "sample"
+)
+
+// Share is the share of rows and files that is looked at; 0: all.
+func (d Drill) Share() float64 {
+	switch {
+	case d.Mode == Full:
+		return 0
+	case d.Mode == Sample && d.Sample == 0:
+		return defaultSample
+	}
+	return d.Sample
 }
 
 // PHPOff says that the application is not started.
@@ -43,24 +61,12 @@ func DefaultDrill() Drill {
 }
 
 // DrillFields are those of `drill`: schedule reads its schedule, and login the
-// password of its user.
-func DrillFields(d *Drill, schedule strict.Field, login []strict.Field) []strict.Field {
+// password of its user, which checkLogin checks.
+func DrillFields(d *Drill, schedule strict.Field, login []strict.Field, checkLogin func(*strict.Reader, strict.Position, map[string]strict.Position)) []strict.Field {
 	read := schedule.Read
 	schedule.Read = func(r *strict.Reader, at strict.Position, n ast.Node) {
 		d.Scheduled = true
 		read(r, at, n)
-	}
-	var mode string
-	modeField := strict.OneOf("mode", &mode, "modes", "full", "sample")
-	readMode := modeField.Read
-	modeField.Read = func(r *strict.Reader, at strict.Position, n ast.Node) {
-		readMode(r, at, n)
-		switch {
-		case mode == "full":
-			d.Sample = 0
-		case mode == "sample" && d.Sample == 0:
-			d.Sample = defaultSample
-		}
 	}
 	user := strict.TextField("user", &d.LoginUser, strict.NotEmpty)
 	return []strict.Field{
@@ -68,9 +74,9 @@ func DrillFields(d *Drill, schedule strict.Field, login []strict.Field) []strict
 		strict.DurationField("newest", &d.Newest).Describe("the newest backup is drilled at least so often: 7d"),
 		strict.NumberField("last", &d.Last, 0, 1000).Describe("so many of the newest backups are drilled in turn; only the newest when not given"),
 		strict.DurationField("each", &d.Each).Describe("each of these at least so often: 30d"),
-		modeField.Describe("full restores all; sample the whole schema and a share of rows and files"),
+		strict.OneOf("mode", &d.Mode, "modes", Full, Sample).Describe("full restores all; sample the whole schema and a share of rows and files"),
 		shareField("sample", &d.Sample).Describe("the share of rows and files of a sample: 5%"),
-		strict.SectionField("login", append([]strict.Field{user.Describe("a user of the application, for drills alone")}, login...), nil).Describe("whom a drill logs in as; it only looks at the login form when not given"),
+		strict.SectionField("login", append([]strict.Field{user.Describe("a user of the application, for drills alone")}, login...), checkLogin).Describe("whom a drill logs in as; it only looks at the login form when not given"),
 		strict.PathField("server", &d.Server, false).Describe("program of the private database server; the installed one that fits best when not given"),
 		strict.BoolField("scratch", &d.Scratch).Describe("use the server of scratch: in place of a private one"),
 		phpField("php", &d.PHP).Describe("program that runs the application, or off"),
