@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -157,7 +159,7 @@ func (s commands) makeKit(ctx context.Context, e *engine.Engine, cfg *config.Con
 	}
 	return s.Printer.Result(out, func() {
 		s.Printer.Printf("made recovery kit %s: %s\n", out.ID, out.File)
-		for name := range out.Keys {
+		for _, name := range slices.Sorted(maps.Keys(out.Keys)) {
 			s.Printer.Printf("  opens: %s\n", name)
 		}
 		for _, share := range out.Shares {
@@ -311,13 +313,19 @@ func (s commands) addConfig(cfg *config.Config, c *kit.Content) error {
 	if err != nil {
 		return err
 	}
+	if len(cfg.Secrets.Recipients) > 0 || cfg.Secrets.IdentityFile != "" {
+		text = append(text, "\nsecrets:\n"...)
+	}
+	if r := cfg.Secrets.Recipients; len(r) > 0 {
+		text = fmt.Appendf(text, "  recipients: [%s]\n", strings.Join(r, ", "))
+	}
 	if file := cfg.Secrets.IdentityFile; file != "" {
 		identities, err := config.ReadArchiveSecret(file)
 		if err != nil {
 			return err
 		}
 		c.Files[kit.SecretsDir+"identities"] = []byte(identities.Reveal() + "\n")
-		text = append(text, []byte("\nsecrets:\n  identity_file: "+place+"/"+kit.SecretsDir+"identities\n")...)
+		text = append(text, "  identity_file: "+place+"/"+kit.SecretsDir+"identities\n"...)
 		if c.Info.Keys["sealed secrets"], err = kit.Fingerprint(c.Info.RepositoryID, "sealed secrets", identities); err != nil {
 			return err
 		}
