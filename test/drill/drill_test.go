@@ -19,6 +19,7 @@ import (
 
 	"github.com/backstay/backstay/internal/cli"
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/mysql/mysqltest"
 )
 
 // selfVariable makes a process of this test's program backstay.
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(selfVariable) != "" {
 		os.Exit(backstay())
 	}
-	os.Exit(m.Run())
+	os.Exit(mysqltest.Main(m))
 }
 
 // backstay is cmd/backstay's main.
