@@ -36,7 +36,7 @@ func (r *repositoryJudge) kits() {
 	}
 	const again = "backstay key kit makes one; keep it away from this machine"
 	switch {
-	case k.Made == nil && len(r.in.Stored) == 0: // nothing would be lost yet
+	case k.Made == nil && (len(r.in.Stored) == 0 || r.in.Now.Sub(r.in.Stored[0].Time) < 24*time.Hour): // nothing would be lost yet, or there was no time to make one
 	case k.Made == nil:
 		remind("kit-missing", "there is no recovery kit: when this machine is lost, so is what opens the backups", again)
 	case k.Stale:

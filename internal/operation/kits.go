@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/internal/check"
+	"github.com/backstay/backstay/internal/repository"
 )
 
 // KitRecord is what is remembered of a recovery kit: the value of KitKey in the
@@ -56,9 +57,16 @@ func (c *Caretaker) kits(ctx context.Context) *check.Kits {
 		return nil
 	}
 	out := &check.Kits{Within: c.KitProof}
+	id := ""
+	if store, ok := c.Engine.Store.(repository.Escrow); ok {
+		id = store.ID()
+	}
 	var best *KitRecord
 	for i := range all {
 		k := &all[i]
+		if id != "" && k.Repository != id {
+			continue // of another repository
+		}
 		if best == nil || best.Stale != "" && k.Stale == "" || (best.Stale != "") == (k.Stale != "") && k.Made.After(best.Made) {
 			best = k
 		}

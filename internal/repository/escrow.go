@@ -14,10 +14,9 @@ type Escrow interface {
 	// Format returns the small objects without which the key opens nothing, by
 	// name. They are encrypted with the key.
 	Format(ctx context.Context) (map[string][]byte, error)
-	// PutFormat puts back what Format returned.
-	PutFormat(ctx context.Context, format map[string][]byte) error
 	// ChangeKey makes another key open the repository, and the present one no
-	// longer. Stores that are open stay so. When it does not return nil,
-	// PutFormat with what was there before makes the former key good again.
+	// longer. Stores that are open stay so. When it does not return nil, or is
+	// killed, it may be that no key does, until what Format returned before is
+	// put back.
 	ChangeKey(ctx context.Context, key core.Secret) error
 }

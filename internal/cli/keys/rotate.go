@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/backstay/backstay/internal/config"
 	"github.com/backstay/backstay/internal/core"
@@ -16,6 +17,7 @@ import (
 	"github.com/backstay/backstay/internal/keys/kit"
 	"github.com/backstay/backstay/internal/operation"
 	"github.com/backstay/backstay/internal/repository"
+	"github.com/backstay/backstay/internal/repository/kopia"
 )
 
 // Files beside the key's while it is changed.
@@ -40,8 +42,9 @@ Cut short at any moment, the same command goes on where it was.`
 	return cmd
 }
 
-// rotate changes the key. At every moment one of the key's file and the new one
-// beside it opens the repository, and both stay until the new one is tried.
+// rotate changes the key. At every moment what is on the disk opens the
+// repository, or makes it open with the former key: that, the new one beside it
+// and the repository's format from before stay until the new one was tried.
 func (s commands) rotate(ctx context.Context, newFile string) error {
 	cfg, err := s.LoadConfig()
 	if err != nil {
@@ -51,6 +54,11 @@ func (s commands) rotate(ctx context.Context, newFile string) error {
 	if file == "" {
 		return usage("the repository's key is not in a file of its own", "put it into a file that its owner only can read, name that in repository.password_file, and try again")
 	}
+	unlock, err := lockRotation(cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	beside := file + newSuffix
 	if _, err := os.Lstat(beside); err == nil {
 		return s.finishRotation(ctx, cfg, beside)
@@ -94,7 +102,7 @@ func (s commands) changeKey(ctx context.Context, cfg *config.Config, store repos
 			return nil
 		}
 	}
-	back := store.PutFormat(context.WithoutCancel(ctx), before)
+	back := s.putBack(context.WithoutCancel(ctx), cfg, before)
 	if back == nil {
 		back = os.Remove(beside)
 	}
@@ -122,6 +130,42 @@ func saveFormat(stateDir string, format map[string][]byte) error {
 		}
 	}
 	return nil
+}
+
+// savedFormat is what saveFormat kept.
+func savedFormat(stateDir string) (map[string][]byte, error) {
+	entries, err := os.ReadDir(formatDir(stateDir))
+	if err != nil {
+		return nil, err
+	}
+	found := map[string][]byte{}
+	for _, x := range entries {
+		if found[x.Name()], err = os.ReadFile(filepath.Join(formatDir(stateDir), x.Name())); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// putBack makes the repository's format what it was.
+func (s commands) putBack(ctx context.Context, cfg *config.Config, format map[string][]byte) error {
+	return kopia.PutFormat(ctx, s.StoreOptions(cfg, core.Secret{}), format)
+}
+
+// lockRotation keeps two changes of the key apart.
+func lockRotation(stateDir string) (unlock func(), err error) {
+	if err := os.MkdirAll(stateDir, 0o700); err != nil {
+		return nil, &core.Error{Code: core.CodeDisk, Op: "change the repository's key", Err: err, Hint: "run as who may write there"}
+	}
+	f, err := os.OpenFile(filepath.Join(stateDir, "rotation.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, &core.Error{Code: core.CodeDisk, Op: "change the repository's key", Err: err, Hint: "run as who may write there"}
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close() // only opened for its lock
+		return nil, &core.Error{Code: core.CodeLocked, Op: "change the repository's key", Message: "another process changes it right now", Hint: "wait until it is done"}
+	}
+	return func() { _ = f.Close() }, nil
 }
 
 // opens tries whether the key in a file opens the repository.
@@ -156,10 +200,23 @@ func (s commands) finishRotation(ctx context.Context, cfg *config.Config, beside
 	case core.CodeOf(err) != core.CodeWrongKey && core.CodeOf(err) != core.CodeDamage:
 		return err
 	}
-	if err := s.opens(ctx, cfg, cfg.Repository.PasswordFile); err != nil {
+	// It was cut short before the change, or in the middle of it: then neither key
+	// opens the repository until its format from before is put back.
+	err := s.opens(ctx, cfg, cfg.Repository.PasswordFile)
+	if err != nil {
+		before, ferr := savedFormat(cfg.StateDir)
+		if ferr == nil {
+			ferr = s.putBack(ctx, cfg, before)
+		}
+		if ferr == nil {
+			ferr = s.opens(ctx, cfg, cfg.Repository.PasswordFile)
+		}
+		err = ferr
+	}
+	if err != nil {
 		return &core.Error{
 			Code: core.CodeOf(err), Op: "change the repository's key", Message: "neither the key nor the new one beside it opens the repository", Err: err,
-			Hint: "put the files of " + formatDir(cfg.StateDir) + " back into the repository's folder, as they are called there; then the former key opens it",
+			Hint: "keep both files and " + formatDir(cfg.StateDir) + ": with the repository's format in it the former key opens the repository; a recovery kit from before has the format too",
 		}
 	}
 	if err := os.Remove(beside); err != nil {
@@ -185,29 +242,37 @@ func (s commands) exchange(ctx context.Context, cfg *config.Config, beside, id s
 			return err
 		}
 	}
-	err := os.Link(file, former)
+	old, err := os.ReadFile(file)
+	if err == nil {
+		err = kit.WriteFile(former, old)
+	}
 	if err == nil {
 		err = os.Rename(beside, file)
 	}
 	if err != nil {
 		return &core.Error{Code: core.CodeDisk, Op: "put the new key into its place", Err: err, Hint: "the new key is in " + beside + " and opens the repository; backstay key rotate goes on"}
 	}
+	// With it the former key would open the repository again.
+	if err := os.RemoveAll(formatDir(cfg.StateDir)); err != nil {
+		s.Printer.Warn(core.Warning{Code: "left", Object: formatDir(cfg.StateDir), Message: "it could not be removed, and makes the former key good again: " + err.Error()})
+	}
 	db := s.State(ctx, cfg.StateDir)
+	stale := 0
 	kits, err := (&operation.Caretaker{State: db}).Kits(ctx)
 	for _, k := range kits {
 		if k.Repository == id || id == "" {
-			k.Stale = "repository"
+			k.Stale, stale = "repository", stale+1
 			err = errors.Join(err, db.SetValue(ctx, operation.KitKey(k.ID), k))
 		}
 	}
 	if err != nil {
 		s.Printer.Logger().Warn("that kits are stale now could not be recorded", "err", err)
 	}
-	return s.Printer.Result(map[string]any{"changed": true, "key_file": file, "former": former, "stale_kits": len(kits)}, func() {
+	return s.Printer.Result(map[string]any{"changed": true, "key_file": file, "former": former, "stale_kits": stale}, func() {
 		s.Printer.Printf("the repository has a new key, in %s\n", file)
 		s.Printer.Printf("  the former one is in %s: keep it for copies of the repository from before, or remove it\n", former)
-		if len(kits) > 0 {
-			s.Printer.Printf("  %d recovery kit(s) are stale now\n", len(kits))
+		if stale > 0 {
+			s.Printer.Printf("  %d recovery kit(s) are stale now\n", stale)
 		}
 		s.Printer.Printf("  make a recovery kit: backstay key kit FILE\n")
 	})

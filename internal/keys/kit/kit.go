@@ -78,6 +78,7 @@ type Info struct {
 	Files map[string]string `json:"files"`
 	// Program is the SHA-256 of the program beside the sealed part, in hex.
 	Program string `json:"program"`
+	ReadMe  string `json:"read_me"`         // the same of READ-ME.txt
 	Place   string `json:"place,omitempty"` // folder of the configuration, whose paths it has
 }
 
@@ -180,6 +181,9 @@ func Write(target, program string, c Content, s Sealing) (shares []Share, err er
 		return nil, fmt.Errorf("read the program: %w", err)
 	}
 	c.Info.Schema, c.Info.Program = Schema, sum
+	readMe := c.Info.readMe(s)
+	readMeSum := sha256.Sum256([]byte(readMe))
+	c.Info.ReadMe = hex.EncodeToString(readMeSum[:])
 	sealed, err := c.seal(recipients)
 	if err != nil {
 		return nil, err
@@ -198,7 +202,6 @@ func Write(target, program string, c Content, s Sealing) (shares []Share, err er
 			_, err := io.Copy(w, from)
 			return err
 		}
-		readMe := c.Info.readMe(sealed, s)
 		if err := add(ReadMeName, 0o644, int64(len(readMe)), strings.NewReader(readMe)); err != nil {
 			return err
 		}
@@ -254,8 +257,7 @@ func (c Content) seal(recipients []age.Recipient) ([]byte, error) {
 }
 
 // readMe is what a person reads first, perhaps years later.
-func (i Info) readMe(sealed []byte, s Sealing) string {
-	sum := sha256.Sum256(sealed)
+func (i Info) readMe(s Sealing) string {
 	with := "--identity-file FILE, the private key of a recipient that it was sealed to"
 	switch {
 	case !s.Passphrase.Empty():
@@ -282,8 +284,7 @@ func (i Info) readMe(sealed []byte, s Sealing) string {
 10. Make a new kit when keys change: backstay key kit FILE. Prove this one: backstay key verify-kit FILE
 
 SHA-256 of backstay: %s
-SHA-256 of kit.age:  %s
-`, i.ID, i.Made.UTC().Format("2006-01-02 15:04 UTC"), i.Host, i.Version, i.Repository, strings.Join(apps, ", "), with, i.Program, hex.EncodeToString(sum[:]))
+`, i.ID, i.Made.UTC().Format("2006-01-02 15:04 UTC"), i.Host, i.Version, i.Repository, strings.Join(apps, ", "), with, i.Program)
 }
 
 func sumFile(path string) (sum string, size int64, err error) {

@@ -36,7 +36,7 @@ func damaged(format string, args ...any) error {
 // errors have core.CodeDamage for a kit that was changed, core.CodeWrongKey for
 // what does not open it, core.CodeUsage for what is not given.
 func Open(path string, o Opening) (Content, error) {
-	sealed, program, err := readOuter(path)
+	kit, err := readOuter(path)
 	if err != nil {
 		return Content{}, err
 	}
@@ -44,7 +44,7 @@ func Open(path string, o Opening) (Content, error) {
 	if err != nil {
 		return Content{}, err
 	}
-	plain, err := age.Decrypt(bytes.NewReader(sealed), identities...)
+	plain, err := age.Decrypt(bytes.NewReader(kit.sealed), identities...)
 	var no *age.NoIdentityMatchError
 	switch {
 	case errors.As(err, &no):
@@ -59,16 +59,19 @@ func Open(path string, o Opening) (Content, error) {
 	if err != nil {
 		return Content{}, err
 	}
-	if program != "" && program != c.Info.Program {
+	if kit.program != "" && kit.program != c.Info.Program {
 		return Content{}, damaged("the program in it is not the one that it was made with: do not run it")
+	}
+	if kit.readMe != "" && kit.readMe != c.Info.ReadMe {
+		return Content{}, damaged("%s in it is not the one that it was made with: do not do what it says", ReadMeName)
 	}
 	return c, nil
 }
 
 // NeedsPassphrase says whether a kit is sealed with a passphrase.
 func NeedsPassphrase(path string) (bool, error) {
-	sealed, _, err := readOuter(path)
-	return err == nil && bytes.Contains(sealed[:min(len(sealed), 4096)], []byte("\n-> scrypt ")), err
+	kit, err := readOuter(path)
+	return err == nil && bytes.Contains(kit.sealed[:min(len(kit.sealed), 4096)], []byte("\n-> scrypt ")), err
 }
 
 func (o Opening) identities() (all []age.Identity, err error) {
@@ -100,54 +103,76 @@ func (o Opening) identities() (all []age.Identity, err error) {
 	return all, nil
 }
 
-// readOuter returns the sealed part of a kit and the SHA-256 of its program; ""
-// when path is the sealed part itself.
-func readOuter(path string) (sealed []byte, program string, err error) {
+// readOuter reads a kit, or its sealed part by itself.
+func readOuter(path string) (o outer, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, "", &core.Error{Code: core.CodeNotFound, Op: "open the recovery kit", Err: err, Hint: "give the path of the kit's file"}
+		return o, &core.Error{Code: core.CodeNotFound, Op: "open the recovery kit", Err: err, Hint: "give the path of the kit's file"}
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	head := make([]byte, 21)
 	if _, err := io.ReadFull(f, head); err != nil {
-		return nil, "", damaged("it is cut off")
+		return o, damaged("it is cut off")
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, "", err
+		return o, err
 	}
 	if string(head) == "age-encryption.org/v1" {
-		sealed, err = bounded(f, maxSealed)
-		return sealed, "", err
+		o.sealed, err = bounded(f, maxSealed)
+		return o, err
 	}
-	for r := tar.NewReader(f); ; {
+	// These three and nothing else, each once: whoever unpacks it with another
+	// program must not get something else than what is looked at here.
+	r := tar.NewReader(f)
+	for _, name := range []string{ReadMeName, ProgramName, SealedName} {
 		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
 		if err != nil {
-			return nil, "", damaged("it is no kit, or cut off: %v", err)
+			return o, damaged("it is no kit, or cut off: %v", err)
 		}
-		switch h.Name {
+		if h.Name != name || h.Typeflag != tar.TypeReg {
+			return o, damaged("it has %q where %s must be", h.Name, name)
+		}
+		switch name {
+		case ReadMeName:
+			text, err := bounded(r, maxFile)
+			if err != nil {
+				return o, err
+			}
+			sum := sha256.Sum256(text)
+			o.readMe = hex.EncodeToString(sum[:])
 		case ProgramName:
 			sum := sha256.New()
-			if _, err := io.Copy(sum, r); err != nil {
-				return nil, "", damaged("it is cut off: %v", err)
+			if n, err := io.Copy(sum, io.LimitReader(r, maxProgram)); err != nil || n == maxProgram {
+				return o, damaged("its program is cut off, or too large")
 			}
-			program = hex.EncodeToString(sum.Sum(nil))
+			o.program = hex.EncodeToString(sum.Sum(nil))
 		case SealedName:
-			if sealed, err = bounded(r, maxSealed); err != nil {
-				return nil, "", err
+			if o.sealed, err = bounded(r, maxSealed); err != nil {
+				return o, err
 			}
 		}
 	}
-	if sealed == nil {
-		return nil, "", damaged("there is no %s in it", SealedName)
+	if h, err := r.Next(); !errors.Is(err, io.EOF) {
+		if err == nil {
+			return o, damaged("it has %q, which is no part of a kit", h.Name)
+		}
+		return o, damaged("it does not end as a tar does: %v", err)
 	}
-	if program == "" {
-		return nil, "", damaged("there is no program in it")
+	rest, err := bounded(f, maxFile)
+	if err != nil || len(bytes.Trim(rest, "\x00")) > 0 {
+		return o, damaged("something comes after its end")
 	}
-	return sealed, program, nil
+	return o, nil
 }
+
+// outer is what of a kit is not sealed, by its SHA-256 in hex, and what is.
+type outer struct {
+	sealed          []byte
+	readMe, program string // "" of the sealed part alone
+}
+
+// maxProgram bounds the program in a kit.
+const maxProgram = 1 << 30
 
 func bounded(r io.Reader, most int64) ([]byte, error) {
 	content, err := io.ReadAll(io.LimitReader(r, most+1))
@@ -179,10 +204,10 @@ func readSealed(plain io.Reader) (Content, error) {
 		}
 		total += int64(len(content))
 		_, twice := c.Files[h.Name]
-		if h.Typeflag != tar.TypeReg || !ValidName(h.Name) || twice || len(c.Files) >= maxFiles || total > maxSealed {
+		if h.Typeflag != tar.TypeReg || !ValidName(h.Name) || twice || len(c.Files) >= maxFiles || total > maxSealed || h.Name == InfoName && info != nil {
 			return c, damaged("%q cannot be in it", h.Name)
 		}
-		if h.Name == InfoName {
+		if h.Name == InfoName && info == nil {
 			info = content
 			continue
 		}

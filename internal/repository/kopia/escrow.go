@@ -20,13 +20,20 @@ func (s *Store) Format(ctx context.Context) (map[string][]byte, error) {
 	return found, storageError("read the repository's format", s.files.root, err)
 }
 
-// PutFormat implements repository.Escrow.
-func (s *Store) PutFormat(ctx context.Context, format map[string][]byte) error {
-	const op = "put back the repository's format"
-	if err := s.mustWrite(op); err != nil {
+// PutFormat puts back what Format returned, of a repository that may not open
+// any more. One of another repository is refused.
+func PutFormat(ctx context.Context, opts Options, format map[string][]byte) error {
+	opts, err := opts.withDefaults()
+	if err != nil {
 		return err
 	}
-	return storageError(op, s.files.root, escrow.Write(withLog(ctx, s.opts.Logger), s.files, format))
+	loc, err := parseURL(opts.URL)
+	if err != nil {
+		return err
+	}
+	st := newFileStorage(loc.path, opts.days)
+	defer st.packs.Close()
+	return storageError("put back the repository's format", loc.path, escrow.Write(withLog(ctx, opts.Logger), st, format))
 }
 
 // ChangeKey implements repository.Escrow.

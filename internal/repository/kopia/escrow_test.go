@@ -60,10 +60,34 @@ func TestChangeKey(t *testing.T) {
 	if err != nil || bytes.Equal(before["kopia.repository"], after["kopia.repository"]) {
 		t.Errorf("the format did not change (%v)", err)
 	}
-	if err := s.PutFormat(t.Context(), before); err != nil {
+	if err := PutFormat(t.Context(), with("old"), before); err != nil {
 		t.Fatal(err)
 	}
 	if got := opens("old"); got != "" {
 		t.Errorf("the old key, put back: %s", got)
+	}
+	// Killed between the two: no key opens it until the format is put back.
+	for half := range before {
+		if err := PutFormat(t.Context(), with("old"), after); err != nil {
+			t.Fatal(err)
+		}
+		mixed := map[string][]byte{"kopia.repository": after["kopia.repository"], half: before[half]}
+		if err := PutFormat(t.Context(), with("old"), mixed); err != nil {
+			t.Fatal(err)
+		}
+		if err := PutFormat(t.Context(), with("old"), before); err != nil {
+			t.Fatal(err)
+		}
+		if got := opens("old"); got != "" {
+			t.Errorf("%s only, put back: %s", half, got)
+		}
+	}
+	other := with("other")
+	other.URL = "file://" + dir + "/other"
+	if err := Create(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	if err := PutFormat(t.Context(), other, before); err == nil {
+		t.Error("the format of another repository was put into it")
 	}
 }

@@ -5,6 +5,7 @@ package escrow
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"slices"
@@ -16,8 +17,7 @@ import (
 // names are those of the blobs, in the order in which kopia reads them.
 func names() []blob.ID { return []blob.ID{format.KopiaRepositoryBlobID, format.KopiaBlobCfgBlobID} }
 
-// Read returns the blobs by name. Only a repository with object locks has the
-// second.
+// Read returns the blobs by name, those that are there.
 func Read(ctx context.Context, st blob.Reader) (map[string][]byte, error) {
 	found := map[string][]byte{}
 	for _, id := range names() {
@@ -34,8 +34,17 @@ func Read(ctx context.Context, st blob.Reader) (map[string][]byte, error) {
 	return found, nil
 }
 
-// Write puts blobs back; the one that is read first comes last.
+// Write puts blobs back; the one that is read first comes last. Those of another
+// repository are refused.
 func Write(ctx context.Context, st blob.Storage, blobs map[string][]byte) error {
+	there, err := Read(ctx, st)
+	if err != nil {
+		return err
+	}
+	first := string(names()[0])
+	if is, was := unique(there[first]), unique(blobs[first]); was == "" || is != "" && is != was {
+		return errors.New("it is the format of another repository, or of none")
+	}
 	for _, id := range slices.Backward(names()) {
 		text, ok := blobs[string(id)]
 		if !ok {
@@ -46,6 +55,18 @@ func Write(ctx context.Context, st blob.Storage, blobs map[string][]byte) error 
 		}
 	}
 	return nil
+}
+
+// unique is the id of the repository that a format is of, which is not encrypted;
+// "" where it cannot be read.
+func unique(format []byte) string {
+	var f struct {
+		UniqueID string `json:"uniqueID"`
+	}
+	if json.Unmarshal(format, &f) != nil {
+		return ""
+	}
+	return f.UniqueID
 }
 
 // content is a blob's bytes in kopia's terms.

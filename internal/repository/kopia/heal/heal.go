@@ -16,8 +16,16 @@ import (
 )
 
 // Contents marks those contents of the objects as deleted that cannot be read,
-// and returns how many. The caller flushes w.
-func Contents(ctx context.Context, w kopiarepo.DirectRepositoryWriter, objects []core.ObjectID) (n int, err error) {
+// and returns how many.
+func Contents(ctx context.Context, rep kopiarepo.DirectRepository, objects []core.ObjectID) (n int, err error) {
+	err = kopiarepo.DirectWriteSession(ctx, rep, kopiarepo.WriteSessionOptions{Purpose: "heal"}, func(ctx context.Context, w kopiarepo.DirectRepositoryWriter) error {
+		n, err = mark(ctx, w, objects)
+		return err
+	})
+	return n, err
+}
+
+func mark(ctx context.Context, w kopiarepo.DirectRepositoryWriter, objects []core.ObjectID) (n int, err error) {
 	seen := map[content.ID]bool{}
 	for _, o := range objects {
 		id, err := object.ParseID(string(o))
