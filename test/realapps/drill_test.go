@@ -1,6 +1,8 @@
 package realapps
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -8,7 +10,15 @@ import (
 	"testing"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/engine"
+	"github.com/backstay/backstay/internal/engine/drill"
+	"github.com/backstay/backstay/internal/engine/enginetest"
 	"github.com/backstay/backstay/internal/evidence"
+	"github.com/backstay/backstay/internal/mysql/mysqltest"
+	"github.com/backstay/backstay/internal/profile"
+	"github.com/backstay/backstay/internal/profile/itflow"
+	"github.com/backstay/backstay/internal/profile/itop"
+	"github.com/backstay/backstay/internal/repository/memory"
 )
 
 type drills struct {
@@ -66,6 +76,47 @@ func (r *running) passes(d evidence.Drill, names ...string) {
 	}
 }
 
+// damages changes one thing of a backup's database at a time, in copies of its
+// repository, and wants the drill to name that very thing. That a file is damaged
+// the repository itself notices: test/drill.
+func (r *running) damages(which map[string]string) {
+	r.t.Helper()
+	store := memory.New()
+	with := func(store *memory.Store) *engine.Engine {
+		e := enginetest.New(r.t, store)
+		e.Profiles = profile.NewRegistry(itop.Profile{}, itflow.Profile{})
+		return e
+	}
+	e := with(store)
+	_, err := e.Backup(r.t.Context(), engine.Target{Profile: r.profile, Consistency: "online", App: profile.App{Name: r.name, Root: r.root}}, engine.BackupOptions{Trigger: "manual"})
+	r.ok(err)
+	rec := enginetest.Find(r.t, e, r.name+"@latest")
+	for what, stored := range which {
+		r.t.Run(what, func(t *testing.T) {
+			hit := ""
+			bad := enginetest.Tampered(t, store, rec, enginetest.Tamper{Change: func(p string, data []byte) []byte {
+				if hit != "" || !strings.HasPrefix(p, stored) || len(data) == 0 {
+					return data
+				}
+				hit = p
+				data = bytes.Clone(data)
+				data[len(data)/2] ^= 1
+				return data
+			}})
+			e := with(bad)
+			d, err := drill.Run(t.Context(), e, drill.Request{App: r.name, Record: enginetest.Find(t, e, rec.ID), PHP: "off", Dir: t.TempDir()})
+			r.ok(err)
+			table := strings.TrimSuffix(filepath.Base(hit), ".sql")
+			named := slices.ContainsFunc(d.Failed(), func(p core.Proof) bool {
+				return hit != "" && (strings.Contains(p.Object, hit) || strings.Contains(p.Message, "table "+table))
+			})
+			if d.Passed || !named || len(d.Left) > 0 {
+				t.Errorf("%q was damaged, and the drill says: passed %v, %s %+v, left %q", hit, d.Passed, d.Failure, d.Failed(), d.Left)
+			}
+		})
+	}
+}
+
 // TestDrillITop drills an iTop with a login.
 func TestDrillITop(t *testing.T) {
 	checkout, scripts := checkoutOf(t, "BACKSTAY_TEST_ITOP"), helpers(t)
@@ -77,6 +128,34 @@ func TestDrillITop(t *testing.T) {
 	r.write(password, "Admin-Pw_1x\n", 0o600)
 	d := r.drill(0, "--login-user", "admin", "--login-password-file", password)
 	r.passes(d, "rows", "files", "version", "administrator", "modules", "encryption", "php", "page", "login-form", "login")
+
+	t.Run("wrong password", func(t *testing.T) {
+		r.write(password, "Admin-Pw_1y\n", 0o600)
+		if d := r.drill(4, "--login-user", "admin", "--login-password-file", password); !proven(d, core.ProofFailed, "login", "admin") {
+			t.Errorf("%+v", d.Failed())
+		}
+	})
+	t.Run("secret", func(t *testing.T) {
+		const encrypt = `require getenv("APP_ROOT")."/approot.inc.php"; require APPROOT."application/application.inc.php"; require APPROOT."application/startup.inc.php"; ` +
+			`$c = MetaModel::GetConfig(); echo bin2hex((new SimpleCrypt($c->GetEncryptionLibrary()))->Encrypt($c->GetEncryptionKey(), "pässword № 1"));`
+		mysqltest.ExecOn(t, r.config(r.name), "INSERT INTO priv_changeop_setatt_encrypted (id, data) VALUES (77001, 0x"+strings.TrimSpace(r.runPHP("-r", encrypt))+")")
+		config := filepath.Join(r.root, "conf/production/config-itop.php")
+		text, err := os.ReadFile(config)
+		r.ok(err)
+		before, rest, _ := strings.Cut(string(text), "'encryption_key' => '")
+		_, after, found := strings.Cut(rest, "'")
+		if !found {
+			t.Fatal("the configuration has no encryption_key as expected")
+		}
+		r.ok(os.Chmod(config, 0o644))
+		r.write(config, fmt.Sprintf("%s'encryption_key' => '%s'%s", before, strings.Repeat("ab", 32), after), 0o644)
+		r.backstay(0, nil, "backup", r.name)
+		if d := r.drill(4); !proven(d, core.ProofFailed, "encrypted-fields", "priv_changeop_setatt_encrypted 77001") {
+			t.Errorf("%+v", d.Failed())
+		}
+		r.write(config, string(text), 0o644)
+	})
+	r.damages(map[string]string{"chunk": "database/data/ticket/", "table": "database/schema/table/ticket.sql"})
 }
 
 // TestDrillITFlow drills an ITFlow with a login.
@@ -91,4 +170,22 @@ func TestDrillITFlow(t *testing.T) {
 	r.write(password, "Corr3ct horse! batterie é\n", 0o600)
 	d := r.drill(0, "--login-user", "user@example.test", "--login-password-file", password)
 	r.passes(d, "rows", "files", "settings", "schema-version", "administrator", "row-files", "credentials", "php", "page", "login-form", "login")
+	t.Run("no account", func(t *testing.T) {
+		d := r.drill(0)
+		r.passes(d, "rows", "files", "php", "page", "login-form")
+		if !proven(d, core.ProofSkipped, "login", "") || !proven(d, core.ProofSkipped, "credentials", "") {
+			t.Error("what was not looked at is not said")
+		}
+	})
+	t.Run("secret", func(t *testing.T) {
+		mysqltest.ExecOn(t, r.config(r.name), "UPDATE credentials SET credential_password = CONCAT('AAAAAAAAAAAAAAAA', SUBSTRING(credential_password, 17, 22), 'A=') WHERE credential_id = 7")
+		r.backstay(0, nil, "backup", r.name)
+		d := r.drill(4, "--login-user", "user@example.test", "--login-password-file", password)
+		if !slices.ContainsFunc(d.Failed(), func(p core.Proof) bool {
+			return p.Name == "credentials" && strings.HasPrefix(p.Object, "credentials 7 ")
+		}) {
+			t.Errorf("%+v", d.Failed())
+		}
+	})
+	r.damages(map[string]string{"chunk": "database/data/tickets/", "schema object": "database/schema/table/credentials.sql"})
 }

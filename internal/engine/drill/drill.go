@@ -48,6 +48,7 @@ type Request struct {
 // Names of proofs that every drill makes.
 const (
 	ProofStored  = "stored-data" // what the repository holds of the backup
+	ProofRestore = "restore"     // what kept the backup from being restored
 	ProofRows    = "rows"        // against the checksums of the capture
 	ProofFiles   = "files"       // against the hashes of the capture
 	ProofPlan    = "plan"        // what the restore had to know, rewrite or decide
@@ -152,6 +153,9 @@ func (d *drill) run(ctx context.Context) (err error) {
 	if err := d.restore(ctx, sampled); err != nil {
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 			return cause // the disk
+		}
+		if ctx.Err() == nil && core.CodeOf(err) != core.CodeDamage {
+			d.prove(core.Proof{Name: ProofRestore, Outcome: core.ProofFailed, Message: inner(err).Error(), Hint: core.HintOf(err)})
 		}
 		d.findDamage(ctx, err)
 		return err
