@@ -30,6 +30,9 @@ type BackupOptions struct {
 	Note    string
 	Pin     bool
 	ReadAll bool // take over nothing from earlier backups unread, no table and no file
+	// Healed, where it is not nil, has what is written again and cannot be read be
+	// stored anew, and counts those parts. It wants ReadAll.
+	Healed *int
 	// IgnoreUnfinished backs up an app whose last restore was cut short.
 	IgnoreUnfinished bool
 	Lock             *AppLock // on the app, which the caller holds; nil: it is taken
@@ -216,11 +219,14 @@ func (b *backup) attempt(ctx context.Context) (repository.Record, error) {
 }
 
 func (b *backup) capture(ctx context.Context) (_ repository.Record, err error) {
-	session, err := b.e.Store.Begin(ctx)
+	session, err := b.beginSession(ctx)
 	if err != nil {
 		return repository.Record{}, err
 	}
 	defer session.Abort()
+	if h, ok := session.(repository.HealingSession); ok && b.opt.Healed != nil {
+		defer func() { *b.opt.Healed += h.Healed() }()
+	}
 	b.begin()
 	var snapshot *dump.Snapshot
 	if b.guard != nil {
@@ -240,6 +246,17 @@ func (b *backup) capture(ctx context.Context) (_ repository.Record, err error) {
 		return repository.Record{}, err
 	}
 	return b.commit(ctx, session, entries)
+}
+
+func (b *backup) beginSession(ctx context.Context) (repository.Session, error) {
+	if b.opt.Healed == nil {
+		return b.e.Store.Begin(ctx)
+	}
+	healer, ok := b.e.Store.(repository.Healer)
+	if !ok {
+		return nil, &core.Error{Code: core.CodeUnsupported, Op: "backup", Message: "this repository cannot store damaged parts anew"}
+	}
+	return healer.BeginHealing(ctx)
 }
 
 // explainDenied says what to grant where the server denied a statement.

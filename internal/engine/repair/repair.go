@@ -1,7 +1,7 @@
 // Package repair makes an app's newest backup whole again as far as there is
-// something to make it of: what is damaged in it is captured anew from the live
-// app, and stored anew. It is for the verify command. It promises to remove
-// nothing that can be read, and to name what is lost of older backups.
+// something to make it of: the live app is captured anew, and what of it is
+// damaged in the repository is stored anew. It is for the verify command. It
+// promises to remove nothing, and to name what is lost of older backups.
 package repair
 
 import (
@@ -15,11 +15,17 @@ import (
 
 // Repaired says what was done.
 type Repaired struct {
-	App     string            `json:"app"`
-	Damaged []engine.Damage   `json:"damaged"` // in the newest backup, before
-	Backup  *core.Backup      `json:"backup"`  // the new one, which is whole; nil: none was needed
-	Parts   int               `json:"parts"`   // stored anew
-	Older   []engine.Verified `json:"older"`   // the app's other backups, after: what is still damaged in them is lost
+	App     string          `json:"app"`
+	Newest  string          `json:"newest"`  // the backup that was looked at
+	Damaged []engine.Damage `json:"damaged"` // in it, before
+	Backup  *core.Backup    `json:"backup"`  // the new one, which is whole; nil: none was needed
+	Parts   int             `json:"parts"`   // stored anew
+	// Older are the app's other backups, and those of other apps that were known
+	// to be damaged, after: what is still damaged in them is lost.
+	Older []engine.Verified `json:"older"`
+	// Unlisted says which backups cannot be found at all; "": none. Those cannot be
+	// repaired.
+	Unlisted string `json:"unlisted,omitempty"`
 }
 
 // Lost says how many older backups have lost something.
@@ -32,121 +38,81 @@ func (r Repaired) Lost() (n int) {
 	return n
 }
 
-// rounds bounds how often a backup is made until it is whole: what lists the
-// parts of an object can be damaged, and the parts are known only after it.
-const rounds = 4
-
 // Run verifies an app's backups, and where the newest is damaged makes a new one
-// that shares nothing damaged. Of older ones what the live app still has is whole
-// again, and the rest is named.
+// that is whole. Of older ones what the live app still has is whole again, and
+// the rest is named. What was done until an error is returned with it.
 func Run(ctx context.Context, e *engine.Engine, t engine.Target) (*Repaired, error) {
 	app := t.App.Name
-	healer, ok := e.Store.(repository.Healer)
-	if !ok {
-		return nil, &core.Error{Code: core.CodeUnsupported, Op: "repair", Message: "this repository cannot store damaged parts anew"}
-	}
-	all, err := e.List(ctx, app)
-	if err != nil && core.CodeOf(err) != core.CodeDamage {
-		return nil, err
-	}
-	if len(all) == 0 {
-		return nil, &core.Error{Code: core.CodeNotFound, Op: "repair", Message: "there is no backup of app " + app, Hint: "backstay backup " + app}
-	}
-	newest := all[len(all)-1]
-	for _, r := range all {
-		if !r.Aside() {
-			newest = r
-		}
-	}
 	out := &Repaired{App: app, Damaged: []engine.Damage{}, Older: []engine.Verified{}}
-	v, err := e.Verify(ctx, newest)
+	all, err := e.List(ctx, "")
+	if core.CodeOf(err) == core.CodeDamage {
+		out.Unlisted, err = err.Error(), nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	out.Damaged = v.Damaged
+	newest := newestOf(all, app)
+	if newest == nil {
+		return nil, &core.Error{Code: core.CodeNotFound, Op: "repair", Message: "there is no backup of app " + app, Hint: "backstay backup " + app}
+	}
+	v, err := e.Verify(ctx, *newest)
+	if err != nil {
+		return nil, err
+	}
+	out.Newest, out.Damaged = newest.ID, v.Damaged
 	if len(v.Damaged) > 0 {
-		if err := out.captureAnew(ctx, e, healer, t, newest); err != nil {
+		if err := out.captureAnew(ctx, e, t, newest.ID); err != nil {
 			return out, err
 		}
 	}
 	for _, r := range all {
-		v, err := e.Verify(ctx, r)
-		if err != nil {
-			return out, err
+		switch {
+		case r.ID == newest.ID && out.Backup == nil: // it was read just now
+		case r.App == app || r.Damaged != nil:
+			if v, err = e.Verify(ctx, r); err != nil {
+				return out, err
+			}
+			out.Older = append(out.Older, *v)
 		}
-		out.Older = append(out.Older, *v)
 	}
 	return out, nil
 }
 
-// captureAnew makes backups until one is whole.
-func (r *Repaired) captureAnew(ctx context.Context, e *engine.Engine, healer repository.Healer, t engine.Target, rec repository.Record) error {
-	for round := 0; ; round++ {
-		objects, err := objectsOf(ctx, e, rec)
-		if err != nil {
-			return err
+// newestOf is an app's newest backup that is not kept aside, or its newest; nil:
+// it has none.
+func newestOf(all []repository.Record, app string) (newest *repository.Record) {
+	for i, r := range all {
+		if r.App == app && (newest == nil || newest.Aside() || !r.Aside()) {
+			newest = &all[i]
 		}
-		n, err := healer.Heal(ctx, objects)
-		r.Parts += n
-		if err != nil {
-			return err
-		}
-		b, err := e.Backup(ctx, t, engine.BackupOptions{Wait: true, Trigger: "manual", ReadAll: true, Note: "repairs backup " + rec.ID})
-		if err != nil && (core.CodeOf(err) != core.CodeDamage || b.ID == "") {
-			return fmt.Errorf("capture anew what is damaged: %w", err)
-		}
-		next, err := e.Find(ctx, b.ID)
-		if err != nil {
-			return err
-		}
-		v, err := e.Verify(ctx, next)
-		if err != nil {
-			return err
-		}
-		if len(v.Damaged) == 0 {
-			r.Backup = &next.Backup
-			return nil
-		}
-		if round == rounds {
-			return &core.Error{
-				Code: core.CodeDamage, Op: "repair", Message: fmt.Sprintf("after %d tries the new backup %s is still damaged: %s", rounds, b.ID, v.Damaged[0].Message),
-				Hint: "the storage itself may be failing: make a repository elsewhere with backstay init, and back up into that",
-			}
-		}
-		if err := e.Delete(ctx, next); err != nil { // it is no better than the one before
-			return err
-		}
-		rec = next
 	}
+	return newest
 }
 
-// objectsOf are all objects of a backup that can be found: what is damaged can
-// hide what else is, a manifest all of it.
-func objectsOf(ctx context.Context, e *engine.Engine, rec repository.Record) ([]core.ObjectID, error) {
-	objects := []core.ObjectID{rec.Root.ID}
-	seen := map[core.ObjectID]bool{rec.Root.ID: true}
-	var below func(dir core.ObjectID) error
-	below = func(dir core.ObjectID) error {
-		entries, err := e.Store.ReadDir(ctx, dir)
-		if core.CodeOf(err) == core.CodeDamage {
-			return nil // it is one of them, and is met again in the new backup
-		}
-		if err != nil {
-			return err
-		}
-		for _, x := range entries {
-			if seen[x.Object.ID] {
-				continue
-			}
-			seen[x.Object.ID] = true
-			objects = append(objects, x.Object.ID)
-			if x.Type == core.TypeDir {
-				if err := below(x.Object.ID); err != nil {
-					return err
-				}
-			}
-		}
+// captureAnew makes a backup of the live app that is whole.
+func (r *Repaired) captureAnew(ctx context.Context, e *engine.Engine, t engine.Target, damaged string) error {
+	b, err := e.Backup(ctx, t, engine.BackupOptions{Wait: true, Trigger: "manual", ReadAll: true, Healed: &r.Parts, Note: "repairs backup " + damaged})
+	if err != nil && (core.CodeOf(err) != core.CodeDamage || b.ID == "") {
+		return fmt.Errorf("capture anew what is damaged: %w", err)
+	}
+	next, err := e.Find(ctx, b.ID)
+	if err != nil {
+		return err
+	}
+	if next.Damaged == nil && next.Verified != nil { // making it read it back, as damage is known
+		r.Backup = &next.Backup
 		return nil
 	}
-	return objects, below(rec.Root.ID)
+	v, err := e.Verify(ctx, next)
+	if err != nil {
+		return err
+	}
+	if len(v.Damaged) == 0 {
+		r.Backup = &next.Backup
+		return nil
+	}
+	return &core.Error{
+		Code: core.CodeDamage, Op: "repair", Message: fmt.Sprintf("the new backup %s is damaged as soon as it is written: %s", b.ID, v.Damaged[0].Message),
+		Hint: "the storage itself may be failing: make a repository elsewhere with backstay init, and back up into that",
+	}
 }

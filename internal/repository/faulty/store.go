@@ -21,6 +21,31 @@ func (s *Store) Begin(ctx context.Context) (repository.Session, error) {
 	return &session{Session: inner, store: s}, nil
 }
 
+var _ repository.Healer = (*Store)(nil)
+
+// BeginHealing implements repository.Healer where the inner store does.
+func (s *Store) BeginHealing(ctx context.Context) (repository.HealingSession, error) {
+	if err := s.before(ctx, Begin, ""); err != nil {
+		return nil, err
+	}
+	healer, ok := s.inner.(repository.Healer)
+	if !ok {
+		return nil, &core.Error{Code: core.CodeUnsupported, Op: "begin backup", Message: "this store cannot store anew what is damaged"}
+	}
+	inner, err := healer.BeginHealing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return healing{&session{Session: inner, store: s}, inner.Healed}, nil
+}
+
+type healing struct {
+	*session
+	healed func() int
+}
+
+func (h healing) Healed() int { return h.healed() }
+
 // List implements repository.Store. A fault with core.CodeDamage comes with the
 // records found, as the seam says; the inner store's error wins over it.
 func (s *Store) List(ctx context.Context) ([]repository.Record, error) {

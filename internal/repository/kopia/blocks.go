@@ -2,29 +2,17 @@ package kopia
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
-	"github.com/kopia/kopia/repo/content"
 	"github.com/kopia/kopia/repo/object"
 
 	"github.com/backstay/backstay/internal/core"
+	"github.com/backstay/backstay/internal/repository/kopia/tree"
 )
 
 // oneBlock is a splitter that leaves whole what is at most core.MaxBlock long.
 const oneBlock = "FIXED-8M"
-
-// listPrefix is that of the contents in which kopia lists an object's blocks.
-const listPrefix content.IDPrefix = "x"
-
-// blockList is how kopia writes down an object of more than one block.
-type blockList struct {
-	Stream  string                       `json:"stream"`
-	Entries []object.IndirectObjectEntry `json:"entries"`
-}
-
-const blockListStream = "kopia:indirect"
 
 // CreateBlocks implements core.TreeWriter. kopia's own writer looks at every
 // byte for places to cut, which costs a quarter of a backup's time, and cannot
@@ -84,7 +72,7 @@ func (f *blockWriter) store(data []byte, opt object.WriterOptions) (_ object.ID,
 	f.session.slots <- struct{}{}
 	defer func() { <-f.session.slots }()
 	opt.MetadataCompressor = metadataCompressor
-	w := f.session.w.NewObjectWriter(f.kopia, opt)
+	w := f.session.newWriter(f.kopia, opt)
 	defer func() { err = errors.Join(err, w.Close()) }()
 	if _, err := w.Write(data); err != nil {
 		return object.EmptyID, storageError(op, f.session.store.files.root, err)
@@ -120,11 +108,11 @@ func (f *blockWriter) list() (object.ID, error) {
 	case 1:
 		return f.blocks[0].Object, nil
 	}
-	text, err := json.Marshal(blockList{Stream: blockListStream, Entries: f.blocks})
+	text, err := tree.BlockList(f.blocks)
 	if err != nil {
 		return object.EmptyID, fmt.Errorf("store %s: %w", f.hint, err)
 	}
-	id, err := f.store(text, object.WriterOptions{Description: "blocks of " + f.hint, Prefix: listPrefix, Compressor: metadataCompressor})
+	id, err := f.store(text, object.WriterOptions{Description: "blocks of " + f.hint, Prefix: tree.BlockListPrefix, Compressor: metadataCompressor})
 	if err != nil {
 		return object.EmptyID, err
 	}

@@ -43,7 +43,14 @@ func TestConformance(t *testing.T) {
 		return repositorytest.Harness{
 			Deduplicates: true,
 			SharesBlocks: true,
-			Open:         func(t testing.TB) repository.Store { return mustOpen(t, opts) },
+			Spoil: func(t testing.TB) {
+				for _, p := range blobs(t, folderOf(opts), "p") {
+					if err := scramble(p); err != nil {
+						t.Fatal(err)
+					}
+				}
+			},
+			Open: func(t testing.TB) repository.Store { return mustOpen(t, opts) },
 			Lose: func(t testing.TB, id string) {
 				s := mustOpen(t, opts)
 				defer mustClose(t, s)

@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-
-	"github.com/kopia/kopia/repo/blob"
-	"github.com/kopia/kopia/repo/content"
-	"github.com/kopia/kopia/repo/object"
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/repository"
+	"github.com/backstay/backstay/internal/repository/kopia/heal"
 	"github.com/backstay/backstay/internal/repository/kopia/place"
 )
 
@@ -58,7 +54,7 @@ func storageError(op, path string, err error) error {
 	if disk := place.DiskError(op, path, err); disk != nil {
 		return disk
 	}
-	if damaged(err) {
+	if heal.Damaged(err) {
 		return damage(op, err)
 	}
 	return repository.StorageError(fmt.Errorf("%s: %w", op, err))
@@ -84,28 +80,6 @@ func readError(ctx context.Context, op string, st *fileStorage, err error) error
 		return disk
 	}
 	return damage(op, err)
-}
-
-// damaged says whether err, of an operation that writes, came from reading
-// something that is not what it should be.
-func damaged(err error) bool {
-	if err == nil {
-		return false
-	}
-	for _, e := range []error{
-		blob.ErrBlobNotFound, blob.ErrInvalidRange, content.ErrContentNotFound, object.ErrObjectNotFound,
-	} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	// kopia has no error values for these.
-	for _, text := range []string{"invalid checksum", "message authentication failed", "decrypt"} {
-		if strings.Contains(err.Error(), text) {
-			return true
-		}
-	}
-	return false
 }
 
 func damage(op string, err error) error {

@@ -73,34 +73,36 @@ type noReader struct{ *bytes.Reader }
 
 func (noReader) Close() error { return nil }
 
-// reconcile enters the backups that are missing in the ledger.
-func (s *Store) reconcile(ctx context.Context) error {
+// reconcile enters the backups that are missing in the ledger, and says whether
+// any is known to be damaged.
+func (s *Store) reconcile(ctx context.Context) (damaged bool, err error) {
 	records, err := s.List(ctx)
 	if err != nil {
-		return err
+		return damaged, err
 	}
 	entered, err := s.ledgerIDs(ctx)
 	if err != nil {
-		return err
+		return damaged, err
 	}
 	for _, r := range records {
+		damaged = damaged || r.Damaged != nil
 		if entered[r.ID] {
 			continue
 		}
 		if err := s.putMarker(ctx, ledgerBlob(r.ID)); err != nil {
-			return err
+			return damaged, err
 		}
 		// Deleted meanwhile? Delete removes the entry before and after the
 		// snapshot, so one of the two of us sees the other.
 		left, err := s.manifestsOf(ctx, r.ID)
 		if err != nil {
-			return err
+			return damaged, err
 		}
 		if len(left) == 0 {
 			if err := s.files.DeleteBlob(ctx, ledgerBlob(r.ID)); err != nil {
-				return err
+				return damaged, err
 			}
 		}
 	}
-	return nil
+	return damaged, nil
 }

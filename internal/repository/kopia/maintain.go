@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,6 +46,8 @@ import (
 // goes the way above, and temporary files, which go after sweepAge. An aborted
 // session leaves only what was indexed.
 //
+// While a backup is recorded as damaged, packs that are used in part stay.
+//
 // A repository in which backups are missing is not maintained: their data is
 // still there, as unused, and would be removed.
 func (s *Store) Maintain(ctx context.Context) (m repository.Maintained, err error) {
@@ -64,7 +67,8 @@ func (s *Store) Maintain(ctx context.Context) (m repository.Maintained, err erro
 	defer func() { err = errors.Join(err, storageError(op, s.files.root, l.Release())) }()
 	u := &upkeep{lease: l}
 	defer func() { m.Removed, m.Written = u.gone.Load(), u.added.Load() }()
-	if err := s.reconcile(held); err != nil {
+	damaged, err := s.reconcile(held)
+	if err != nil {
 		return m, err
 	}
 	gctx, done := guard(withUpkeep(withLog(held, s.opts.Logger), u))
@@ -75,7 +79,7 @@ func (s *Store) Maintain(ctx context.Context) (m repository.Maintained, err erro
 	if m.Full, err = s.recordBegin(gctx, m.Began); err != nil {
 		return m, fail(err)
 	}
-	if err := s.runKopia(gctx, m.Full); err != nil {
+	if err := s.runKopia(gctx, m.Full, safety(damaged)); err != nil {
 		return m, fail(err)
 	}
 	if m.Full {
@@ -95,14 +99,20 @@ func (s *Store) Maintain(ctx context.Context) (m repository.Maintained, err erro
 // kopia writes what is marked anew too, which makes the mark a new one: with
 // its two hours, a mark in a pack that is not full is never old enough for what
 // it marks to be dropped. After 60 hours it has been dropped by then.
-func safety() maintenance.SafetyParameters {
+//
+// Nothing is written anew while a backup is known to be damaged: what of it is
+// lost cannot be, and kopia would do nothing that comes after that.
+func safety(damaged bool) maintenance.SafetyParameters {
 	s := maintenance.SafetyFull
 	s.RewriteMinAge = 60 * time.Hour
+	if damaged {
+		s.RewriteMinAge = math.MaxInt64
+	}
 	return s
 }
 
 // runKopia lets kopia do its part of a maintenance.
-func (s *Store) runKopia(ctx context.Context, full bool) error {
+func (s *Store) runKopia(ctx context.Context, full bool, safety maintenance.SafetyParameters) error {
 	mode := maintenance.ModeQuick
 	if full {
 		mode = maintenance.ModeFull
@@ -118,11 +128,11 @@ func (s *Store) runKopia(ctx context.Context, full bool) error {
 			return maintenance.RunExclusive(ctx, w, mode, true, func(ctx context.Context, p maintenance.RunParameters) error {
 				ran = true
 				if full {
-					if err := snapshotgc.Run(ctx, w, true, safety(), p.MaintenanceStartTime); err != nil {
+					if err := snapshotgc.Run(ctx, w, true, safety, p.MaintenanceStartTime); err != nil {
 						return err
 					}
 				}
-				return maintenance.Run(ctx, p, safety())
+				return maintenance.Run(ctx, p, safety)
 			})
 		})
 	if err == nil && !ran { // kopia has a lock of its own, beside the connection

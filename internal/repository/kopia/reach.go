@@ -16,6 +16,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/repository"
+	"github.com/backstay/backstay/internal/repository/kopia/heal"
 	"github.com/backstay/backstay/internal/repository/kopia/tree"
 )
 
@@ -58,7 +59,7 @@ func (ss *session) checkReuse(ctx context.Context, root core.ObjectID) error {
 			Message: "data that was to be shared was removed while the backup was running",
 			Hint:    "run the backup again: it will store that data anew",
 		}
-	case damaged(err):
+	case heal.Damaged(err):
 		return repository.StorageError(&core.Error{
 			Code: core.CodeDamage, Op: op, Err: err,
 			Message: "the repository lost data that this backup would share with older ones",

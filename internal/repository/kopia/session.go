@@ -46,7 +46,7 @@ func (s *Store) Begin(ctx context.Context) (repository.Session, error) {
 	if err != nil {
 		return nil, storageError(op, s.files.root, err)
 	}
-	ss.w = w
+	ss.w, ss.newWriter = w, w.NewObjectWriter
 	return ss, nil
 }
 
@@ -54,6 +54,7 @@ func (s *Store) Begin(ctx context.Context) (repository.Session, error) {
 type session struct {
 	store     *Store
 	w         kopiarepo.DirectRepositoryWriter
+	newWriter func(context.Context, object.WriterOptions) object.Writer
 	stored    atomic.Int64
 	unindexed unindexed
 	slots     chan struct{} // a place in it is held while compressing
@@ -113,7 +114,7 @@ func (ss *session) Create(ctx context.Context, hint string) (core.FileWriter, er
 	gctx, done := ss.context(ctx)
 	return &fileWriter{
 		session: ss, hint: hint, ctx: ctx, done: done,
-		out: ss.w.NewObjectWriter(gctx, object.WriterOptions{
+		out: ss.newWriter(gctx, object.WriterOptions{
 			Description: hint, Compressor: dataCompressor, MetadataCompressor: metadataCompressor,
 		}),
 	}, nil
@@ -214,7 +215,7 @@ func (ss *session) WriteDir(ctx context.Context, entries []core.Entry) (_ core.O
 	if err != nil {
 		return core.Object{}, fmt.Errorf("%s: %w", op, err)
 	}
-	w := ss.w.NewObjectWriter(gctx, object.WriterOptions{
+	w := ss.newWriter(gctx, object.WriterOptions{
 		Description: "folder", Prefix: "k", Compressor: metadataCompressor, MetadataCompressor: metadataCompressor,
 	})
 	defer func() { err = errors.Join(err, w.Close()) }()

@@ -33,8 +33,9 @@ type repo struct {
 	mu       sync.Mutex
 	objects  map[core.ObjectID]object // never changed once stored
 	backups  map[string]repository.Record
-	lost     map[string]bool // ids of backups whose record is gone
-	sessions int             // open ones
+	lost     map[string]bool        // ids of backups whose record is gone
+	spoiled  map[core.ObjectID]bool // objects that cannot be read any more
+	sessions int                    // open ones
 
 	attempted, maintained *time.Time
 }
@@ -51,7 +52,7 @@ type object struct {
 func New() *Store {
 	return &Store{repo: &repo{
 		objects: map[core.ObjectID]object{}, backups: map[string]repository.Record{},
-		lost: map[string]bool{},
+		lost: map[string]bool{}, spoiled: map[core.ObjectID]bool{},
 	}}
 }
 
@@ -62,6 +63,24 @@ func (s *Store) Lose(id string) {
 	defer s.repo.mu.Unlock()
 	delete(s.repo.backups, id)
 	s.repo.lost[id] = true
+}
+
+// Spoil makes objects unreadable. Only a healing session stores them anew.
+func (s *Store) Spoil(objects ...core.ObjectID) {
+	s.repo.mu.Lock()
+	defer s.repo.mu.Unlock()
+	for _, id := range objects {
+		s.repo.spoiled[id] = true
+	}
+}
+
+// SpoilFiles is Spoil of all files.
+func (s *Store) SpoilFiles() {
+	s.repo.mu.Lock()
+	defer s.repo.mu.Unlock()
+	for id, o := range s.repo.objects {
+		s.repo.spoiled[id] = s.repo.spoiled[id] || o.entries == nil
+	}
 }
 
 // Reopen opens the same repository again, as another process would.
@@ -83,7 +102,7 @@ func (r *repo) find(op string, id core.ObjectID, folder bool) (object, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	o, ok := r.objects[id]
-	if !ok || (o.entries != nil) != folder {
+	if !ok || (o.entries != nil) != folder || r.spoiled[id] {
 		return object{}, repository.StorageError(&core.Error{
 			Code: core.CodeDamage, Op: op, Message: "there is no such object", Hint: "the repository is damaged",
 		})

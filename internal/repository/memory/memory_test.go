@@ -14,6 +14,7 @@ func TestConformance(t *testing.T) {
 		s := memory.New()
 		return repositorytest.Harness{
 			Deduplicates: true,
+			Spoil:        func(testing.TB) { s.SpoilFiles() },
 			Lose:         func(_ testing.TB, id string) { s.Lose(id) },
 			Open:         func(testing.TB) repository.Store { return s.Reopen() },
 		}

@@ -37,9 +37,14 @@ type session struct {
 	ended   bool
 	stored  int64
 	objects map[core.ObjectID]object
+	healing bool // stores anew what is spoiled
+	healed  int
 }
 
-var _ repository.Session = (*session)(nil)
+var (
+	_ repository.Healer         = (*Store)(nil)
+	_ repository.HealingSession = (*session)(nil)
+)
 
 var errEnded = errors.New("backup session has ended")
 
@@ -89,10 +94,37 @@ func (ss *session) find(id core.ObjectID) (object, bool) {
 	return o, ok
 }
 
+func (ss *session) spoiled(id core.ObjectID) bool {
+	ss.repo.mu.Lock()
+	defer ss.repo.mu.Unlock()
+	return ss.repo.spoiled[id]
+}
+
+// Healed implements repository.HealingSession.
+func (ss *session) Healed() int {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return ss.healed
+}
+
+// BeginHealing implements repository.Healer.
+func (s *Store) BeginHealing(ctx context.Context) (repository.HealingSession, error) {
+	begun, err := s.Begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ss := begun.(*session)
+	ss.healing = true
+	return ss, nil
+}
+
 // keep stores o unless it is there already; ss.mu is held.
 func (ss *session) keep(id core.ObjectID, o object) {
-	if _, ok := ss.find(id); ok {
+	_, mine := ss.objects[id]
+	if _, ok := ss.find(id); ok && (mine || !ss.healing || !ss.spoiled(id)) {
 		return
+	} else if ok {
+		ss.healed++
 	}
 	ss.objects[id] = o
 	ss.stored += int64(len(o.data))
@@ -250,6 +282,7 @@ func (ss *session) Commit(ctx context.Context, root core.Object, b core.Backup) 
 	}
 	for id, o := range ss.objects {
 		ss.repo.objects[id] = o
+		delete(ss.repo.spoiled, id)
 	}
 	ss.stored += int64(len(record))
 	b.StoredBytes = ss.stored

@@ -32,6 +32,9 @@ type Harness struct {
 	// Lose makes the repository lose the record of backup id, which is not
 	// deleted. nil: that cannot happen to this kind of repository.
 	Lose func(t testing.TB, id string)
+	// Spoil makes the files that are stored until now unreadable, not the folders.
+	// nil: that cannot be done to this kind of repository.
+	Spoil func(t testing.TB)
 	// Deduplicates says that equal bytes are stored once.
 	Deduplicates bool
 	// SharesBlocks says that equal blocks of different files are stored once.
@@ -67,6 +70,7 @@ func Run(t *testing.T, make func(t *testing.T) Harness) {
 		{"equal backup costs nothing", testDeduplication},
 		{"maintenance keeps everything", testMaintain},
 		{"space", testSpace},
+		{"healing", testHealing},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, make(t)) })
