@@ -33,6 +33,7 @@ import (
 
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/repository"
+	"github.com/backstay/backstay/internal/repository/kopia/escrow"
 	"github.com/backstay/backstay/internal/repository/kopia/place"
 )
 
@@ -225,7 +226,7 @@ func open(ctx context.Context, opts Options, loc location, st *fileStorage) (s *
 	}()
 	ctx, done := guard(ctx)
 	defer done(nil)
-	rep, err := kopiarepo.Open(withStorage(ctx, st), conn.file, opts.Password.Reveal(), &kopiarepo.Options{
+	rep, err := kopiarepo.Open(withStorage(ctx, escrow.Hold(st, opts.Password, opts.now)), conn.file, opts.Password.Reveal(), &kopiarepo.Options{
 		DisableRepositoryLog: true, // its log blobs are of no use to us and never deduplicate
 		DoNotWaitForUpgrade:  true,
 		TimeNowFunc:          opts.now,

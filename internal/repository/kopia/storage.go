@@ -40,8 +40,6 @@ type fileConfig struct {
 	Path string `json:"path"`
 }
 
-var _ blob.Storage = (*fileStorage)(nil)
-
 func newFileStorage(root string, now func() time.Time) *fileStorage {
 	f := &folder{root: root, now: now}
 	return &fileStorage{
@@ -61,7 +59,7 @@ func (s *fileStorage) DisplayName() string { return s.root }
 type storageKey struct{}
 
 // withStorage hands st to kopia's Open, which makes storages by type name only.
-func withStorage(ctx context.Context, st *fileStorage) context.Context {
+func withStorage(ctx context.Context, st blob.Storage) context.Context {
 	registerStorage()
 	return context.WithValue(ctx, storageKey{}, st)
 }
@@ -70,7 +68,7 @@ func withStorage(ctx context.Context, st *fileStorage) context.Context {
 var registerStorage = sync.OnceFunc(func() {
 	blob.AddSupportedStorage(storageType, fileConfig{},
 		func(ctx context.Context, c *fileConfig, _ bool) (blob.Storage, error) {
-			if st, ok := ctx.Value(storageKey{}).(*fileStorage); ok && st.root == c.Path {
+			if st, ok := ctx.Value(storageKey{}).(blob.Storage); ok && st.DisplayName() == c.Path {
 				return st, nil
 			}
 			return nil, fmt.Errorf("storage %s was not opened by this package", c.Path)
