@@ -32,9 +32,9 @@ func (s commands) kits() []*cobra.Command {
 
 // kitFlags say who can open a kit.
 type kitFlags struct {
-	recipients     []string
-	passphraseFile string
-	shares, page   string
+	recipients                     []string
+	recipientsFile, passphraseFile string
+	shares, page                   string
 }
 
 // made is a kit in JSON.
@@ -48,7 +48,7 @@ type made struct {
 
 func (s commands) kitCommand() *cobra.Command {
 	var f kitFlags
-	cmd := s.command("key kit FILE [--recipient R…|--passphrase-file F|--shares K/N] [--page FILE]", "Make a recovery kit: all that a bare machine needs, sealed", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+	cmd := s.command("key kit FILE [--recipient R…|--recipients-file F|--passphrase-file F|--shares K/N] [--page FILE]", "Make a recovery kit: all that a bare machine needs, sealed", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
 		return s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error { return s.makeKit(ctx, e, cfg, args[0], f) })
 	})
 	cmd.Long = `Make a recovery kit: all that a restore on a bare machine needs beside the repository.
@@ -59,6 +59,7 @@ applications, a page to print, and this program. It is sealed for age recipients
 elsewhere than the repository, and prove now and then that it still opens (backstay key verify-kit).`
 	fl := cmd.Flags()
 	fl.StringArrayVar(&f.recipients, "recipient", nil, "age recipient that can open it (may be repeated)")
+	fl.StringVar(&f.recipientsFile, "recipients-file", "", "file with age recipients that can open it, a line each")
 	fl.StringVar(&f.passphraseFile, "passphrase-file", "", "file that holds its passphrase, or - for the standard input")
 	fl.StringVar(&f.shares, "shares", "", "split its key: 2/3 makes three shares, any two of which open it")
 	fl.StringVar(&f.page, "page", "", "write the page with the repository's key here too, unsealed, to be printed")
@@ -69,6 +70,13 @@ elsewhere than the repository, and prove now and then that it still opens (backs
 // passphrase.
 func (s commands) sealing(ctx context.Context, f kitFlags) (kit.Sealing, error) {
 	out := kit.Sealing{Recipients: f.recipients}
+	if f.recipientsFile != "" {
+		text, err := readShort(f.recipientsFile)
+		if err != nil {
+			return out, &core.Error{Code: core.CodeUsage, Op: "read the recipients in " + f.recipientsFile, Err: err, Hint: "it has a line for each that begins with age1"}
+		}
+		out.Recipients = append(slices.Clone(f.recipients), string(text))
+	}
 	if f.shares != "" {
 		need, of, ok := strings.Cut(f.shares, "/")
 		var err, oerr error
@@ -83,7 +91,7 @@ func (s commands) sealing(ctx context.Context, f kitFlags) (kit.Sealing, error) 
 		var err error
 		out.Passphrase, err = s.appPassword(ctx, f.passphraseFile, "")
 		return out, err
-	case len(f.recipients) > 0 || f.shares != "":
+	case len(out.Recipients) > 0 || f.shares != "":
 		return out, nil
 	}
 	if _, ok := s.Terminal(); !ok {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -32,8 +33,19 @@ func (f *openFlags) add(cmd *cobra.Command) {
 	fl.StringArrayVar(&f.shares, "share", nil, "file of a share of the kit's key (may be repeated)")
 }
 
-// maxShare bounds the file of a share.
-const maxShare = 64 << 10
+// maxShort bounds the file of a share, and of recipients.
+const maxShort = 64 << 10
+
+func readShort(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular() || info.Size() > maxShort:
+		return nil, errors.New("it is no file of some lines")
+	}
+	return os.ReadFile(path)
+}
 
 // open opens a kit; a terminal is asked for the passphrase of one that has one.
 func (s commands) open(ctx context.Context, file string, f openFlags) (kit.Content, error) {
@@ -46,14 +58,7 @@ func (s commands) open(ctx context.Context, file string, f openFlags) (kit.Conte
 		o.Identities = identities
 	}
 	for _, path := range f.shares {
-		info, err := os.Stat(path)
-		if err == nil && (!info.Mode().IsRegular() || info.Size() > maxShare) {
-			err = errors.New("it is no share")
-		}
-		var text []byte
-		if err == nil {
-			text, err = os.ReadFile(path)
-		}
+		text, err := readShort(path)
 		if err != nil {
 			return kit.Content{}, &core.Error{Code: core.CodeUsage, Op: "read share " + path, Err: err, Hint: "give the file that the share was written to"}
 		}
@@ -150,12 +155,13 @@ func (s commands) unpack(c kit.Content, dir string) error {
 
 // verdict is what became of verifying a kit, as JSON.
 type verdict struct {
-	Kit     kit.Info `json:"kit"`
-	Opens   bool     `json:"opens"`   // its key opens the repository now
-	Foreign bool     `json:"foreign"` // it is another repository's
-	Stale   []string `json:"stale"`   // keys that were changed since
-	Lacks   []string `json:"lacks"`   // keys that there are now, and not in the kit
-	Backups int      `json:"backups"` // that it can read
+	Kit        kit.Info `json:"kit"`
+	Configured bool     `json:"configured"` // compared with a configuration, and not only with the repository that it names
+	Opens      bool     `json:"opens"`      // its key opens the repository now
+	Foreign    bool     `json:"foreign"`    // it is another repository's
+	Stale      []string `json:"stale"`      // keys that were changed since
+	Lacks      []string `json:"lacks"`      // keys that there are now, and not in the kit
+	Backups    int      `json:"backups"`    // that it can read
 }
 
 func (s commands) verifyKitCommand() *cobra.Command {
@@ -170,24 +176,42 @@ func (s commands) verifyKitCommand() *cobra.Command {
 	cmd.Long = `Prove that a recovery kit opens this repository now: it is unsealed, every file in it is compared with
 its checksum, the repository is really opened with the kit's key, and the keys in the kit are compared
 with those of today. That somebody still holds a kit that opens is remembered, and asked for again
-after kit.proof_age (180 days).`
+after kit.proof_age (180 days). Where nothing is configured it is tried on the repository that it names.`
 	f.add(cmd)
 	return cmd
 }
 
 func (s commands) verifyKit(ctx context.Context, c kit.Content) error {
 	v := verdict{Kit: c.Info, Stale: []string{}, Lacks: []string{}}
-	var record error
-	err := s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
+	err := s.compareKit(ctx, c, &v)
+	if err != nil {
+		return err
+	}
+	if err := s.Printer.Result(v, func() { s.printVerdict(v) }); err != nil {
+		return err
+	}
+	return v.problem()
+}
+
+// compareKit compares a kit with what is configured, and where nothing is with
+// the repository that it names.
+func (s commands) compareKit(ctx context.Context, c kit.Content, v *verdict) error {
+	if s.nothingConfigured() {
+		return s.openWith(ctx, &config.Config{Repository: config.Repository{URL: c.Info.Repository}}, c, v)
+	}
+	v.Configured = true
+	return s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
 		store, err := escrow(e)
 		if err != nil {
 			return err
+		}
+		if v.Foreign = store.ID() != c.Info.RepositoryID; v.Foreign {
+			return nil
 		}
 		now, _, err := s.kitContent(ctx, e, cfg)
 		if err != nil {
 			return err
 		}
-		v.Foreign = store.ID() != c.Info.RepositoryID
 		for _, name := range slices.Sorted(maps.Keys(now.Info.Keys)) {
 			switch was, ok := c.Info.Keys[name]; {
 			case !ok:
@@ -196,46 +220,63 @@ func (s commands) verifyKit(ctx context.Context, c kit.Content) error {
 				v.Stale = append(v.Stale, name)
 			}
 		}
-		if !v.Foreign {
-			if v.Backups, err = s.openWith(ctx, cfg, c); err != nil && core.CodeOf(err) != core.CodeWrongKey {
-				return err
-			}
-			v.Opens = err == nil
+		if err := s.openWith(ctx, cfg, c, v); err != nil {
+			return err
 		}
-		record = s.recordProof(ctx, cfg, c, v)
+		if err := s.recordProof(ctx, cfg, c, *v); err != nil {
+			s.Printer.Logger().Warn("the proof could not be recorded: checks will ask for it again", "err", err)
+		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	if record != nil {
-		s.Printer.Logger().Warn("the proof could not be recorded: checks will ask for it again", "err", record)
-	}
-	if err := s.Printer.Result(v, func() { s.printVerdict(v) }); err != nil {
-		return err
-	}
-	return v.problem()
 }
 
-// openWith opens the repository of today's configuration with the kit's key.
-func (s commands) openWith(ctx context.Context, cfg *config.Config, c kit.Content) (n int, err error) {
-	dir, err := os.MkdirTemp("", "backstay-kit-")
+// nothingConfigured says whether this is a bare machine.
+func (s commands) nothingConfigured() bool {
+	if s.RepositoryURL != "" || s.ConfigPath != "" || s.Env.Getenv(config.EnvConfig) != "" {
+		return false
+	}
+	return !slices.ContainsFunc(config.SearchPaths(s.Env.Getenv), func(path string) bool {
+		_, err := os.Lstat(path)
+		return !errors.Is(err, fs.ErrNotExist)
+	})
+}
+
+// openWith opens the repository of a configuration with the kit's key, and reads
+// the list of its backups.
+func (s commands) openWith(ctx context.Context, cfg *config.Config, c kit.Content, v *verdict) (err error) {
+	dir, err := os.MkdirTemp("", "backstay-kit-") // no secret is written there
 	if err != nil {
-		return 0, err
+		return &core.Error{Code: core.CodeDisk, Op: "verify the recovery kit", Err: err, Hint: "give another folder for temporary files with $TMPDIR"}
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	key := filepath.Join(dir, kit.KeyName)
-	if err := kit.WriteFile(key, c.Files[kit.KeyName]); err != nil {
-		return 0, err
-	}
 	with := *cfg
-	with.Repository.SecretSource, with.StateDir = config.SecretSource{PasswordFile: key}, filepath.Join(dir, "state")
+	with.Repository.SecretSource, with.StateDir = config.SecretSource{Password: core.NewSecret(strings.TrimSuffix(string(c.Files[kit.KeyName]), "\n"))}, dir
 	err = s.WithStore(ctx, &with, func(e *engine.Engine) error {
+		store, err := escrow(e)
+		if err != nil {
+			return err
+		}
+		if v.Foreign = store.ID() != c.Info.RepositoryID; v.Foreign {
+			return nil
+		}
+		format, err := store.Format(ctx)
+		if err != nil {
+			return err
+		}
+		for _, name := range slices.Sorted(maps.Keys(format)) {
+			if !bytes.Equal(format[name], c.Files[kit.FormatDir+name]) {
+				v.Stale = append(v.Stale, "format "+name)
+			}
+		}
 		all, err := e.List(ctx, "")
-		n = len(all)
+		v.Backups = len(all)
 		return err
 	})
-	return n, err
+	if core.CodeOf(err) == core.CodeWrongKey {
+		return nil
+	}
+	v.Opens = err == nil && !v.Foreign
+	return err
 }
 
 func (s commands) recordProof(ctx context.Context, cfg *config.Config, c kit.Content, v verdict) error {
@@ -257,6 +298,9 @@ func (s commands) recordProof(ctx context.Context, cfg *config.Config, c kit.Con
 func (s commands) printVerdict(v verdict) {
 	p := s.Printer
 	p.Printf("kit %s, made %s on %s: whole\n", v.Kit.ID, p.Time(v.Kit.Made), v.Kit.Host)
+	if !v.Configured {
+		p.Printf("  there is no configuration here: it is tried on the repository that it names, %s\n", v.Kit.Repository)
+	}
 	switch {
 	case v.Foreign:
 		p.Printf("  it is of another repository: %s\n", v.Kit.Repository)

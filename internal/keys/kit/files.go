@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/backstay/backstay/internal/core"
 )
 
@@ -27,7 +29,7 @@ func writeNew(path string, write func(io.Writer) error) (err error) {
 	if err != nil {
 		return fail(err)
 	}
-	defer func() { _ = os.Remove(f.Name()) }() // once it is linked, only its other name
+	defer func() { _ = os.Remove(f.Name()) }() // gone already, once it has its name
 	err = write(f)
 	if err == nil {
 		err = f.Sync()
@@ -35,7 +37,7 @@ func writeNew(path string, write func(io.Writer) error) (err error) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fail(err)
 	}
-	if err := os.Link(f.Name(), path); err != nil { // unlike a rename it replaces nothing
+	if err := place(f.Name(), path); err != nil {
 		return fail(err)
 	}
 	d, err := os.Open(filepath.Dir(path))
@@ -44,6 +46,16 @@ func writeNew(path string, write func(io.Writer) error) (err error) {
 	}
 	_ = d.Sync() // some file systems do not
 	return d.Close()
+}
+
+// place gives a file its name, unless there is one of that name. Sticks and cards,
+// on which kits are kept, have no links; other file systems cannot rename so.
+func place(temp, path string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, temp, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		return os.Link(temp, path)
+	}
+	return err
 }
 
 // WriteFile writes content into a new file on the terms of a kit.
