@@ -46,6 +46,14 @@ func (e *Engine) Verify(ctx context.Context, rec repository.Record) (*Verified, 
 	o, err := e.openManifest(ctx, rec)
 	if core.CodeOf(err) == core.CodeDamage {
 		v.damage(repository.ManifestName, err.Error())
+		// What else is lost is not known by it, but what can be read is.
+		o = &Open{Record: rec, store: e.Store, root: core.Entry{Type: core.TypeDir, Object: rec.Root}}
+		if _, err := o.ReadDir(ctx, o.root); core.CodeOf(err) == core.CodeDamage {
+			return v.conclude(ctx)
+		}
+		if err := v.run(ctx, o); err != nil {
+			return nil, err
+		}
 		return v.conclude(ctx)
 	}
 	if err != nil {

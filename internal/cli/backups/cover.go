@@ -24,29 +24,34 @@ const asConfigured = "as verify: says"
 // cover reads back a part of the repository.
 func (s commands) cover(ctx context.Context, within, part string) error {
 	return s.WithEngine(ctx, func(e *engine.Engine, cfg *config.Config) error {
-		share, err := s.share(cfg, within, part)
+		plan, err := s.plan(cfg, within, part)
 		if err != nil {
 			return err
 		}
 		progress := s.Printer.Progress()
 		e.Progress = progress
-		r, err := coverage.Run(ctx, e, share)
+		r, err := coverage.Run(ctx, e, plan)
 		progress.Close(err == nil)
 		if err != nil {
+			if r != nil { // the backups are marked
+				for _, d := range r.Damaged {
+					e.Log.Error("an object is damaged", "object", d.Object, "err", d.Message, "in", d.In)
+				}
+			}
 			return err
 		}
 		err = s.Printer.Result(r, func() { s.printCoverage(r) })
 		if err == nil && (len(r.Damaged) > 0 || r.Unlisted != "") {
-			s.FailedWith(&core.Error{Code: core.CodeDamage, Op: "read back a part of the repository", Message: fmt.Sprintf("%d objects are damaged", len(r.Damaged)), Hint: "backstay verify --repair APP captures anew what the app still has"})
+			s.FailedWith(&core.Error{Code: core.CodeDamage, Op: "read back a part of the repository", Message: fmt.Sprintf("%d objects are damaged", r.DamagedAll), Hint: "backstay verify --repair APP captures anew what the app still has"})
 			err = session.Outcome(core.CodeDamage.ExitCode())
 		}
 		return err
 	})
 }
 
-// share is how much is read now: what is asked for, or so much that each run on
-// the schedule together reads all in time.
-func (s commands) share(cfg *config.Config, within, part string) (float64, error) {
+// plan is how much is read now: what is asked for, or so much that the runs on
+// the schedule together read all in time.
+func (s commands) plan(cfg *config.Config, within, part string) (coverage.Plan, error) {
 	wrong := func(hint, format string, args ...any) error {
 		return &core.Error{Code: core.CodeUsage, Op: "verify", Message: fmt.Sprintf(format, args...), Hint: hint}
 	}
@@ -63,15 +68,15 @@ func (s commands) share(cfg *config.Config, within, part string) (float64, error
 			of = 0
 		}
 		if err != nil || n <= 0 || of <= 0 || n > of {
-			return 0, wrong("write it as 1/30, or 5%", "--part %q is no part", part)
+			return coverage.Plan{}, wrong("write it as 1/30, or 5%", "--part %q is no part", part)
 		}
-		return n / of, nil
+		return coverage.Plan{Share: n / of}, nil
 	}
 	time := cfg.Verify.Cover
 	if within != asConfigured {
 		d, problem, _ := strict.ParseDuration(within)
 		if problem != "" || d <= 0 {
-			return 0, wrong("write it as 30d", "--cover %q is no time", within)
+			return coverage.Plan{}, wrong("write it as 30d", "--cover %q is no time", within)
 		}
 		time = d
 	}
@@ -81,10 +86,7 @@ func (s commands) share(cfg *config.Config, within, part string) (float64, error
 			interval = compiled.Interval(s.Env.Clock.Now())
 		}
 	}
-	if time <= interval {
-		return 1, nil
-	}
-	return float64(interval) / float64(time), nil
+	return coverage.Plan{Share: min(1, float64(interval)/float64(time)), Within: time, Every: interval}, nil
 }
 
 // defaultInterval is how often this is taken to be run where no schedule says it.
@@ -103,6 +105,9 @@ func (s commands) printCoverage(r *coverage.Report) {
 	}
 	if r.Unlisted != "" {
 		p.Printf("  DAMAGED: %s\n", r.Unlisted)
+	}
+	if more := r.DamagedAll - int64(len(r.Damaged)); more > 0 {
+		p.Printf("  DAMAGED: %s more than those that are named here\n", ui.Counted(more, "object"))
 	}
 	for _, d := range r.Damaged {
 		p.Printf("  DAMAGED: %s\n", d.Message)
@@ -138,8 +143,12 @@ func (s commands) repair(ctx context.Context, name string) error {
 			s.About(ctx, name, r.Backup.ID)
 		}
 		err = s.Printer.Result(r, func() { s.printRepaired(r) })
-		if err == nil && r.Lost() > 0 {
-			s.FailedWith(&core.Error{Code: core.CodeDamage, Op: "repair", Message: fmt.Sprintf("%d older backups have lost something", r.Lost()), Hint: "what is damaged in them was not in the live app any more"})
+		if err == nil && (r.Lost() > 0 || r.Unlisted != "") {
+			lost := &core.Error{Code: core.CodeDamage, Op: "repair", Message: fmt.Sprintf("%d older backups have lost something", r.Lost()), Hint: "what is damaged in them was not in the live app any more"}
+			if r.Unlisted != "" {
+				lost.Message, lost.Hint = r.Unlisted, "the list of backups is damaged, which cannot be repaired: put the missing files back from a copy of the repository if there is one"
+			}
+			s.FailedWith(lost)
 			err = session.Outcome(core.CodeDamage.ExitCode())
 		}
 		return err
@@ -153,12 +162,15 @@ func (s commands) printRepaired(r *repair.Repaired) {
 	} else {
 		p.Printf("backup %s of %s is whole: %s were captured and stored anew\n", ui.ShortID(r.Backup.ID), r.App, ui.Counted(int64(r.Parts), "damaged part"))
 	}
+	if r.Unlisted != "" {
+		p.Printf("  DAMAGED: %s\n", r.Unlisted)
+	}
 	for _, v := range r.Older {
 		if len(v.Damaged) == 0 {
-			p.Printf("  %s: whole\n", ui.ShortID(v.ID))
+			p.Printf("  %s of %s: whole\n", ui.ShortID(v.ID), v.App)
 			continue
 		}
-		p.Printf("  %s: LOST %s\n", ui.ShortID(v.ID), ui.Counted(int64(len(v.Damaged)), "object"))
+		p.Printf("  %s of %s: LOST %s\n", ui.ShortID(v.ID), v.App, ui.Counted(int64(len(v.Damaged)), "object"))
 		for _, d := range v.Damaged {
 			what := d.Path
 			if d.Table != "" {

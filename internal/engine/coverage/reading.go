@@ -11,9 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"io"
-	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -34,7 +31,8 @@ type Report struct {
 	ReadBytes   int64     `json:"read_bytes"`   // by this run
 	Unread      int64     `json:"unread"`       // that were never read
 	Oldest      time.Time `json:"oldest"`       // since when some object was not read; of one that never was, when it was first seen
-	Damaged     []Damaged `json:"damaged"`      // found by this run
+	Damaged     []Damaged `json:"damaged"`      // found by this run, the first maxDamaged
+	DamagedAll  int64     `json:"damaged_all"`  // how many those are
 	Begun       bool      `json:"begun_anew"`   // what was read before is not known: it is the first run, or the record was lost
 	Unlisted    string    `json:"unlisted,omitempty"`
 	DurationMS  int64     `json:"duration_ms"`
@@ -55,21 +53,32 @@ type Place struct {
 	Table  string `json:"table,omitempty"`
 }
 
+// Plan says how much a run reads.
+type Plan struct {
+	Share float64 // of the repository's bytes and of its objects; above 0, at most 1
+	// Within is in which time every object is read, and Every how often this is
+	// run: what would be late otherwise, as runs were left out, is read beside the
+	// share. 0: the share alone.
+	Within, Every time.Duration
+}
+
 // readers read at the same time.
 const readers = 4
 
 // saveEvery is after how many objects what was read is remembered.
 const saveEvery = 500
 
-// Run reads share (above 0, at most 1) of the repository's bytes.
-func Run(ctx context.Context, e *engine.Engine, share float64) (_ *Report, err error) {
+// Run reads the part of the repository that was not read for the longest time.
+// With an error it returns what it found until then; what was read is
+// remembered all the same.
+func Run(ctx context.Context, e *engine.Engine, plan Plan) (_ *Report, err error) {
 	began := e.Clock.Now()
-	store, err := open(e.StateDir, e.Repository)
+	store, err := open(e.StateDir, e.Repository, began)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, store.close()) }()
-	r := &run{e: e, store: store, report: &Report{Damaged: []Damaged{}, Begun: store.fresh}, sizes: map[key]int64{}, due: map[key]bool{}, damaged: map[key]*Damaged{}}
+	r := &run{e: e, store: store, report: &Report{Damaged: []Damaged{}, Begun: store.fresh}, damaged: map[int]*Damaged{}}
 	all, err := e.List(ctx, "")
 	if core.CodeOf(err) == core.CodeDamage {
 		r.report.Unlisted, err = err.Error(), nil
@@ -78,270 +87,225 @@ func Run(ctx context.Context, e *engine.Engine, share float64) (_ *Report, err e
 		return nil, err
 	}
 	e.Progress.Stage("look for what there is to read", 0)
-	if err := r.walk(ctx, all, true, r.learn); err != nil {
+	if err := r.learn(ctx, all); err != nil {
 		return nil, err
 	}
-	r.choose(share)
-	e.Progress.Stage("read back", r.dueBytes)
+	due := r.choose(plan, began)
+	e.Progress.Stage("read back", due)
 	err = r.read(ctx, all)
-	if cerr := r.conclude(ctx, all); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return nil, err
+	if ctx.Err() == nil { // damage that was found is told also when the rest could not be read
+		err = errors.Join(err, r.conclude(ctx, all))
 	}
 	r.report.DurationMS = e.Clock.Now().Sub(began).Milliseconds()
-	return r.report, nil
-}
-
-// key stands for an object: 64 bits of a hash of its id.
-type key uint64
-
-func keyOf(id core.ObjectID) key {
-	h := fnv.New64a()
-	_, _ = io.WriteString(h, string(id)) // it never fails
-	return key(h.Sum64())
+	return r.report, err
 }
 
 type run struct {
-	e        *engine.Engine
-	store    *record
-	report   *Report
-	sizes    map[key]int64
-	due      map[key]bool // to be read by this run
-	dueBytes int64
+	e      *engine.Engine
+	store  *record
+	report *Report
+	due    []bool // to be read by this run, by the object's place in the record
 
 	mu      sync.Mutex
-	damaged map[key]*Damaged
-	order   []key // of damaged
+	damaged map[int]*Damaged
+	order   []int // of damaged
 }
 
-// found is an object in a backup.
-type found struct {
-	path  string
-	entry core.Entry
-	table string
-	chunk *core.Chunk // of rows; nil: another file, or a folder
-	rec   repository.Record
+// learn notes what is there, and forgets what is not any more.
+func (r *run) learn(ctx context.Context, all []repository.Record) error {
+	now, known := r.e.Clock.Now(), len(r.store.objects)
+	w := walk{e: r.e, store: r.store, ctx: ctx, damage: r.damage}
+	w.visit = func(f found) error {
+		size := f.entry.Object.Size
+		if f.entry.Type == core.TypeDir {
+			size = 0 // what is below it counts by itself
+		}
+		if o := &r.store.objects[f.at]; !o.there {
+			o.there, o.size = true, size
+			r.report.Objects++
+			r.report.Bytes += size
+		}
+		return ctx.Err()
+	}
+	w.unknown = func(id core.ObjectID) int { return r.store.see(keyOf(id), now) }
+	if err := w.all(all); err != nil {
+		return err
+	}
+	if r.report.Unlisted == "" { // else it is not known what is gone
+		r.store.forget()
+	}
+	r.due = make([]bool, len(r.store.objects))
+	if len(r.store.objects) == known && !r.store.fresh {
+		return nil
+	}
+	return r.store.rewrite()
 }
 
-// walk visits the objects of backups. once leaves out folders that were visited
-// in another one: equal folders are one object, with equal objects below.
-func (r *run) walk(ctx context.Context, all []repository.Record, once bool, visit func(context.Context, found) error) error {
-	seen := map[key]bool{}
-	for _, rec := range all {
-		o, err := r.e.OpenBackup(ctx, rec)
-		if err != nil {
-			if core.CodeOf(err) != core.CodeDamage {
-				return err
-			}
-			r.damage(rec.Root.ID, err.Error())
-			continue
-		}
-		if o.IndexDamage != nil {
-			r.damage(rec.Root.ID, o.IndexDamage.Error())
-		}
-		tables, chunks := names(o.Index)
-		top := found{entry: core.Entry{Type: core.TypeDir, Object: rec.Root}, rec: rec}
-		var below func(at found) error
-		below = func(at found) error {
-			if k := keyOf(at.entry.Object.ID); once {
-				if seen[k] {
-					return nil
-				}
-				seen[k] = true
-			}
-			if err := visit(ctx, at); err != nil {
-				return err
-			}
-			entries, err := r.e.Store.ReadDir(ctx, at.entry.Object.ID)
-			if core.CodeOf(err) == core.CodeDamage {
-				r.damage(at.entry.Object.ID, "the folder cannot be read: "+err.Error())
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			for _, x := range entries {
-				p := path.Join(at.path, x.Name)
-				f := found{path: p, entry: x, table: tables[p], rec: rec}
-				if c, ok := chunks[p]; ok {
-					f.chunk = &c
-				}
-				if x.Type == core.TypeDir {
-					err = below(f)
-				} else {
-					err = visit(ctx, f)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		}
-		if err := below(top); err != nil {
-			return err
+// choose decides what is read now, and returns how many bytes that are: what was
+// not read for the longest time, by number and bytes: many small files take their
+// time too.
+func (r *run) choose(plan Plan, now time.Time) (bytes int64) {
+	order := make([]uint32, 0, len(r.store.objects))
+	for i, o := range r.store.objects {
+		if o.there {
+			order = append(order, uint32(i))
 		}
 	}
-	return nil
-}
-
-// names says which paths belong to which table, and which are rows.
-func names(index core.DatabaseIndex) (tables map[string]string, chunks map[string]core.Chunk) {
-	tables, chunks = map[string]string{}, map[string]core.Chunk{}
-	for _, t := range index.Tables {
-		tables[t.Schema] = t.Name
-		for _, c := range t.Files() {
-			tables[c.File], chunks[c.File] = t.Name, c
+	since := func(i uint32) uint32 { return r.store.objects[i].since() }
+	slices.SortFunc(order, func(i, j uint32) int {
+		a, b := r.store.objects[i], r.store.objects[j] // in the same second, what was never read comes first
+		return cmp.Or(cmp.Compare(a.since(), b.since()), cmp.Compare(a.last, b.last), cmp.Compare(a.key, b.key))
+	})
+	weight := func(i uint32) float64 {
+		return 1/float64(r.report.Objects) + float64(r.store.objects[i].size)/float64(max(r.report.Bytes, 1))
+	}
+	const whole = 2 // what all weigh together
+	budget := plan.Share * whole
+	if plan.Within > 0 && plan.Every > 0 {
+		// Each object has so many runs left, this one too, and all that come before
+		// it in the order have no more.
+		sum := 0.0
+		for _, i := range order {
+			sum += weight(i)
+			left := plan.Within - now.Sub(time.Unix(int64(since(i)), 0))
+			budget = max(budget, sum/max(1, float64((left+plan.Every*3/2)/plan.Every)))
 		}
 	}
-	return tables, chunks
-}
-
-// learn notes that an object is there.
-func (r *run) learn(ctx context.Context, f found) error {
-	k := keyOf(f.entry.Object.ID)
-	size := f.entry.Object.Size
-	if f.entry.Type == core.TypeDir {
-		size = 0 // what is below it counts by itself
-	}
-	r.sizes[k] = size
-	r.store.see(k, r.e.Clock.Now())
-	return ctx.Err()
-}
-
-// choose decides what is read now: what was not read for the longest time.
-func (r *run) choose(share float64) {
-	type candidate struct {
-		key  key
-		last uint32
-	}
-	var all []candidate
-	for k, size := range r.sizes {
-		r.report.Objects++
-		r.report.Bytes += size
-		all = append(all, candidate{k, r.store.seen[k].last})
-	}
-	slices.SortFunc(all, func(a, b candidate) int { return cmp.Or(cmp.Compare(a.last, b.last), cmp.Compare(a.key, b.key)) })
-	// By bytes and by number: many small files take their time too.
-	bytes, number := int64(share*float64(r.report.Bytes))+1, int(share*float64(len(all)))+1
-	for i, c := range all {
-		if r.dueBytes >= bytes && i >= number {
+	const rounding = 1e-9
+	for _, i := range order {
+		if budget < rounding {
 			break
 		}
-		r.due[c.key] = true
-		r.dueBytes += r.sizes[c.key]
+		budget -= weight(i)
+		r.due[i] = true
+		bytes += r.store.objects[i].size
 	}
+	return bytes
 }
 
 // read reads what is due.
 func (r *run) read(ctx context.Context, all []repository.Record) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(readers)
-	err := r.walk(ctx, all, true, func(_ context.Context, f found) error {
+	w := walk{e: r.e, store: r.store, ctx: gctx, damage: r.damage}
+	w.visit = func(f found) error {
 		if gctx.Err() != nil {
 			return gctx.Err()
 		}
-		k := keyOf(f.entry.Object.ID)
-		r.mu.Lock()
-		due := r.due[k]
-		delete(r.due, k) // it may be in many backups
-		r.mu.Unlock()
-		if !due {
+		if !r.due[f.at] {
 			return nil
 		}
+		r.due[f.at] = false // it may be in many backups
 		if f.entry.Type == core.TypeDir {
-			return r.done(k, 0) // walking reads it
+			return r.done(f.at, 0) // walking reads it
 		}
-		g.Go(func() error { return r.check(gctx, k, f) })
+		g.Go(func() error { return r.check(gctx, f) })
 		return nil
-	})
+	}
+	err := w.all(all)
+	// The readers' error comes first: a walk that they ended is only cancelled.
 	if gerr := g.Wait(); gerr != nil {
 		err = gerr
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return errors.Join(err, r.store.save())
 }
 
-func (r *run) check(ctx context.Context, k key, f found) error {
+func (r *run) check(ctx context.Context, f found) error {
 	r.e.Progress.Item(f.path)
 	n, err := r.e.CheckObject(ctx, f.entry, f.chunk)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case core.CodeOf(err) == core.CodeDamage:
-		r.damage(f.entry.Object.ID, err.Error())
+		r.damage(f.at, f.entry.Object.ID, err.Error())
 	case err != nil:
 		return fmt.Errorf("read %s of backup %s: %w", f.path, f.rec.ID, err)
 	}
-	return r.done(k, n)
+	return r.done(f.at, n)
 }
 
-// done remembers that an object was read, also one that is damaged: that is
-// told, and the others have their turn.
-func (r *run) done(k key, n int64) error {
+// done remembers that an object was read. One that is damaged was not: only when
+// that was told, the others have their turn.
+func (r *run) done(at int, n int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.report.ReadObjects++
 	r.report.ReadBytes += n
-	r.store.read(k, r.e.Clock.Now())
+	if !r.store.objects[at].damaged {
+		r.store.read(at, r.e.Clock.Now())
+	}
 	if r.report.ReadObjects%saveEvery == 0 {
 		return r.store.save()
 	}
 	return nil
 }
 
-func (r *run) damage(id core.ObjectID, message string) {
+// maxDamaged and maxPlaces bound what is named: of a repository that is all gone
+// that would be all.
+const (
+	maxDamaged = 1000
+	maxPlaces  = 100
+)
+
+func (r *run) damage(at int, id core.ObjectID, message string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	k := keyOf(id)
-	if r.damaged[k] == nil {
-		r.damaged[k] = &Damaged{Object: string(id), Message: message, In: []Place{}}
-		r.order = append(r.order, k)
+	if o := &r.store.objects[at]; o.damaged {
+		return // the first thing that is wrong with it will do
+	} else {
+		o.damaged = true
+	}
+	if r.report.DamagedAll++; len(r.order) < maxDamaged {
+		r.damaged[at] = &Damaged{Object: string(id), Message: message, In: []Place{}}
+		r.order = append(r.order, at)
 	}
 }
-
-// maxPlaces bounds how many places of one object are named.
-const maxPlaces = 100
 
 // conclude names the backups that have what is damaged, and remembers how far
 // the reading is.
 func (r *run) conclude(ctx context.Context, all []repository.Record) error {
-	if len(r.damaged) > 0 && ctx.Err() == nil {
-		marked := map[string]bool{}
-		err := r.walk(ctx, all, false, func(_ context.Context, f found) error {
-			d := r.damaged[keyOf(f.entry.Object.ID)]
-			if d == nil {
-				return nil
-			}
-			if !marked[f.rec.ID] {
-				marked[f.rec.ID] = true
-				r.e.NoteDamage(ctx, f.rec.ID)
-			}
-			if len(d.In) < maxPlaces {
-				d.In = append(d.In, Place{Backup: f.rec.ID, App: f.rec.App, Path: cmp.Or(f.path, repository.ManifestName), Table: f.table})
-			}
-			return nil
-		})
-		if err != nil {
+	if r.report.DamagedAll > 0 {
+		if err := r.name(ctx, all); err != nil {
 			return err
 		}
-		for _, rec := range all { // those that could not even be opened
-			if d := r.damaged[keyOf(rec.Root.ID)]; d != nil && !marked[rec.ID] {
-				r.e.NoteDamage(ctx, rec.ID)
-				d.In = append(d.In, Place{Backup: rec.ID, App: rec.App, Path: repository.ManifestName})
-			}
-		}
-		for _, k := range r.order {
-			r.report.Damaged = append(r.report.Damaged, *r.damaged[k])
-		}
-		slices.SortStableFunc(r.report.Damaged, func(a, b Damaged) int { return strings.Compare(pathOf(a), pathOf(b)) })
-	}
-	if ctx.Err() == nil && r.report.Unlisted == "" {
-		r.store.keepOnly(r.sizes)
 	}
 	oldest, unread := r.store.oldest()
 	r.report.Oldest, r.report.Unread = oldest, unread
 	return r.store.finish(Summary{At: r.e.Clock.Now(), Oldest: oldest, Unread: unread, Objects: r.report.Objects, Bytes: r.report.Bytes})
+}
+
+// name says where what is damaged is.
+func (r *run) name(ctx context.Context, all []repository.Record) error {
+	marked := map[string]bool{}
+	w := walk{e: r.e, store: r.store, ctx: ctx, again: true, damage: r.damage}
+	w.visit = func(f found) error {
+		if !r.store.objects[f.at].damaged {
+			return ctx.Err()
+		}
+		if !marked[f.rec.ID] {
+			marked[f.rec.ID] = true
+			r.e.NoteDamage(ctx, f.rec.ID)
+		}
+		if d := r.damaged[f.at]; d != nil && len(d.In) < maxPlaces {
+			d.In = append(d.In, Place{Backup: f.rec.ID, App: f.rec.App, Path: cmp.Or(f.path, "/"), Table: f.table})
+		}
+		return ctx.Err()
+	}
+	if err := w.all(all); err != nil {
+		return err
+	}
+	for at := range r.store.objects {
+		if r.store.objects[at].damaged {
+			r.store.read(at, r.e.Clock.Now())
+		}
+	}
+	for _, at := range r.order {
+		r.report.Damaged = append(r.report.Damaged, *r.damaged[at])
+	}
+	slices.SortStableFunc(r.report.Damaged, func(a, b Damaged) int { return strings.Compare(pathOf(a), pathOf(b)) })
+	return nil
 }
 
 func pathOf(d Damaged) string {

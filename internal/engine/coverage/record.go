@@ -1,12 +1,14 @@
 package coverage
 
 import (
-	"bytes"
+	"bufio"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,23 +19,44 @@ import (
 )
 
 // A record is a file of what was read when, in STATE_DIR/coverage: a line that
-// says what it is, then for each object 16 bytes, big endian: 8 of the key, 4
+// says what it is, then for each object 16 bytes, big endian: 8 of its key, 4
 // when it was first seen and 4 when it was last read, both in seconds since 1970,
 // 0 for never. What comes later in the file counts. A tail that is not whole is
 // of a run that was killed, and left out. Losing it loses nothing but history.
 
 const header = "backstay coverage 1\n"
 
-const recordSize = 16
+const entrySize = 16
 
-type times struct{ first, last uint32 }
+// object is what is known of one.
+type object struct {
+	key         key
+	size        int64  // in bytes; of a folder 0
+	first, last uint32 // seconds since 1970: seen and read
+	there       bool   // met by this run
+	damaged     bool   // found by this run
+}
+
+// since is since when an object was not read.
+func (o object) since() uint32 { return max(o.first, o.last) }
+
+// key stands for an object: 64 bits of a hash of its id.
+type key uint64
+
+func keyOf(id core.ObjectID) key {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, string(id)) // it never fails
+	return key(h.Sum64())
+}
 
 type record struct {
 	path    string
 	lock    *os.File
 	fresh   bool // nothing was known
-	seen    map[key]times
-	changed map[key]bool // since it was saved
+	objects []object
+	index   map[key]uint32 // where they are in objects
+	changed []int          // since it was saved
+	latest  uint32         // when the runs before this one read something last
 }
 
 func files(stateDir, repo string) string {
@@ -41,8 +64,8 @@ func files(stateDir, repo string) string {
 }
 
 // open reads the record of a repository, for this process alone.
-func open(stateDir, repo string) (_ *record, err error) {
-	r := &record{path: files(stateDir, repo), seen: map[key]times{}, changed: map[key]bool{}}
+func open(stateDir, repo string, now time.Time) (_ *record, err error) {
+	r := &record{path: files(stateDir, repo), index: map[key]uint32{}}
 	disk := func(err error) error {
 		return &core.Error{Code: core.CodeDisk, Op: "read what was read back when", Err: err, Hint: "run as who may write " + filepath.Dir(r.path)}
 	}
@@ -59,41 +82,110 @@ func open(stateDir, repo string) (_ *record, err error) {
 		}
 		return nil, disk(err)
 	}
-	text, err := os.ReadFile(r.path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := r.load(now); err != nil {
 		return nil, errors.Join(disk(err), r.lock.Close())
-	}
-	body, ok := bytes.CutPrefix(text, []byte(header))
-	if r.fresh = !ok; !ok {
-		return r, nil
-	}
-	for len(body) >= recordSize {
-		r.seen[key(binary.BigEndian.Uint64(body))] = times{binary.BigEndian.Uint32(body[8:]), binary.BigEndian.Uint32(body[12:])}
-		body = body[recordSize:]
 	}
 	return r, nil
 }
 
 func (r *record) close() error { return r.lock.Close() }
 
-// see notes that an object is there.
-func (r *record) see(k key, now time.Time) {
-	if _, known := r.seen[k]; !known {
-		r.seen[k], r.changed[k] = times{first: uint32(now.Unix())}, true
+func (r *record) load(now time.Time) error {
+	f, err := os.Open(r.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		r.fresh = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	expected := int(info.Size()/entrySize) * 11 / 10 // a run learns some more
+	r.objects, r.index = make([]object, 0, expected), make(map[key]uint32, expected)
+	in := bufio.NewReaderSize(f, 1<<20)
+	begin := make([]byte, len(header))
+	if _, err := io.ReadFull(in, begin); err != nil || string(begin) != header {
+		r.fresh = true
+		return onlyShort(err)
+	}
+	// A clock that was ahead would have objects not be read until it is that late.
+	latest := uint32(now.Add(clockSlack).Unix())
+	var entry [entrySize]byte
+	for {
+		if _, err := io.ReadFull(in, entry[:]); err != nil {
+			return onlyShort(err)
+		}
+		o := object{key: key(binary.BigEndian.Uint64(entry[:])), first: binary.BigEndian.Uint32(entry[8:]), last: binary.BigEndian.Uint32(entry[12:])}
+		if o.last > latest {
+			o.last = 0
+		}
+		o.first = min(o.first, uint32(now.Unix()))
+		at := r.at(o.key)
+		r.objects[at] = o
+		r.latest = max(r.latest, o.last)
 	}
 }
 
-// read notes that an object was read.
-func (r *record) read(k key, now time.Time) {
-	t := r.seen[k]
-	t.last = uint32(now.Unix())
-	r.seen[k], r.changed[k] = t, true
+// clockSlack is how far ahead a time may be that is taken for right.
+const clockSlack = time.Hour
+
+// onlyShort is err, but for a file that ends.
+func onlyShort(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF { //nolint:errorlint // io.ReadFull returns them as they are
+		return nil
+	}
+	return err
 }
 
-func (r *record) append(b []byte, k key) []byte {
-	b = binary.BigEndian.AppendUint64(b, uint64(k))
-	b = binary.BigEndian.AppendUint32(b, r.seen[k].first)
-	return binary.BigEndian.AppendUint32(b, r.seen[k].last)
+// at is an object's place; it is made when there is none.
+func (r *record) at(k key) int {
+	at, known := r.index[k]
+	if !known {
+		at = uint32(len(r.objects))
+		r.index[k] = at
+		r.objects = append(r.objects, object{key: k})
+	}
+	return int(at)
+}
+
+// see notes that an object is there, and returns its place.
+func (r *record) see(k key, now time.Time) int {
+	at := r.at(k)
+	if o := &r.objects[at]; o.first == 0 {
+		o.first = uint32(now.Unix())
+	}
+	return at
+}
+
+// read notes that an object was read: later than all that was read before this
+// run, so that a run in the same second goes on with others.
+func (r *record) read(at int, now time.Time) {
+	r.objects[at].last = max(uint32(now.Unix()), r.latest+1)
+	r.changed = append(r.changed, at)
+}
+
+// forget forgets what is not there any more.
+func (r *record) forget() {
+	kept := r.objects[:0]
+	for _, o := range r.objects {
+		if o.there {
+			r.index[o.key] = uint32(len(kept))
+			kept = append(kept, o)
+		} else {
+			delete(r.index, o.key)
+		}
+	}
+	r.objects = kept
+}
+
+func (o object) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(o.key))
+	b = binary.BigEndian.AppendUint32(b, o.first)
+	return binary.BigEndian.AppendUint32(b, o.last)
 }
 
 // save adds what changed to the file, durably.
@@ -102,40 +194,48 @@ func (r *record) save() error {
 		return nil
 	}
 	info, err := os.Stat(r.path)
-	if err != nil || r.fresh {
-		r.fresh = false
+	if err != nil {
 		return r.rewrite()
 	}
 	var b []byte
-	for k := range r.changed {
-		b = r.append(b, k)
+	for _, at := range r.changed {
+		b = r.objects[at].append(b)
 	}
 	f, err := os.OpenFile(r.path, os.O_WRONLY, 0o600)
 	if err != nil {
 		return r.failed(err)
 	}
 	// After the last whole entry: a killed run may have left a part of one.
-	end := info.Size() - (info.Size()-int64(len(header)))%recordSize
+	end := info.Size() - (info.Size()-int64(len(header)))%entrySize
 	if _, err = f.WriteAt(b, end); err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return r.failed(err)
 	}
-	clear(r.changed)
+	r.changed = r.changed[:0]
 	return nil
 }
 
 // rewrite writes the whole file anew.
 func (r *record) rewrite() error {
-	b := []byte(header)
-	for k := range r.seen {
-		b = r.append(b, k)
-	}
-	if err := replace(r.path, b); err != nil {
+	err := replace(r.path, func(w io.Writer) error {
+		if _, err := io.WriteString(w, header); err != nil {
+			return err
+		}
+		var b []byte
+		for _, o := range r.objects {
+			b = o.append(b[:0])
+			if _, err := w.Write(b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		return r.failed(err)
 	}
-	clear(r.changed)
+	r.changed = r.changed[:0]
 	return nil
 }
 
@@ -143,25 +243,18 @@ func (r *record) failed(err error) error {
 	return &core.Error{Code: core.CodeDisk, Op: "remember what was read back", Err: err, Hint: "make room in " + filepath.Dir(r.path)}
 }
 
-// keepOnly forgets what is not there any more.
-func (r *record) keepOnly(there map[key]int64) {
-	for k := range r.seen {
-		if _, ok := there[k]; !ok {
-			delete(r.seen, k)
-		}
-	}
-}
-
 // oldest is since when some object was not read, and how many never were.
 func (r *record) oldest() (oldest time.Time, unread int64) {
 	var least uint32
-	for _, t := range r.seen {
-		at := t.last
-		if at == 0 {
-			at, unread = t.first, unread+1
+	for _, o := range r.objects {
+		if !o.there {
+			continue
 		}
-		if least == 0 || at < least {
-			least = at
+		if o.last == 0 {
+			unread++
+		}
+		if least == 0 || o.since() < least {
+			least = o.since()
 		}
 	}
 	if least == 0 {
@@ -188,7 +281,7 @@ func (r *record) finish(s Summary) error {
 	if err != nil {
 		return err
 	}
-	if err := replace(r.path+".json", append(text, '\n')); err != nil {
+	if err := replace(r.path+".json", func(w io.Writer) error { _, err := w.Write(append(text, '\n')); return err }); err != nil {
 		return r.failed(err)
 	}
 	return nil
@@ -203,18 +296,28 @@ func Known(stateDir, repo string) (Summary, bool) {
 }
 
 // replace writes a file whole or not at all, and durably.
-func replace(path string, content []byte) error {
+func replace(path string, write func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(f.Name()) }() // after the rename it is not there
-	_, err = f.Write(content)
+	w := bufio.NewWriterSize(f, 1<<20)
+	if err = write(w); err == nil {
+		err = w.Flush()
+	}
 	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
