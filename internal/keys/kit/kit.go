@@ -233,8 +233,8 @@ func (c Content) seal(recipients []age.Recipient) ([]byte, error) {
 	}
 	var out bytes.Buffer
 	lock, err := age.Encrypt(&out, recipients...)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", op, err)
+	if err != nil { // it does not mix kinds of recipients
+		return nil, usage("give recipients that withstand quantum computers (age1pq1…), or others: not both", "%v", err)
 	}
 	w := tar.NewWriter(lock)
 	files := maps.Clone(c.Files)
