@@ -2,8 +2,11 @@ package realapps
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +21,7 @@ import (
 	"github.com/backstay/backstay/internal/profile"
 	"github.com/backstay/backstay/internal/profile/itflow"
 	"github.com/backstay/backstay/internal/profile/itop"
+	"github.com/backstay/backstay/internal/repository"
 	"github.com/backstay/backstay/internal/repository/memory"
 )
 
@@ -117,6 +121,68 @@ func (r *running) damages(which map[string]string) {
 	}
 }
 
+// spoiled is a repository in which one object cannot be read back.
+type spoiled struct {
+	repository.Store
+	object core.ObjectID
+}
+
+func (s spoiled) Open(ctx context.Context, id core.ObjectID) (io.ReadSeekCloser, error) {
+	if id == s.object {
+		return nil, &core.Error{Code: core.CodeDamage, Op: "read an object", Message: "its bytes are not those that were stored"}
+	}
+	return s.Store.Open(ctx, id)
+}
+
+// stored finds the first file of a backup whose path begins with prefix.
+func (r *running) stored(store repository.Store, dir core.ObjectID, at, prefix string) (string, core.ObjectID) {
+	r.t.Helper()
+	entries, err := store.ReadDir(r.t.Context(), dir)
+	r.ok(err)
+	for _, e := range entries {
+		p := path.Join(at, e.Name)
+		switch {
+		case e.Type == core.TypeDir && (strings.HasPrefix(p, prefix) || strings.HasPrefix(prefix, p+"/")):
+			if found, object := r.stored(store, e.Object.ID, p, prefix); found != "" {
+				return found, object
+			}
+		case e.Type == core.TypeFile && strings.HasPrefix(p, prefix) && e.Object.Size > 0:
+			return p, e.Object.ID
+		}
+	}
+	return "", ""
+}
+
+// unreadable makes one object of a backup unreadable at a time, and wants the
+// drill to name the path of that very one.
+func (r *running) unreadable(which map[string]string) {
+	r.t.Helper()
+	store := memory.New()
+	with := func(store repository.Store) *engine.Engine {
+		e := enginetest.New(r.t, store)
+		e.Profiles = profile.NewRegistry(itop.Profile{}, itflow.Profile{})
+		return e
+	}
+	e := with(store)
+	_, err := e.Backup(r.t.Context(), engine.Target{Profile: r.profile, Consistency: "online", App: profile.App{Name: r.name, Root: r.root}}, engine.BackupOptions{Trigger: "manual"})
+	r.ok(err)
+	rec := enginetest.Find(r.t, e, r.name+"@latest")
+	for what, prefix := range which {
+		r.t.Run("unreadable "+what, func(t *testing.T) {
+			hit, object := r.stored(store, rec.Root.ID, "", prefix)
+			if hit == "" {
+				t.Fatalf("the backup has nothing that begins with %s", prefix)
+			}
+			d, err := drill.Run(t.Context(), with(spoiled{store, object}), drill.Request{App: r.name, Record: rec, PHP: "off", Dir: t.TempDir()})
+			r.ok(err)
+			named := slices.ContainsFunc(d.Failed(), func(p core.Proof) bool { return strings.Contains(p.Object, hit) })
+			if d.Passed || !named || len(d.Left) > 0 {
+				t.Errorf("%s cannot be read, and the drill says: passed %v, %s %+v, left %q", hit, d.Passed, d.Failure, d.Failed(), d.Left)
+			}
+		})
+	}
+}
+
 // TestDrillITop drills an iTop with a login.
 func TestDrillITop(t *testing.T) {
 	checkout, scripts := checkoutOf(t, "BACKSTAY_TEST_ITOP"), helpers(t)
@@ -156,6 +222,7 @@ func TestDrillITop(t *testing.T) {
 		r.write(config, string(text), 0o644)
 	})
 	r.damages(map[string]string{"chunk": "database/data/ticket/", "table": "database/schema/table/ticket.sql"})
+	r.unreadable(map[string]string{"chunk": "database/data/ticket/", "schema object": "database/schema/table/ticket.sql", "file": "files/app/", "code": "code/app/core/config.class.inc.php", "configuration": "config/app/conf/production/config-itop.php"})
 }
 
 // TestDrillITFlow drills an ITFlow with a login.
@@ -188,4 +255,5 @@ func TestDrillITFlow(t *testing.T) {
 		}
 	})
 	r.damages(map[string]string{"chunk": "database/data/tickets/", "schema object": "database/schema/table/credentials.sql"})
+	r.unreadable(map[string]string{"chunk": "database/data/tickets/", "schema object": "database/schema/table/credentials.sql", "file": "files/app/uploads/clients/", "code": "code/app/login.php", "configuration": "config/app/config.php"})
 }
