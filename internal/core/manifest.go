@@ -34,16 +34,15 @@ type Manifest struct {
 	Owners          Owners            `json:"owners"`
 	Notes           []string          `json:"notes,omitempty"`  // decisions worth knowing, such as a link that was followed
 	Origin          *Origin           `json:"origin,omitempty"` // the archive that it was imported from; nil: it was captured
-	Sealed          []SealedFile      `json:"sealed,omitempty"` // configuration files whose secrets are masked where they lie
+	Sealed          []SealedFile      `json:"sealed,omitempty"` // files of the configuration that are stored sealed
 	Warnings        []Warning         `json:"warnings,omitempty"`
 }
 
-// SealedFile is a configuration file that is stored with its secrets masked, and
-// whole and sealed beside that.
+// SealedFile is a file of the configuration of which only a placeholder stands in
+// its place.
 type SealedFile struct {
-	Path     string   `json:"path"`     // of the masked one: "config/app/config.php"
-	File     string   `json:"file"`     // of the sealed one, below secrets/: age's armoured form
-	Settings []string `json:"settings"` // that are masked: "$MySettings.db_pwd"
+	Path string `json:"path"` // of the placeholder: "config/app/config.php"
+	File string `json:"file"` // of the sealed one, below secrets/: age's armoured form
 }
 
 // Module is a module or extension of the application.

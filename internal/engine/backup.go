@@ -335,13 +335,13 @@ func (b *backup) captureAll(ctx context.Context, w core.TreeWriter, snapshot *du
 			if len(sets[c]) == 0 {
 				continue
 			}
-			to, cache := core.TreeWriter(w), b.loadCache(c)
+			cache, contents := b.loadCache(c), core.TreeWriter(nil)
 			if c == core.ComponentConfig && len(b.e.SealTo) > 0 {
-				// What is not read cannot be sealed: the cache names masked objects, or plain ones.
-				to, cache = sealing, nil
+				// What is not read cannot be sealed: the cache names placeholders, or plain objects.
+				cache, contents = nil, sealing
 			}
-			got, err := capture.Files(gctx, sets[c], to, capture.Options{
-				Cache: cache, Progress: quiet, Clock: b.e.Clock, Log: b.e.Log,
+			got, err := capture.Files(gctx, sets[c], w, capture.Options{
+				Cache: cache, Contents: contents, Progress: quiet, Clock: b.e.Clock, Log: b.e.Log,
 			})
 			if err != nil {
 				return err
@@ -399,7 +399,7 @@ func (b *backup) expectedBytes(snapshot *dump.Snapshot) int64 {
 }
 
 func (b *backup) addTree(c core.Component, got *capture.Result) []core.Entry {
-	if c != core.ComponentConfig || len(b.e.SealTo) == 0 { // else it names masked objects, which a backup without seals must not take over
+	if c != core.ComponentConfig || len(b.e.SealTo) == 0 { // else it names placeholders, which a backup without seals must not take over
 		b.caches[c] = got.Cache
 	}
 	b.manifest.Trees = append(b.manifest.Trees, got.Trees...)

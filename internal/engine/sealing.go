@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -15,97 +14,45 @@ import (
 	"github.com/backstay/backstay/internal/core"
 	"github.com/backstay/backstay/internal/files/altered"
 	"github.com/backstay/backstay/internal/keys"
-	"github.com/backstay/backstay/internal/phpconf"
 	"github.com/backstay/backstay/internal/repository"
 )
 
-// With Engine.SealTo, the configuration files of applications are stored with
-// their secrets masked, and whole and sealed beside that, so that who can read
-// backups cannot read the secrets (docs/secrets.md).
+// With Engine.SealTo, the files of the configuration component are stored sealed,
+// and in their place stands only that they are, so that who can read backups
+// cannot read their secrets (docs/secrets.md). Nothing of a file is shown: its
+// secrets can stand anywhere in it, in comments and in old copies too.
 
-// mask stands for a secret in a stored configuration.
-const mask = "*****"
+// maxConfig bounds a configuration file that is sealed, which memory holds whole.
+const maxConfig = 64 << 20
 
-// secretSetting are names of settings whose values are masked. One too many
-// harms nobody: the sealed file has all.
-var secretSetting = regexp.MustCompile(`(?i)pass|pwd|secret|key|token|salt|credential|private|dsn`)
-
-// elsewhere is a value that comes from another place, which holds the secret.
-var elsewhere = regexp.MustCompile(`^(getenv|file_get_contents)\s*\(\s*['"][^'"]*['"]\s*\)$`)
-
-// maxConfig bounds a configuration file that is sealed.
-const maxConfig = 8 << 20
-
-// maskSecrets returns a PHP configuration with the values of secret settings
-// masked, and their names; nil of one that cannot be understood.
-func maskSecrets(content []byte) (masked []byte, names []string) {
-	f, err := phpconf.Parse(content)
-	if err != nil {
-		return nil, nil
-	}
-	var all []phpconf.Assignment
-	computed := false
-	var below func(variable string, keys []string, v phpconf.Value)
-	below = func(variable string, keys []string, v phpconf.Value) {
-		for _, item := range v.Items() {
-			below(variable, append(slices.Clone(keys), item.Key), item.Value)
-		}
-		name := variable
-		if len(keys) > 0 {
-			name = keys[len(keys)-1]
-		}
-		if !secretSetting.MatchString(name) {
-			return
-		}
-		if !v.IsLiteral() && len(v.Items()) == 0 && !elsewhere.MatchString(v.Source()) {
-			computed = true // the secret may stand anywhere in it, or before it
-		}
-		if v.Kind() == phpconf.String && v.Text() != "" {
-			all = append(all, phpconf.Assignment{Variable: variable, Keys: keys, Value: phpconf.Text(mask)})
-			names = append(names, strings.Join(append([]string{"$" + variable}, keys...), "."))
-		}
-	}
-	for _, variable := range f.Variables() {
-		if v, ok := f.Variable(variable); ok {
-			below(variable, nil, v)
-		}
-	}
-	if masked, err = phpconf.Edit(content, all); err != nil || computed {
-		return nil, nil
-	}
-	return masked, names
+// placeholder is what is stored in a file's place. It is another one for each
+// path: objects stand for files when they are unsealed.
+func placeholder(path string) []byte {
+	return fmt.Appendf(nil, "<?php // %q is sealed by backstay: see secrets/ of this backup\n", path)
 }
 
-// hidden is what is stored of a file whose secrets cannot be masked one by one.
-func hidden(path string) (content []byte, names []string) {
-	return fmt.Appendf(nil, "<?php // %q is sealed whole by backstay\n", path), []string{"(the whole file)"}
-}
-
-// sealer stores the files of the configuration component; those of PHP masked.
+// sealer takes the contents of files, and stores their placeholders.
 type sealer struct {
 	core.TreeWriter
 	mu     sync.Mutex
 	sealed map[string]core.Secret // by path in the component: the file as it is
-	names  map[string][]string
-	paths  map[core.ObjectID]string // of what is stored masked
 }
 
 func newSealer(w core.TreeWriter) *sealer {
-	return &sealer{TreeWriter: w, sealed: map[string]core.Secret{}, names: map[string][]string{}, paths: map[core.ObjectID]string{}}
+	return &sealer{TreeWriter: w, sealed: map[string]core.Secret{}}
 }
 
 func (s *sealer) Create(ctx context.Context, hint string) (core.FileWriter, error) {
 	w, err := s.TreeWriter.Create(ctx, hint)
-	if err != nil || !strings.HasSuffix(hint, ".php") {
-		return w, err
+	if err != nil {
+		return nil, err
 	}
-	return &sealedWriter{FileWriter: w, ctx: ctx, of: s, path: hint}, nil
+	return &sealedWriter{FileWriter: w, of: s, path: hint}, nil
 }
 
 // sealedWriter holds a file back until all of it is there.
 type sealedWriter struct {
 	core.FileWriter
-	ctx  context.Context
 	of   *sealer
 	path string
 	text bytes.Buffer
@@ -113,36 +60,27 @@ type sealedWriter struct {
 
 func (w *sealedWriter) Write(p []byte) (int, error) {
 	if w.text.Len()+len(p) > maxConfig {
-		return 0, fmt.Errorf("seal %s: a configuration cannot be so large", w.path)
+		return 0, &core.Error{
+			Code: core.CodeUnsupported, Op: "seal " + w.path, Message: fmt.Sprintf("a configuration file of more than %d bytes cannot be sealed", maxConfig),
+			Hint: "leave it out of config: or of the application's configuration folder (exclude:)",
+		}
 	}
 	return w.text.Write(p)
 }
 
+// Finish stores the placeholder, and keeps the file; of one that is read again
+// because it changed, the last reading is the one that is stored.
 func (w *sealedWriter) Finish() (core.Object, error) {
-	masked, names := maskSecrets(w.text.Bytes())
-	if masked == nil {
-		masked, names = hidden(w.path)
-	}
-	if _, err := w.FileWriter.Write(masked); err != nil {
+	if _, err := w.FileWriter.Write(placeholder(w.path)); err != nil {
 		return core.Object{}, err
 	}
 	object, err := w.FileWriter.Finish()
-	if err != nil || len(names) == 0 {
-		return object, err
+	if err == nil {
+		w.of.mu.Lock()
+		w.of.sealed[w.path] = core.NewSecret(w.text.String())
+		w.of.mu.Unlock()
 	}
-	content := core.NewSecret(w.text.String())
-	w.of.mu.Lock()
-	defer w.of.mu.Unlock()
-	// Objects stand for files when they are unsealed: two files that are alike but
-	// for their secrets must not be one object.
-	if other, taken := w.of.paths[object.ID]; taken && w.of.sealed[other].Reveal() != content.Reveal() {
-		masked, names = hidden(w.path)
-		if object, err = w.of.write(w.ctx, w.path, masked); err != nil {
-			return object, err
-		}
-	}
-	w.of.paths[object.ID], w.of.sealed[w.path], w.of.names[w.path] = w.path, content, names
-	return object, nil
+	return object, err
 }
 
 func (s *sealer) write(ctx context.Context, path string, content []byte) (object core.Object, err error) {
@@ -172,13 +110,13 @@ func (s *sealer) store(ctx context.Context, recipients []string, at time.Time) (
 		if err != nil {
 			return nil, nil, err
 		}
-		name := strings.ReplaceAll(p, "/", "%2F") + ".age"
+		name := strings.NewReplacer("%", "%25", "/", "%2F").Replace(p) + ".age"
 		object, err := s.write(ctx, path.Join(folder.Name, name), []byte(text))
 		if err != nil {
 			return nil, nil, err
 		}
 		inside = append(inside, core.Entry{Name: name, Type: core.TypeFile, Mode: 0o600, ModTime: at, Object: object})
-		list = append(list, core.SealedFile{Path: path.Join(string(core.ComponentConfig), p), File: path.Join(folder.Name, name), Settings: s.names[p]})
+		list = append(list, core.SealedFile{Path: path.Join(string(core.ComponentConfig), p), File: path.Join(folder.Name, name)})
 	}
 	slices.SortFunc(list, func(a, b core.SealedFile) int { return strings.Compare(a.Path, b.Path) })
 	if folder.Object, err = s.TreeWriter.WriteDir(ctx, inside); err != nil {
@@ -203,6 +141,9 @@ func (e *Engine) Unsealed(ctx context.Context, rec repository.Record) (_ *Engine
 	var reader core.TreeReader = e.Store
 	for _, s := range o.Manifest.Sealed {
 		at, err := o.Lookup(ctx, s.Path)
+		if core.CodeOf(err) == core.CodeNotFound {
+			continue // it was gone when it was to be stored
+		}
 		if err != nil {
 			return nil, true, err
 		}

@@ -67,7 +67,7 @@ func Open(text []byte, identities core.Secret) (core.Secret, error) {
 }
 
 // maxSealed bounds what is opened.
-const maxSealed = 16 << 20
+const maxSealed = 65 << 20
 
 // NewIdentity makes an identity of age and its recipient.
 func NewIdentity() (identity core.Secret, recipient string, err error) {

@@ -3,6 +3,7 @@ package backups
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -67,7 +68,7 @@ func (s commands) plan(cfg *config.Config, within, part string) (coverage.Plan, 
 		} else if !strings.HasSuffix(part, "%") {
 			of = 0
 		}
-		if err != nil || n <= 0 || of <= 0 || n > of {
+		if err != nil || !(n > 0 && n <= of) || math.IsInf(of, 0) {
 			return coverage.Plan{}, wrong("write it as 1/30, or 5%", "--part %q is no part", part)
 		}
 		return coverage.Plan{Share: n / of}, nil

@@ -137,6 +137,12 @@ func (d *drill) run(ctx context.Context) (err error) {
 	if m.Database != nil {
 		d.out.Backup.Server = m.Database.Server.Vendor + " " + m.Database.Server.Version
 	}
+	if len(m.Sealed) > 0 && d.e.Identities.Empty() {
+		return &core.Error{
+			Code: core.CodeWrongKey, Op: "drill app " + d.req.App, Message: "the configuration of the backup is sealed, and no identity is here that opens it",
+			Hint: "name the identity file in secrets.identity_file; recovery kits hold it",
+		}
+	}
 	for _, w := range m.Warnings[:min(len(m.Warnings), maxListed)] {
 		d.prove(core.Proof{Name: ProofWarning, Outcome: core.ProofNote, Object: w.Object, Message: "the backup was made with this warning: " + w.Message})
 	}

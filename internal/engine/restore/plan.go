@@ -151,6 +151,19 @@ type Restored struct {
 	Copy *Copied `json:"copy,omitempty"`
 }
 
+// findSealed says that the configuration cannot be opened. Into a live app it
+// would take the place of files that work.
+func (r *Restore) findSealed() {
+	f := core.Finding{
+		Kind: core.FindingDecision, Name: FindingSealed, Message: fmt.Sprintf("the %d files of the configuration are sealed, and no identity is here that opens them: what would come back says only that", len(r.open.Manifest.Sealed)),
+		Hint: "name the identity file in secrets.identity_file (a recovery kit has it), or leave the configuration out: --only database,files",
+	}
+	if r.req.live() {
+		f.Kind = core.FindingImpossible
+	}
+	r.add(f)
+}
+
 // PlanRestore finds out what a restore would do. Run carries it out.
 func Make(ctx context.Context, e *engine.Engine, req Request) (*Restore, error) {
 	e, sealed, err := e.Unsealed(ctx, req.Record)
@@ -192,7 +205,7 @@ func Make(ctx context.Context, e *engine.Engine, req Request) (*Restore, error) 
 	r.findMissing()
 	r.findCode(components)
 	if len(open.Manifest.Sealed) > 0 && sealed && slices.Contains(components, core.ComponentConfig) {
-		r.decide(FindingSealed, "%d secrets in the configuration are sealed, and no identity is here that opens them: they come back as stars; give the identity file (secrets.identity_file, from the recovery kit), or leave the configuration out (--only)", len(open.Manifest.Sealed[0].Settings))
+		r.findSealed()
 	}
 	if err := r.checkPaths(ctx, components); err != nil {
 		return nil, err

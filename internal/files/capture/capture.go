@@ -30,6 +30,9 @@ import (
 
 // Options says how to capture. The zero value is usable.
 type Options struct {
+	// Contents takes the contents of regular files in place of the writer; nil: the
+	// writer does.
+	Contents core.TreeWriter
 	Cache    *Cache        // of the previous backup, whose objects must still be in the repository; may be nil
 	Progress core.Progress // nil: none
 	Clock    core.Clock    // nil: the machine's
@@ -58,9 +61,12 @@ func Files(ctx context.Context, sets []core.FileSet, w core.TreeWriter, opt Opti
 		return nil, errors.New("capture files: no file sets")
 	}
 	c := &capture{
-		writer: w, component: sets[0].Component, progress: opt.Progress,
+		writer: w, contents: w, component: sets[0].Component, progress: opt.Progress,
 		clock: opt.Clock, log: opt.Log, links: map[openat.ID]*linkGroup{},
 		fresh: after(opt.Cache), uids: map[uint32]bool{}, gids: map[uint32]bool{},
+	}
+	if opt.Contents != nil {
+		c.contents = opt.Contents
 	}
 	if c.progress == nil {
 		c.progress = core.NoProgress{}
@@ -125,6 +131,7 @@ type capture struct {
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 	writer    core.TreeWriter
+	contents  core.TreeWriter // of regular files
 	component core.Component
 	progress  core.Progress
 	clock     core.Clock

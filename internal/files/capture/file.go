@@ -221,7 +221,7 @@ func (r *fileReader) read(j job, real string) (got *reading, err error) {
 		got.partial = true
 		r.c.xattrFailed(real)(name, err)
 	})
-	w, err := r.c.writer.Create(r.c.ctx, filepath.Join(j.in.path, j.stored))
+	w, err := r.c.contents.Create(r.c.ctx, filepath.Join(j.in.path, j.stored))
 	if err != nil {
 		return nil, &writeError{err}
 	}
